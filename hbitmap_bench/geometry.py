@@ -1,0 +1,94 @@
+"""The geometry of a build-up: how far one answer reaches, how many are asked, what they read.
+
+All formulas are exact integers and hold for a fully allocated qcow2 image whose host offsets are
+contiguous inside each slice, a full access bitmap (or an empty deny bitmap), and no cluster done.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+DEFAULT_L2_CACHE_BYTES: Final = 32 * 2**20
+"""The L2 cache that qcow2 keeps by default on Linux."""
+
+SMALL_SLICE_BYTES: Final = 4096
+"""The default slice of an image that its L2 cache does not cover."""
+
+MAX_ANSWER_BYTES: Final = 2**31 - 1
+"""qcow2 holds the length of a status in a C int."""
+
+MIN_COPY_CLUSTER_BYTES: Final = 64 * 1024
+"""The copy cluster over a target that has no, or smaller, clusters."""
+
+HBITMAP_LEVELS: Final = 7
+WORD_BITS: Final = 64
+
+
+def default_l2_slice(image_bytes: int, cluster_bytes: int, l2_entry_bytes: int = 8) -> int:
+    """Bytes of one L2 slice where ``l2-cache-entry-size`` is not given.
+
+    QEMU's rule: 4 KiB once all L2 tables of the image are larger than a 32 MiB L2 cache, else a
+    whole cluster. ``l2_entry_bytes`` is 16 with extended L2 entries. O(1).
+    """
+    table_bytes = _ceil_div(image_bytes, cluster_bytes) * l2_entry_bytes
+    tables_bytes = _ceil_div(table_bytes, cluster_bytes) * cluster_bytes
+    if tables_bytes > DEFAULT_L2_CACHE_BYTES:
+        return min(SMALL_SLICE_BYTES, cluster_bytes)
+    return cluster_bytes
+
+
+def answer_bytes(
+    cluster_bytes: int, l2_slice_bytes: int, l2_entry_bytes: int, copy_cluster_bytes: int
+) -> int:
+    """How far the job moves with one answer, in bytes: a multiple of the copy cluster.
+
+    qcow2 answers for one slice, and at most for 2 GiB - 1; the job rounds an allocated run up
+    to copy clusters, so a slice of 2 GiB or more moves it by exactly 2 GiB. O(1).
+    """
+    slice_covers = l2_slice_bytes // l2_entry_bytes * cluster_bytes
+    answer = min(slice_covers, MAX_ANSWER_BYTES)
+    return _ceil_div(answer, copy_cluster_bytes) * copy_cluster_bytes
+
+
+def n_bits(image_bytes: int, copy_cluster_bytes: int) -> int:
+    """Bits of the copy, access, deny and done bitmaps: one a copy cluster, the last rounded up."""
+    return _ceil_div(image_bytes, copy_cluster_bytes)
+
+
+def n_queries(image_bytes: int, answer_bytes: int, copy_cluster_bytes: int) -> int:
+    """Block-status requests of a whole build-up: ceil(N / r), N bits and r bits an answer. O(1)."""
+    return _ceil_div(n_bits(image_bytes, copy_cluster_bytes), answer_bytes // copy_cluster_bytes)
+
+
+def words_access(image_bytes: int, answer_bytes: int, copy_cluster_bytes: int) -> int:
+    """Words that ``next_zero`` reads in a whole build-up over a full access bitmap, exactly.
+
+    The sum over queries at X = 0, r, 2r, ... of (W - floor(X / 64)), W = ceil(N / 64): from the
+    word of X to the last. O(1).
+    """
+    words = _ceil_div(n_bits(image_bytes, copy_cluster_bytes), WORD_BITS)
+    queries = n_queries(image_bytes, answer_bytes, copy_cluster_bytes)
+    return queries * words - _floor_sum(queries, answer_bytes // copy_cluster_bytes)
+
+
+def words_deny(image_bytes: int, answer_bytes: int, copy_cluster_bytes: int) -> int:
+    """Words that ``next_dirty`` reads in a whole build-up over an empty deny bitmap, exactly.
+
+    One word of each of the seven levels a query. O(1).
+    """
+    return HBITMAP_LEVELS * n_queries(image_bytes, answer_bytes, copy_cluster_bytes)
+
+
+def _floor_sum(n: int, step: int) -> int:
+    """Sum of floor(i * step / 64) over 0 <= i < n.
+
+    The remainders of i * step repeat every 64 terms, so whole rounds of 64 have a closed form.
+    """
+    rounds, rest = divmod(n, WORD_BITS)
+    one_round = sum(i * step // WORD_BITS for i in range(WORD_BITS))
+    whole = rounds * one_round + WORD_BITS * step * (rounds * (rounds - 1) // 2)
+    return whole + sum((rounds * WORD_BITS + i) * step // WORD_BITS for i in range(rest))
+
+
+def _ceil_div(dividend: int, divisor: int) -> int:
+    return -(-dividend // divisor)

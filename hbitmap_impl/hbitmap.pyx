@@ -1,0 +1,792 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+# cython: initializedcheck=False, embedsignature=True, freethreading_compatible=False
+"""HBitmap: QEMU's hierarchical bitmap, compiled.
+
+Seven levels of 64-bit words. The last level holds the bits; bit N of level k says that word N of
+level k+1 is not zero. A set bit is found by climbing past empty words and descending again, in at
+most 13 loads. A zero bit can't be found that way, for an upper bit says only "not empty": the last
+level has to be read word by word. That difference is what this project measures.
+"""
+
+from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
+from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint64_t
+from libc.string cimport memcmp, memcpy, memset
+
+import hashlib
+
+import numpy as np
+
+cdef extern from *:
+    """
+    #if defined(__GNUC__) || defined(__clang__)
+    #define hb_ctz(word) __builtin_ctzll(word)
+    #else
+    #include <intrin.h>
+    static __inline int hb_ctz(unsigned __int64 word) {
+        unsigned long index;
+        _BitScanForward64(&index, word);
+        return (int)index;
+    }
+    #endif
+
+    /* The counter can be compiled out, so that its own cost can be measured (see checks). */
+    #ifdef HBITMAP_NO_COUNTERS
+    #define hb_count(counter, n_words) ((void)0)
+    #else
+    #define hb_count(counter, n_words) ((counter) += (n_words))
+    #endif
+
+    /* Set bits of n words. Baseline x86-64 has no popcnt instruction, and a wheel must run
+       anywhere: the kernel is chosen when the module is imported. */
+    static int64_t hb_popcount_portable(const uint64_t *words, int64_t n) {
+        int64_t total = 0;
+        for (int64_t i = 0; i < n; i++) {
+            uint64_t w = words[i];
+            w -= (w >> 1) & 0x5555555555555555u;                                 /* 2-bit sums */
+            w = (w & 0x3333333333333333u) + ((w >> 2) & 0x3333333333333333u);    /* 4-bit sums */
+            w = (w + (w >> 4)) & 0x0f0f0f0f0f0f0f0fu;                            /* byte sums */
+            total += (int64_t)((w * 0x0101010101010101u) >> 56);                 /* their total */
+        }
+        return total;
+    }
+    static int64_t (*hb_popcount)(const uint64_t *, int64_t) = hb_popcount_portable;
+
+    #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+    __attribute__((target("popcnt")))
+    static int64_t hb_popcount_popcnt(const uint64_t *words, int64_t n) {
+        int64_t a = 0, b = 0, c = 0, d = 0, i = 0;
+        for (; i + 4 <= n; i += 4) {    /* four sums: one popcnt must not wait for the last */
+            a += __builtin_popcountll(words[i]);
+            b += __builtin_popcountll(words[i + 1]);
+            c += __builtin_popcountll(words[i + 2]);
+            d += __builtin_popcountll(words[i + 3]);
+        }
+        for (; i < n; i++) a += __builtin_popcountll(words[i]);
+        return a + b + c + d;
+    }
+    static void hb_choose_kernels(void) {
+        __builtin_cpu_init();
+        if (__builtin_cpu_supports("popcnt")) hb_popcount = hb_popcount_popcnt;
+    }
+    #else
+    static void hb_choose_kernels(void) {}
+    #endif
+    """
+    int hb_ctz(uint64_t word) noexcept nogil
+    void hb_count(int64_t counter, int64_t n_words) noexcept nogil
+    int64_t hb_popcount(const uint64_t *words, int64_t n) noexcept nogil
+    void hb_choose_kernels() noexcept nogil
+
+cdef extern from "Python.h":
+    long long PyLong_AsLongLongAndOverflow(object value, int *overflow) except? -1
+
+hb_choose_kernels()
+
+cdef enum:
+    LEVELS = 7
+    LAST = LEVELS - 1
+    BLOCK_WORDS = 512    # 4 KiB: a block stays in the L1 cache between two passes over it
+
+cdef uint64_t ALL_ONES = 0xffffffffffffffffu
+cdef int64_t MAX_BITS = <int64_t>1 << 41
+
+
+# ---------------------------------------------------------------- bits of one level, no Python
+
+cdef inline uint64_t from_bit(int64_t bit) noexcept nogil:
+    """A mask of bit & 63 and all bits above it in a word."""
+    return ALL_ONES << (bit & 63)
+
+
+cdef inline uint64_t up_to_bit(int64_t bit) noexcept nogil:
+    """A mask of bit & 63 and all bits below it in a word."""
+    return ALL_ONES >> (63 - (bit & 63))
+
+
+cdef inline int64_t put_word(uint64_t *word, uint64_t mask, bint ones) noexcept nogil:
+    """Set or clear the mask's bits in a word; how many of them were set before."""
+    cdef uint64_t before = word[0] & mask
+    word[0] = word[0] | mask if ones else word[0] & ~mask
+    return hb_popcount(&before, 1) if before else 0
+
+
+cdef int64_t put_words(uint64_t *words, int64_t n, bint ones) noexcept nogil:
+    """Fill whole words; how many bits were set before. One pass over memory, block by block."""
+    cdef int64_t before = 0, done = 0, size
+    while done < n:
+        size = min(n - done, BLOCK_WORDS)
+        before += hb_popcount(words + done, size)
+        memset(words + done, 0xff if ones else 0, size * sizeof(uint64_t))
+        done += size
+    return before
+
+
+cdef int64_t put_bits(uint64_t *words, int64_t first, int64_t last, bint ones) noexcept nogil:
+    """Set or clear bits first..last of one level; how many of them were set before."""
+    cdef int64_t head = first >> 6, tail = last >> 6, before
+    if head == tail:
+        return put_word(words + head, from_bit(first) & up_to_bit(last), ones)
+    before = put_word(words + head, from_bit(first), ones)
+    before += put_words(words + head + 1, tail - head - 1, ones)
+    return before + put_word(words + tail, up_to_bit(last), ones)
+
+
+cdef inline bint all_nonzero(const uint64_t *words, int64_t first, int64_t last) noexcept nogil:
+    """True if words first..last, a few at most, are known to be non-zero."""
+    if last - first > 16:
+        return False    # a long range: writing its few upper words is cheaper than looking
+    while first <= last:
+        if words[first] == 0:
+            return False
+        first += 1
+    return True
+
+
+cdef void summarize(const uint64_t *words, int64_t n, uint64_t *upper) noexcept nogil:
+    """Rebuild a level from the n words below: bit i says that word i is not zero."""
+    cdef int64_t i, j, end
+    cdef uint64_t summary
+    for i in range((n + 63) >> 6):
+        summary = 0
+        end = min(n - (i << 6), 64)
+        for j in range(end):
+            summary |= <uint64_t>(words[(i << 6) + j] != 0) << j
+        upper[i] = summary
+
+
+# ---------------------------------------------------------------- arguments
+
+cdef inline int64_t as_item(object value) except? -1:
+    """A Python int as int64; one too large for it becomes the nearest int64."""
+    cdef int overflow = 0
+    cdef int64_t number = PyLong_AsLongLongAndOverflow(value, &overflow)
+    if overflow:
+        return INT64_MAX if overflow > 0 else INT64_MIN
+    return number
+
+
+cdef inline int64_t as_natural(object value, str name) except -1:
+    """A Python int of 0 or more, clipped to int64; else ``ValueError``."""
+    cdef int64_t number = as_item(value)
+    if number < 0:
+        raise ValueError(f"{name} must be 0 or more, not {value}")
+    return number
+
+
+cdef class HBitmap:
+    """A bitmap over ``size`` items in which one bit stands for ``2**granularity`` items.
+
+    ======== ==========================================================================
+    size     ``size`` ``granularity`` ``count`` ``len()`` ``truncate``
+    update   ``set`` ``reset`` ``reset_all`` ``merge`` ``invert``
+    search   ``get`` ``next_dirty`` ``next_zero`` ``next_dirty_area`` ``status``
+    walk     ``iter()`` ``iter_from`` ``to_array`` ``to_runs``
+    whole    ``copy`` ``==`` ``sha256`` ``words``
+    counters ``words_examined`` ``reset_counters``
+    ======== ==========================================================================
+
+    Every position and every count is in items. A bitmap starts all zero and costs
+    ``(bits / 8) * 64/63`` bytes, touched only where it is written.
+
+    Raises ``ValueError`` for a negative size or one over ``2**63 - 1``, a granularity outside
+    0..63, and more than ``2**41`` bits; ``MemoryError`` when the words can't be had.
+
+    >>> bitmap = HBitmap(1000, granularity=3)
+    >>> bitmap.set(100, 10)
+    >>> bitmap.to_runs().tolist()
+    [[96, 16]]
+    >>> bitmap.next_dirty(0), bitmap.next_zero(96), bitmap.count
+    (96, 112, 16)
+    """
+
+    cdef uint64_t *levels[LEVELS]    # all seven in one allocation, the last level first
+    cdef int64_t n_words[LEVELS]
+    cdef int64_t _size               # items
+    cdef int64_t n_bits              # bits of the last level
+    cdef int64_t n_set               # of them set
+    cdef int _granularity
+    cdef int64_t examined
+    cdef int64_t generation          # of the words' place; a truncate ends all iterators
+    cdef int64_t n_views             # buffers that point at the words now
+    cdef Py_ssize_t view_shape[1]
+    cdef Py_ssize_t view_strides[1]
+
+    def __cinit__(self, size, granularity=0):
+        shift = as_item(granularity)
+        if not 0 <= shift <= 63:
+            raise ValueError(f"granularity must be within 0..63, not {granularity}")
+        n_items = as_natural(size, "size")
+        if n_items == INT64_MAX and size > INT64_MAX:
+            raise ValueError(f"size must be at most 2**63 - 1 items, not {size}")
+        self._granularity = shift
+        self._allocate(n_items)
+
+    def __dealloc__(self):
+        PyMem_RawFree(self.levels[LAST])
+
+    cdef int64_t _bits_for(self, int64_t size) except -1:
+        """Bits that a size needs at this granularity, checked against the limit."""
+        cdef int64_t bits = (size >> self._granularity) + ((size & self._group_mask()) != 0)
+        if bits > MAX_BITS:
+            raise ValueError(
+                f"a bitmap has at most 2**41 bits, but {size} items at granularity "
+                f"{self._granularity} need {bits}: use a larger granularity"
+            )
+        return bits
+
+    cdef inline int64_t _group_mask(self) noexcept:
+        """Item positions within a group: the low ``granularity`` bits."""
+        return <int64_t>((<uint64_t>1 << self._granularity) - 1)
+
+    cdef int _allocate(self, int64_t size) except -1:
+        """Take zeroed words for a size. The old ones, if any, are the caller's to free."""
+        cdef int64_t bits = self._bits_for(size), total = 0, n
+        cdef int level
+        cdef uint64_t *words
+        n = bits
+        for level in range(LAST, -1, -1):
+            n = max((n + 63) >> 6, 1)
+            total += n
+            self.n_words[level] = n
+        words = <uint64_t *>PyMem_RawCalloc(total, sizeof(uint64_t))
+        if words == NULL:
+            raise MemoryError(f"no memory for a bitmap of {bits} bits ({total * 8} bytes)")
+        for level in range(LAST, -1, -1):
+            self.levels[level] = words
+            words += self.n_words[level]
+        self._size = size
+        self.n_bits = bits
+        self.n_set = 0
+        return 0
+
+    cdef inline int64_t _total_words(self) noexcept:
+        return self.levels[0] + self.n_words[0] - self.levels[LAST]
+
+    # ------------------------------------------------------------ size
+
+    @property
+    def size(self):
+        """Items, as given."""
+        return self._size
+
+    @property
+    def granularity(self):
+        """log2 of the items that one bit stands for."""
+        return self._granularity
+
+    @property
+    def count(self):
+        """Set bits ``<< granularity``, in items: a partial last group counts as a whole one.
+
+        Cost: O(1); every update keeps it.
+        """
+        return <object>self.n_set << self._granularity
+
+    def __len__(self):
+        return self._size
+
+    def __bool__(self):
+        return True    # as for any object: an empty bitmap is a bitmap, and len() is its size
+
+    def __sizeof__(self):
+        return object.__sizeof__(self) + self._total_words() * sizeof(uint64_t)
+
+    def __repr__(self):
+        return f"HBitmap(size={self._size}, granularity={self._granularity}, count={self.count})"
+
+    # ------------------------------------------------------------ update
+
+    cdef void _set_bits(self, int64_t first, int64_t last) noexcept nogil:
+        """Set bits first..last on the last level, and tell the levels above."""
+        cdef int level = LAST
+        cdef bint told = all_nonzero(self.levels[LAST], first >> 6, last >> 6)
+        self.n_set += last - first + 1 - put_bits(self.levels[LAST], first, last, True)
+        while not told and level > 0:
+            level -= 1
+            first >>= 6
+            last >>= 6
+            told = all_nonzero(self.levels[level], first >> 6, last >> 6)
+            put_bits(self.levels[level], first, last, True)
+
+    cdef void _reset_bits(self, int64_t first, int64_t last) noexcept nogil:
+        """Clear bits first..last on the last level, and tell the levels above."""
+        cdef int level = LAST
+        cdef uint64_t *words = self.levels[LAST]
+        self.n_set -= put_bits(words, first, last, False)
+        while level > 0:
+            # Only the words at both ends can have bits left: an upper bit goes when its word did.
+            first = (first >> 6) + (words[first >> 6] != 0)
+            last = (last >> 6) - (words[last >> 6] != 0)
+            if first > last:
+                return
+            level -= 1
+            words = self.levels[level]
+            put_bits(words, first, last, False)
+
+    def set(self, start, count):
+        """Set ``count`` items from ``start``, widened outwards to whole groups.
+
+        Cost: O(count / 64 / 2**granularity) words.
+        Raises ``ValueError`` when the range isn't inside the bitmap, which stays unchanged.
+        """
+        cdef int64_t first = as_natural(start, "start")
+        cdef int64_t n = as_natural(count, "count")
+        if n == 0:
+            return
+        self._refuse_outside(first, n, start, count)
+        self._set_bits(first >> self._granularity, (first + n - 1) >> self._granularity)
+
+    def reset(self, start, count):
+        """Clear ``count`` items from ``start``; both must be whole groups.
+
+        The end may also be the bitmap's size, as it is or rounded up to a group.
+        Cost: O(count / 64 / 2**granularity) words.
+        Raises ``ValueError`` for part of a group, or a range that isn't inside the bitmap; the
+        bitmap stays unchanged.
+        """
+        cdef int64_t first = as_natural(start, "start")
+        cdef int64_t n = as_natural(count, "count")
+        cdef int64_t mask = self._group_mask()
+        cdef uint64_t rounded_up = <uint64_t>self.n_bits << self._granularity
+        if n == 0:
+            return
+        if <uint64_t>first + <uint64_t>n == rounded_up:
+            n = self._size - first
+        self._refuse_outside(first, n, start, count)
+        if first & mask or (n & mask and first + n != self._size):
+            raise ValueError(
+                f"reset takes whole groups of {mask + 1} items, or up to the size {self._size}: "
+                f"not start {start}, count {count}"
+            )
+        self._reset_bits(first >> self._granularity, (first + n - 1) >> self._granularity)
+
+    cdef int _refuse_outside(self, int64_t first, int64_t n, start, count) except -1:
+        if n < 0 or n > self._size - first:
+            raise ValueError(
+                f"a range must lie inside the bitmap of {self._size} items: "
+                f"not start {start}, count {count}"
+            )
+        return 0
+
+    def reset_all(self):
+        """Clear every bit. Cost: one pass over all words."""
+        memset(self.levels[LAST], 0, self._total_words() * sizeof(uint64_t))
+        self.n_set = 0
+
+    def merge(self, HBitmap other not None):
+        """Set, in place, all that ``other`` has set; equal to ``self |= other``.
+
+        With other granularities each dirty area of ``other`` is ``set`` here, so it widens.
+        Cost: one pass over the words, or one ``set`` a dirty area.
+        Raises ``ValueError`` when the sizes differ; nothing is changed then.
+        """
+        if self._size != other._size:
+            raise ValueError(f"merge needs equal sizes, not {self._size} and {other._size}")
+        if self._granularity == other._granularity:
+            self._merge_words(other)
+        else:
+            for start, count in other.to_runs().tolist():
+                self.set(start, count)
+
+    cdef void _merge_words(self, HBitmap other) noexcept:
+        # A word is non-zero where either is, so that the upper levels are merged by the same "or".
+        cdef uint64_t *mine = self.levels[LAST]
+        cdef const uint64_t *theirs = other.levels[LAST]
+        cdef int64_t i, done = 0, size, total = self._total_words(), bits = self.n_words[LAST]
+        self.n_set = 0
+        while done < total:
+            size = min(total - done, BLOCK_WORDS)
+            for i in range(done, done + size):
+                mine[i] |= theirs[i]
+            if done < bits:
+                self.n_set += hb_popcount(mine + done, min(size, bits - done))
+            done += size
+
+    def invert(self):
+        """Flip every bit, in place (not their order: 1110000 becomes 0001111).
+
+        Cost: one pass over the words.
+        """
+        cdef uint64_t *words = self.levels[LAST]
+        cdef int64_t i, n = self.n_words[LAST]
+        for i in range(n):
+            words[i] = ~words[i]
+        words[n - 1] &= up_to_bit(self.n_bits - 1) if self.n_bits else 0
+        self.n_set = self.n_bits - self.n_set
+        self._rebuild_upper()
+
+    cdef void _rebuild_upper(self) noexcept nogil:
+        cdef int level
+        for level in range(LAST, 0, -1):
+            summarize(self.levels[level], self.n_words[level], self.levels[level - 1])
+
+    def truncate(self, size):
+        """Change the size, in place. Growing adds zeros; shrinking drops whole groups.
+
+        The bit of a partial last group is kept. Iterators become invalid.
+        Cost: O(1) for an equal number of bits, else one pass over the words.
+        Raises ``ValueError`` for a size that the constructor refuses, and ``BufferError`` while a
+        view from ``words`` is alive; the bitmap stays unchanged.
+        """
+        cdef int64_t n_items = as_natural(size, "size")
+        cdef int64_t bits
+        if n_items == INT64_MAX and size > INT64_MAX:
+            raise ValueError(f"size must be at most 2**63 - 1 items, not {size}")
+        bits = self._bits_for(n_items)
+        if bits != self.n_bits:
+            self._move_to(n_items)
+        self._size = n_items
+        self.generation += 1
+
+    cdef int _move_to(self, int64_t size) except -1:
+        """Take new words for a size, and carry over the bits that fit."""
+        cdef uint64_t *before = self.levels[LAST]
+        cdef int64_t n_before = self.n_words[LAST], n
+        if self.n_views:
+            raise BufferError("truncate moves the words: drop every view of .words first")
+        self._allocate(size)
+        n = min(n_before, self.n_words[LAST])
+        memcpy(self.levels[LAST], before, n * sizeof(uint64_t))
+        PyMem_RawFree(before)
+        if n == self.n_words[LAST]:    # the last word may hold bits that are now past the end
+            self.levels[LAST][n - 1] &= up_to_bit(self.n_bits - 1) if self.n_bits else 0
+        self.n_set = hb_popcount(self.levels[LAST], n)
+        self._rebuild_upper()
+        return 0
+
+    # ------------------------------------------------------------ search
+
+    cdef int64_t _first_set(self, int64_t bit) noexcept nogil:
+        """The first set bit at or after ``bit``, or -1: up one path, down another."""
+        cdef int level = LAST
+        cdef int64_t word = bit >> 6
+        cdef uint64_t rest = self.levels[LAST][word] & from_bit(bit)
+        while rest == 0:
+            if level == 0:
+                hb_count(self.examined, LEVELS)
+                return -1
+            level -= 1
+            # Bits after this word's own; twice one bit, since a shift by 64 is not defined.
+            rest = self.levels[level][word >> 6] & (from_bit(word) << 1)
+            word >>= 6
+        hb_count(self.examined, 2 * (LAST - level) + 1)
+        while level < LAST:
+            word = (word << 6) + hb_ctz(rest)
+            level += 1
+            rest = self.levels[level][word]
+        return (word << 6) + hb_ctz(rest)
+
+    cdef int64_t _first_zero(self, int64_t bit, int64_t last) noexcept nogil:
+        """The first zero bit from ``bit`` to ``last``, or -1: word by word on the last level."""
+        cdef const uint64_t *first_word = self.levels[LAST] + (bit >> 6)
+        cdef const uint64_t *end = self.levels[LAST] + (last >> 6) + 1
+        cdef const uint64_t *word = first_word
+        cdef uint64_t zeros = ~word[0] & from_bit(bit)
+        if zeros == 0:
+            word += 1
+            while word != end and word[0] == ALL_ONES:
+                word += 1
+            if word == end:
+                hb_count(self.examined, word - first_word)
+                return -1
+            zeros = ~word[0]
+        hb_count(self.examined, word - first_word + 1)
+        bit = ((word - self.levels[LAST]) << 6) + hb_ctz(zeros)
+        return bit if bit <= last else -1
+
+    cdef inline int64_t _next_dirty(self, int64_t start, int64_t count) noexcept nogil:
+        """``next_dirty`` on C integers; start and count are 0 or more."""
+        cdef int64_t found
+        if start >= self._size or count == 0:
+            return -1
+        count = min(count, self._size - start)
+        found = self._first_set(start >> self._granularity)
+        if found < 0:
+            return -1
+        found = max(found << self._granularity, start)
+        return found if found - start < count else -1
+
+    cdef inline int64_t _next_zero(self, int64_t start, int64_t count) noexcept nogil:
+        """``next_zero`` on C integers; start and count are 0 or more."""
+        cdef int64_t found
+        if start >= self._size or count == 0:
+            return -1
+        count = min(count, self._size - start)
+        found = self._first_zero(
+            start >> self._granularity, (start + count - 1) >> self._granularity
+        )
+        return max(found << self._granularity, start) if found >= 0 else -1
+
+    def get(self, item):
+        """True if the item's bit is set. Cost: O(1), one word, which isn't a search.
+
+        Raises ``ValueError`` outside the bitmap.
+        """
+        cdef int64_t bit = as_natural(item, "item")
+        if bit >= self._size:
+            raise ValueError(f"an item must be below the size {self._size}, not {item}")
+        bit >>= self._granularity
+        return (self.levels[LAST][bit >> 6] >> (bit & 63)) & 1 == 1
+
+    def next_dirty(self, start, count=None):
+        """The first item in [start, start + count) whose bit is set, or -1.
+
+        ``count`` None means up to the end; a count past the end is clipped, a count of 0 or a
+        start at or past the end finds nothing. A bit that begins before ``start`` gives ``start``.
+        Equal to ``min(i for i in range(start, start + count) if get(i))``.
+        Cost: one word of each level on an empty bitmap, at most 13 words on any; ``count`` is
+        compared with afterwards, as in QEMU.
+        Raises ``ValueError`` for a negative start or count.
+        """
+        cdef int64_t n = INT64_MAX if count is None else as_natural(count, "count")
+        return self._next_dirty(as_natural(start, "start"), n)
+
+    def next_zero(self, start, count=None):
+        """The first item in [start, start + count) whose bit is clear, or -1.
+
+        Bounds as for ``next_dirty``.
+        Cost: every word of the last level from start's word to the one found, or to the end of
+        the range. The upper levels can't help: they say "not empty", never "full".
+        Raises ``ValueError`` for a negative start or count.
+        """
+        cdef int64_t n = INT64_MAX if count is None else as_natural(count, "count")
+        return self._next_zero(as_natural(start, "start"), n)
+
+    def next_dirty_area(self, start, end, max_dirty_count):
+        """The first dirty run in [start, end), as (start, count), or None.
+
+        The run is cut at ``end``, at the size, and at ``max_dirty_count`` items.
+        Cost: a ``next_dirty`` and a ``next_zero`` over the run.
+        Raises ``ValueError`` for negative bounds or a ``max_dirty_count`` under 1.
+        """
+        cdef int64_t first = as_natural(start, "start")
+        cdef int64_t stop = min(as_natural(end, "end"), self._size)
+        cdef int64_t limit = as_item(max_dirty_count), dirty, zero
+        if limit < 1:
+            raise ValueError(f"max_dirty_count must be 1 or more, not {max_dirty_count}")
+        dirty = self._next_dirty(first, stop - first) if first < stop else -1
+        if dirty < 0:
+            return None
+        limit = min(limit, stop - dirty)
+        zero = self._next_zero(dirty, limit)
+        return dirty, zero - dirty if zero >= 0 else limit
+
+    def status(self, start, count):
+        """(is the first item dirty, length of the run of that value from ``start``).
+
+        The run is cut at ``count``.
+        Cost: a ``next_dirty`` and, if the first item is dirty, a ``next_zero``.
+        Raises ``ValueError`` when count is 0 or the range isn't inside the bitmap.
+        """
+        cdef int64_t first = as_natural(start, "start")
+        cdef int64_t n = as_natural(count, "count"), edge
+        if n == 0:
+            raise ValueError("status needs a count of 1 or more, not 0")
+        self._refuse_outside(first, n, start, count)
+        edge = self._next_dirty(first, n)
+        if edge != first:
+            return False, n if edge < 0 else edge - first
+        edge = self._next_zero(first, n)
+        return True, n if edge < 0 else edge - first
+
+    # ------------------------------------------------------------ walk
+
+    def __iter__(self):
+        return self.iter_from(0)
+
+    def iter_from(self, start):
+        """The start item of each set bit, in order, from start's own group on.
+
+        Bits reset ahead of the walk are not visited; bits set ahead of it may be missed.
+        Cost: a ``next_dirty`` a step. Raises ``ValueError`` for a negative start, and the iterator
+        raises ``RuntimeError`` once the bitmap has been truncated.
+        """
+        return _Walk(self, as_natural(start, "start") >> self._granularity)
+
+    def to_array(self):
+        """The start item of each set bit: int64, shape (set bits,).
+
+        Equal to ``np.array(list(self))``. Cost: one pass over the words; 8 bytes a set bit.
+        """
+        array = np.empty(self.n_set, dtype=np.int64)
+        if self.n_set:
+            self._write_starts(array)
+        return array
+
+    cdef void _write_starts(self, int64_t[::1] out):
+        cdef int64_t *to = &out[0]
+        cdef int64_t word, base
+        cdef uint64_t rest
+        with nogil:
+            for word in range(self.n_words[LAST]):
+                rest = self.levels[LAST][word]
+                base = word << 6
+                while rest:
+                    to[0] = (base + hb_ctz(rest)) << self._granularity
+                    to += 1
+                    rest &= rest - 1    # clears the lowest set bit
+
+    def to_runs(self):
+        """The dirty runs as rows (start, count): int64, shape (runs, 2), cut at the size.
+
+        Equal to calling ``next_dirty_area`` again and again. Cost: two passes over the words.
+        """
+        runs = np.empty((self._n_runs(), 2), dtype=np.int64)
+        if len(runs):
+            self._write_edges(runs.reshape(-1))
+            runs[:, 1] -= runs[:, 0]
+        return runs
+
+    cdef int64_t _n_runs(self) noexcept nogil:
+        """Runs of set bits: set bits whose lower neighbour is clear."""
+        cdef int64_t word, n = 0
+        cdef uint64_t here, starts, carry = 0
+        for word in range(self.n_words[LAST]):
+            here = self.levels[LAST][word]
+            starts = here & ~((here << 1) | carry)
+            n += hb_popcount(&starts, 1)
+            carry = here >> 63
+        return n
+
+    cdef void _write_edges(self, int64_t[::1] out):
+        """The first item of each run and the first item behind it, in turn."""
+        cdef int64_t word, i = 0
+        cdef uint64_t here, edges, carry = 0
+        with nogil:
+            for word in range(self.n_words[LAST]):
+                here = self.levels[LAST][word]
+                edges = here ^ ((here << 1) | carry)    # a bit that differs from its neighbour
+                while edges:
+                    out[i] = ((word << 6) + hb_ctz(edges)) << self._granularity
+                    i += 1
+                    edges &= edges - 1
+                carry = here >> 63
+            # The last run ends at the size: where no edge shows it, or in a partial last group.
+            if out.shape[0] & 1 == 0 and i < out.shape[0]:
+                out[i] = self._size
+            out[out.shape[0] - 1] = min(out[out.shape[0] - 1], self._size)
+
+    # ------------------------------------------------------------ whole
+
+    def copy(self):
+        """An independent bitmap with the same size, granularity and bits; its counter is 0.
+
+        Cost: one pass over the words.
+        """
+        cdef HBitmap twin = HBitmap.__new__(HBitmap, self._size, self._granularity)
+        memcpy(twin.levels[LAST], self.levels[LAST], self._total_words() * sizeof(uint64_t))
+        twin.n_set = self.n_set
+        return twin
+
+    def __eq__(self, other):
+        if not isinstance(other, HBitmap):
+            return NotImplemented
+        return self._equals(<HBitmap>other)
+
+    __hash__ = None
+
+    cdef bint _equals(self, HBitmap other) noexcept:
+        if self._size != other._size or self._granularity != other._granularity:
+            return False
+        if self.n_set != other.n_set:
+            return False
+        return memcmp(
+            self.levels[LAST], other.levels[LAST], self.n_words[LAST] * sizeof(uint64_t)
+        ) == 0
+
+    def sha256(self):
+        """Hex digest of the last level's words, little-endian, at least one word.
+
+        The same as QEMU's ``x-debug-block-dirty-bitmap-sha256`` of an equal bitmap.
+        """
+        return hashlib.sha256(self.words.astype("<u8", copy=False)).hexdigest()
+
+    @property
+    def words(self):
+        """The last level: a read-only view, uint64, shape (max(1, ceil(bits / 64)),).
+
+        Bit i of word w is bit ``64 * w + i``. The view shows later updates; while it is alive
+        the bitmap can't be truncated to another number of bits.
+        """
+        return np.frombuffer(self, dtype=np.uint64)
+
+    def __getbuffer__(self, Py_buffer *buffer, int flags):
+        self.view_shape[0] = self.n_words[LAST]
+        self.view_strides[0] = sizeof(uint64_t)
+        buffer.buf = self.levels[LAST]
+        buffer.obj = self
+        buffer.len = self.n_words[LAST] * sizeof(uint64_t)
+        buffer.readonly = 1
+        buffer.itemsize = sizeof(uint64_t)
+        buffer.format = b"Q"
+        buffer.ndim = 1
+        buffer.shape = self.view_shape
+        buffer.strides = self.view_strides
+        buffer.suboffsets = NULL
+        buffer.internal = NULL
+        self.n_views += 1
+
+    def __releasebuffer__(self, Py_buffer *buffer):
+        self.n_views -= 1
+
+    # ------------------------------------------------------------ counters
+
+    @property
+    def words_examined(self):
+        """Words that searches have read since the start or ``reset_counters``, each load once.
+
+        Searches are ``next_dirty``, ``next_zero``, ``next_dirty_area``, ``status`` and iteration;
+        words of every level count.
+        """
+        return self.examined
+
+    def reset_counters(self):
+        """Set ``words_examined`` back to 0."""
+        self.examined = 0
+
+    def _check(self):
+        """Raise ``AssertionError`` if an invariant is broken. Cost: one pass over all words."""
+        cdef int level
+        cdef int64_t i
+        cdef uint64_t upper
+        # The count is what the words hold.
+        if self.n_set != hb_popcount(self.levels[LAST], self.n_words[LAST]):
+            raise AssertionError(f"count says {self.n_set} bits, the words hold others")
+        # No bit past the end is set.
+        i = self.n_words[LAST] - 1
+        if self.levels[LAST][i] & ~(up_to_bit(self.n_bits - 1) if self.n_bits else 0):
+            raise AssertionError(f"a bit past the last one, {self.n_bits - 1}, is set")
+        # Bit N of a level says that word N of the next level is not zero, and nothing else.
+        for level in range(LAST):
+            for i in range(self.n_words[level] * 64):
+                upper = (self.levels[level][i >> 6] >> (i & 63)) & 1
+                if upper != (i < self.n_words[level + 1] and self.levels[level + 1][i] != 0):
+                    raise AssertionError(f"bit {i} of level {level} is {upper}, its word is not")
+
+
+cdef class _Walk:
+    """The iterator of an ``HBitmap``: where the next search begins."""
+
+    cdef HBitmap bitmap
+    cdef int64_t bit
+    cdef int64_t generation
+
+    def __cinit__(self, HBitmap bitmap not None, int64_t bit):
+        self.bitmap = bitmap
+        self.bit = bit
+        self.generation = bitmap.generation
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        cdef int64_t found = -1
+        if self.generation != self.bitmap.generation:
+            raise RuntimeError("the bitmap was truncated: begin a new iteration")
+        if self.bit < self.bitmap.n_bits:
+            found = self.bitmap._first_set(self.bit)
+        if found < 0:
+            self.bit = self.bitmap.n_bits
+            raise StopIteration
+        self.bit = found + 1
+        return found << self.bitmap._granularity

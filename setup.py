@@ -1,0 +1,13 @@
+"""The compiled core. All other settings are in pyproject.toml."""
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+# No -march and no -mpopcnt: a wheel must run anywhere. What needs them is chosen at import.
+FLAGS = ["-O3"]
+
+setup(
+    ext_modules=cythonize(
+        [Extension("hbitmap_impl.hbitmap", ["hbitmap_impl/hbitmap.pyx"], extra_compile_args=FLAGS)]
+    )
+)

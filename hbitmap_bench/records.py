@@ -1,9 +1,26 @@
-"""Measurement records: immutable, with their units in their names, as JSON of schema 1."""
+"""Measurement records: immutable, with their units in their names, as JSON of schema 1.
+
+``CellRecord`` is one row, ``GrowthRecord`` one fitted exponent, ``Reproduction`` a whole run with
+its host and commit. ``Reproduction.to_json`` and ``from_json`` are each other's inverse; the keys
+are the names of the fields.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import json
+import math
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Final, Literal, Self, Union, get_args, get_origin, get_type_hints
+
+from hbitmap_bench import __version__
+from hbitmap_bench.errors import UserError
+from hbitmap_bench.host import commit_of_sources, host_facts
 
 Source = Literal["published", "model", "qemu"]
 Setup = Literal["plain", "access", "deny"]
@@ -12,7 +29,8 @@ Mode = Literal["published", "exact", "sampled", "measured"]
 IntervalKind = Literal["prediction95", "min_max"]
 WordsSource = Literal["counted", "closed_form"]
 
-SCHEMA = 1
+SCHEMA: Final = 1
+HostFacts = Mapping[str, str | int | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,3 +75,213 @@ class GrowthRecord:
     extra_exponent: float | None = None
     extra_interval: tuple[float, float] | None = None
     sizes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reproduction:
+    """One run of ``hbitmap-bench reproduce``: its rows, its exponents, and where it ran.
+
+    ``created`` is ISO 8601 in UTC; ``commit`` is that of the measured sources, with ``-dirty``
+    behind it where tracked files differed, or ``None`` outside a checkout.
+    """
+
+    created: str
+    commit: str | None
+    tool_version: str
+    host: HostFacts
+    cells: tuple[CellRecord, ...]
+    growth: tuple[GrowthRecord, ...]
+
+    @classmethod
+    def of_this_run(cls, cells: Sequence[CellRecord], growth: Sequence[GrowthRecord]) -> Self:
+        """Rows and exponents with the present time, commit, version and host around them."""
+        return cls(
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            commit=commit_of_sources(),
+            tool_version=__version__,
+            host=host_facts(),
+            cells=tuple(cells),
+            growth=tuple(growth),
+        )
+
+    def to_json(self) -> str:
+        """JSON of schema 1, indented, ended by a newline.
+
+        Raises ``UserError`` where a field holds what the schema does not allow: a number that is
+        not finite, a wrong type.
+        """
+        # Through plain lists, since the check reads what JSON will hold.
+        document = json.loads(json.dumps({"schema": SCHEMA, **asdict(self)}))
+        _reproduction(document)
+        return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what ``to_json`` wrote.
+
+        Strict: raises ``UserError`` for text that is no JSON, another schema, a missing or an
+        unknown key, a wrong type, a number that is not finite, an interval whose ends are swapped.
+        """
+        try:
+            document = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"a report's data is JSON, not this ({error}): {_REMEDY}") from error
+        return cls(**_reproduction(document))
+
+    def save(self, path: Path) -> None:
+        """Write ``to_json()`` to ``path``, whole or not at all. Raises ``UserError``."""
+        write_atomic(path, self.to_json().encode())
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read ``path``. Raises ``UserError`` where it can't be read or ``from_json`` refuses."""
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"a report's data must be readable, not {path} ({error})") from error
+        return cls.from_json(text)
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a regular file whole or not at all: a temporary file beside it, then a rename.
+
+    Follows symbolic links. Raises ``UserError`` where the path is no regular file (a rename would
+    replace a device or a pipe) or the system refuses.
+    """
+    target = path.resolve()
+    if target.exists() and not target.is_file():
+        raise UserError(f"output goes to a regular file, not {path}: give a file's name")
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(
+            f"output needs a folder that can be written to, not {path} ({reason}): name another"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+_REMEDY: Final = "write it again with hbitmap-bench reproduce --json"
+_POSITIVE: Final = {
+    "image_bytes", "cluster_bytes", "copy_cluster_bytes", "l2_slice_bytes", "l2_entry_bytes"
+}  # fmt: skip
+_ORDERED: Final = {"interval_s", "interval", "extra_interval"}
+
+
+def _reproduction(document: object) -> dict[str, Any]:
+    """Check a whole JSON document; return the fields of a ``Reproduction``."""
+    schema = document.get("schema") if isinstance(document, dict) else None
+    if not isinstance(document, dict) or type(schema) is not int or schema != SCHEMA:
+        raise UserError(f"a report's data has schema {SCHEMA}, not {schema!r}: {_REMEDY}")
+    known = {key: value for key, value in document.items() if key != "schema"}
+    _require_keys(known, Reproduction, "the document")
+    return {
+        "created": _utc(known["created"]),
+        "commit": _decode(known["commit"], str | None, "commit"),
+        "tool_version": _decode(known["tool_version"], str, "tool_version"),
+        "host": _host(known["host"]),
+        "cells": _records(known["cells"], CellRecord, "cells"),
+        "growth": _records(known["growth"], GrowthRecord, "growth"),
+    }
+
+
+def _utc(value: object) -> str:
+    text: str = _decode(value, str, "created")
+    try:
+        offset = datetime.fromisoformat(text).utcoffset()
+    except ValueError:
+        offset = None
+    if offset != timedelta(0):
+        raise _refusal("created", "be an ISO 8601 time in UTC", text)
+    return text
+
+
+def _host(value: object) -> dict[str, str | int | None]:
+    if not isinstance(value, dict):
+        raise _refusal("host", "be an object", value)
+    return {key: _decode(fact, str | int | None, f"host.{key}") for key, fact in value.items()}
+
+
+def _records(value: object, kind: type[Any], where: str) -> tuple[Any, ...]:
+    if not isinstance(value, list):
+        raise _refusal(where, "be a list", value)
+    return tuple(_record(row, kind, f"{where}[{index}]") for index, row in enumerate(value))
+
+
+def _record(value: object, kind: type[Any], where: str) -> Any:  # noqa: ANN401 - a CellRecord or a GrowthRecord
+    if not isinstance(value, dict):
+        raise _refusal(where, "be an object", value)
+    _require_keys(value, kind, where)
+    hints = get_type_hints(kind)
+    decoded = {key: _decode(value[key], hints[key], f"{where}.{key}") for key in hints}
+    for key in _POSITIVE & decoded.keys():
+        if decoded[key] <= 0:
+            raise _refusal(f"{where}.{key}", "be above 0", decoded[key])
+    for key in _ORDERED & decoded.keys():
+        if decoded[key] is not None and decoded[key][0] > decoded[key][1]:
+            raise _refusal(f"{where}.{key}", "be an interval, its lower end first", decoded[key])
+    return kind(**decoded)
+
+
+def _require_keys(value: Mapping[str, object], kind: type[Any], where: str) -> None:
+    names = {field.name for field in fields(kind)}
+    if missing := sorted(names - value.keys()):
+        raise _refusal(where, f"have the key {missing[0]}", "go without")
+    if unknown := sorted(value.keys() - names):
+        raise _refusal(where, f"have keys of schema {SCHEMA} alone", unknown[0])
+
+
+def _decode(value: object, hint: Any, where: str) -> Any:  # noqa: ANN401 - as the hint says
+    """Check one JSON value against a field's type; lists become tuples, ints floats."""
+    if get_origin(hint) in (Union, UnionType):
+        return _decode_union(value, get_args(hint), where)
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            raise _refusal(where, "be one of " + ", ".join(get_args(hint)), value)
+        return value
+    if get_origin(hint) is tuple:
+        return _decode_tuple(value, get_args(hint), where)
+    if hint is float and type(value) in (int, float):
+        return _finite(value, where)
+    if type(value) is not hint:  # also keeps true and false out of the numbers
+        raise _refusal(where, f"be of type {hint.__name__}", value)
+    return value
+
+
+def _decode_union(value: object, choices: tuple[Any, ...], where: str) -> Any:  # noqa: ANN401 - as the hint says
+    if value is None and NoneType in choices:
+        return None
+    kinds = [choice for choice in choices if choice is not NoneType]
+    fitting = [kind for kind in kinds if type(value) is kind]
+    return _decode(value, (fitting or kinds)[0], where)
+
+
+def _decode_tuple(value: object, kinds: tuple[Any, ...], where: str) -> tuple[Any, ...]:
+    repeated = kinds[-1] is Ellipsis
+    if not isinstance(value, list) or not (repeated or len(value) == len(kinds)):
+        raise _refusal(where, "be a list" if repeated else f"be a list of {len(kinds)}", value)
+    hints = [kinds[0]] * len(value) if repeated else kinds
+    pairs = zip(value, hints, strict=True)
+    return tuple(_decode(item, hint, f"{where}[{i}]") for i, (item, hint) in enumerate(pairs))
+
+
+def _finite(value: Any, where: str) -> float:  # noqa: ANN401 - an int or a float
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise _refusal(where, "be a finite number", value)
+    return number
+
+
+def _refusal(where: str, rule: str, value: object) -> UserError:
+    shown = str(value)
+    shown = shown if len(shown) <= 60 else shown[:57] + "..."
+    return UserError(f"in a report's data, {where} must {rule}, not {shown}: {_REMEDY}")

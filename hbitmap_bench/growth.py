@@ -1,0 +1,159 @@
+"""The growth exponent: how build-up seconds grow with the image size, within one slice regime.
+
+t = c * n^e is a straight line in logarithms, and e its slope. It is fitted by ordinary least
+squares on log t over log n, so that every size weighs the same in relative terms, whatever its
+seconds. The interval is the t interval of that slope with (sizes - 2) degrees of freedom. It is
+built on the scatter *between sizes*, one value a size, and so holds what repeated runs of one size
+share: the state of the machine, and any bend of the line itself. A bootstrap over three to seven
+points is too narrow, and resampling runs alone leaves those shared parts out; what the t interval
+covers is measured in tests/test_growth.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from hbitmap_bench.errors import UserError
+from hbitmap_bench.records import CellRecord, GrowthRecord
+
+CONFIDENCE: Final = 0.95
+
+MIN_SIZES_FOR_INTERVAL: Final = 3
+"""Two points lie on their line exactly: they give a slope and no sign of its error."""
+
+RESOLVED_SHARE: Final = 0.2
+"""Without intervals, extra seconds count as resolved above this share of the plain row's.
+
+Sessions on one machine drift by 3 to 10%; two rows 10% off in opposite ways differ by 20%.
+"""
+
+
+class Slope(NamedTuple):
+    """A log-log slope; its interval is ``None`` below three sizes."""
+
+    exponent: float
+    interval: tuple[float, float] | None
+
+
+class SeriesKey(NamedTuple):
+    """What rows must share before one line is drawn through them: all but the image size."""
+
+    source: str
+    build: str | None
+    mode: str
+    setup: str
+    cluster_bytes: int
+    copy_cluster_bytes: int
+    l2_slice_bytes: int
+    l2_entry_bytes: int
+
+
+def series_key(cell: CellRecord) -> SeriesKey:
+    """The series that a row belongs to."""
+    return SeriesKey(*(getattr(cell, name) for name in SeriesKey._fields))
+
+
+def series(cells: Iterable[CellRecord]) -> dict[SeriesKey, list[CellRecord]]:
+    """Rows by series, each in ascending image size; a size that comes twice counts once.
+
+    Rows without seconds are left out. Order of the series is that of their first rows.
+    """
+    found: dict[SeriesKey, dict[int, CellRecord]] = {}
+    for cell in cells:
+        if cell.elapsed_s is not None:
+            found.setdefault(series_key(cell), {}).setdefault(cell.image_bytes, cell)
+    return {key: [rows[size] for size in sorted(rows)] for key, rows in found.items()}
+
+
+def loglog_slope(sizes: Sequence[float], values: Sequence[float]) -> Slope:
+    """Least-squares slope of log(values) over log(sizes), with its 95% t interval.
+
+    ``sizes`` and ``values`` are positive, of one length n >= 2, sizes not all equal. O(n). Raises
+    ``ValueError`` otherwise.
+    """
+    x, y = np.asarray(sizes, float), np.asarray(values, float)
+    if x.shape != y.shape or x.ndim != 1 or len(np.unique(x)) < 2:
+        raise ValueError(f"a slope needs two sizes or more, a value each, not {x.size}, {y.size}")
+    if not (np.all(x > 0) and np.all(y > 0)):
+        raise ValueError(f"a log-log slope needs positive numbers, not {min(x.min(), y.min())}")
+    fit = stats.linregress(np.log(x), np.log(y))
+    if len(x) < MIN_SIZES_FOR_INTERVAL:
+        return Slope(float(fit.slope), None)
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(x) - 2) * fit.stderr)
+    return Slope(float(fit.slope), (float(fit.slope) - half, float(fit.slope) + half))
+
+
+def growth_records(cells: Sequence[CellRecord]) -> tuple[GrowthRecord, ...]:
+    """One record for every series of two sizes or more.
+
+    A series never crosses a break of the slice rule, a build or a source. With three sizes or more
+    the exponent has an interval. ``extra_exponent`` is the slope of the extra seconds, and ``None``
+    unless they are resolved from noise at *every* size (see ``extra_is_resolved``): leaving out
+    the sizes where they are not would keep those that noise has raised.
+    """
+    found = series(cells).values()
+    return tuple(growth_of(rows, cells) for rows in found if len(rows) >= 2)
+
+
+def growth_of(rows: Sequence[CellRecord], among: Sequence[CellRecord] = ()) -> GrowthRecord:
+    """The growth record of one series, two sizes or more; ``among`` holds its plain rows.
+
+    Raises ``UserError`` where the rows are not one series.
+    """
+    keys = {series_key(row) for row in rows}
+    if len(keys) != 1:
+        raise UserError(_mixed(keys))
+    (key,) = keys
+    sizes = [row.image_bytes for row in rows]
+    slope = loglog_slope(sizes, [_seconds(row) for row in rows])
+    resolved = all(extra_is_resolved(row, plain_of(row, among)) for row in rows)
+    extra = loglog_slope(sizes, [row.extra_s or 0.0 for row in rows]) if resolved else None
+    return GrowthRecord(
+        source=rows[0].source,
+        build=key.build,
+        setup=rows[0].setup,
+        cluster_bytes=key.cluster_bytes,
+        l2_slice_bytes=key.l2_slice_bytes,
+        exponent=slope.exponent,
+        interval=slope.interval,
+        extra_exponent=extra.exponent if extra else None,
+        extra_interval=extra.interval if extra else None,
+        sizes=tuple(sizes),
+    )
+
+
+def plain_of(cell: CellRecord, among: Iterable[CellRecord]) -> CellRecord | None:
+    """The plain row that a row is compared with: same source, build, mode, size and clusters."""
+    wanted = series_key(cell)._replace(setup="plain")
+    rows = (row for row in among if row.image_bytes == cell.image_bytes)
+    return next((r for r in rows if series_key(r) == wanted and r.elapsed_s is not None), None)
+
+
+def extra_is_resolved(cell: CellRecord, plain: CellRecord | None) -> bool:
+    """Whether a row's extra seconds stand out of the noise.
+
+    With intervals on both rows: they do not overlap, so that no pair of values inside them gives an
+    extra of 0. Without: the extra is above ``RESOLVED_SHARE`` of the plain row.
+    """
+    if plain is None or plain.elapsed_s is None or cell.extra_s is None or cell.extra_s <= 0:
+        return False
+    if cell.interval_s is not None and plain.interval_s is not None:
+        return cell.interval_s[0] > plain.interval_s[1]
+    return cell.extra_s > RESOLVED_SHARE * plain.elapsed_s
+
+
+def _seconds(cell: CellRecord) -> float:
+    if cell.elapsed_s is None:
+        raise UserError(f"a growth exponent needs seconds at every size, not {cell}: leave it out")
+    return cell.elapsed_s
+
+
+def _mixed(keys: set[SeriesKey]) -> str:
+    columns = dict(zip(SeriesKey._fields, zip(*keys, strict=True), strict=True))
+    name, values = next((n, set(v)) for n, v in columns.items() if len(set(v)) > 1)
+    found = ", ".join(sorted(str(value) for value in values))
+    return f"one line needs rows of one {name}, not of {found}: fit them one at a time"

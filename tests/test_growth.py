@@ -1,0 +1,170 @@
+"""The growth exponent, on seeded synthetic power laws: its value, and what its interval covers."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hbitmap_bench.errors import UserError
+from hbitmap_bench.growth import growth_of, growth_records, loglog_slope, series
+from hbitmap_bench.published import published_cells
+from hbitmap_bench.records import CellRecord
+
+T = 2**40
+SIZES = (1, 2, 4, 8, 16, 32, 64)
+NOISE = 0.03
+
+
+def cell(
+    size_t: float, seconds: float | None, setup: str = "plain", **changes: object
+) -> CellRecord:
+    plain = CellRecord(
+        source="model",
+        setup=setup,
+        mode="sampled",
+        image_bytes=int(size_t * T),
+        cluster_bytes=65536,
+        copy_cluster_bytes=65536,
+        l2_slice_bytes=4096,
+        elapsed_s=seconds,
+    )
+    return replace(plain, **changes)
+
+
+def power_law(exponent: float, setup: str = "plain", **changes: object) -> list[CellRecord]:
+    return [cell(size, 2.0 * size**exponent, setup, **changes) for size in SIZES]
+
+
+@pytest.mark.parametrize("exponent", [1, 2])
+@pytest.mark.parametrize("n_sizes", [3, 7])
+def test_interval_covers_as_promised(exponent: int, n_sizes: int) -> None:
+    """95% promised. Over 1000 draws its standard error is 0.7%: 3 of these each way."""
+    rng = np.random.default_rng(20250522 + 10 * exponent + n_sizes)
+    sizes = np.array(SIZES[:n_sizes], float)
+    hits = 0
+    for _ in range(1000):
+        times = sizes**exponent * np.exp(rng.normal(0, NOISE, n_sizes))
+        lower, upper = loglog_slope(sizes, times).interval
+        hits += lower <= exponent <= upper
+    assert 0.93 <= hits / 1000 <= 0.97
+
+
+def test_interval_tells_linear_from_quadratic() -> None:
+    """Power: over 300 draws of a quadratic law, the interval never holds 1 or even 1.8."""
+    rng = np.random.default_rng(7)
+    lowest = min(
+        loglog_slope(SIZES, np.square(SIZES) * np.exp(rng.normal(0, NOISE, 7))).interval[0]
+        for _ in range(300)
+    )
+    assert lowest > 1.8
+
+
+def test_slope_of_an_exact_law() -> None:
+    slope = loglog_slope(SIZES, [3 * size**1.5 for size in SIZES])
+    assert slope.exponent == pytest.approx(1.5)
+    assert slope.interval == pytest.approx((1.5, 1.5))
+
+
+def test_two_sizes_give_a_slope_without_interval() -> None:
+    slope = loglog_slope([10, 11], [325, 413])
+    assert slope.exponent == pytest.approx(2.514, abs=0.001)
+    assert slope.interval is None
+
+
+@pytest.mark.parametrize(
+    ("sizes", "values", "rule"),
+    [
+        ([1], [1], "two sizes"),
+        ([1, 1], [1, 2], "two sizes"),
+        ([1, 2], [1], "a value each"),
+        ([1, 2], [0, 1], "positive"),
+        ([-1, 2], [1, 1], "positive"),
+        ([1, 2], [1, float("nan")], "positive"),
+    ],
+)
+def test_slope_refuses(sizes: list[float], values: list[float], rule: str) -> None:
+    with pytest.raises(ValueError, match=rule):
+        loglog_slope(sizes, values)
+
+
+def test_series_keep_regimes_builds_and_sources_apart() -> None:
+    rows = [
+        *power_law(1),
+        *power_law(1, l2_slice_bytes=65536),
+        *power_law(1, source="qemu", build="7.2.22", mode="measured"),
+        *power_law(1, source="qemu", build="10.0", mode="measured"),
+        *power_law(1, copy_cluster_bytes=2**20),
+        *power_law(1, mode="exact"),
+    ]
+    assert [len(found) for found in series(rows).values()] == [7] * 6
+    found = growth_records(rows)
+    assert [record.exponent for record in found] == [pytest.approx(1)] * 6
+    assert [record.build for record in found[2:4]] == ["7.2.22", "10.0"]
+
+
+def test_a_line_over_two_regimes_is_refused() -> None:
+    with pytest.raises(UserError, match="one l2_slice_bytes, not of 4096, 65536"):
+        growth_of([cell(1, 1), cell(2, 2, l2_slice_bytes=65536)])
+    with pytest.raises(UserError, match="one build, not of"):
+        growth_of([cell(1, 1, build="a"), cell(2, 2, build="b")])
+    with pytest.raises(UserError, match="seconds at every size"):
+        growth_of([cell(1, 1), cell(2, None)])
+
+
+def test_rows_come_in_any_order_and_empty_or_lone_ones_are_left_out() -> None:
+    rows = [cell(4, 8), cell(2, None), cell(1, 2), cell(1, 99), cell(1, 1, setup="deny")]
+    (record,) = growth_records(rows)
+    assert record.sizes == (T, 4 * T)
+    assert record.exponent == pytest.approx(1)
+
+
+def over_plain(exponent: float, **changes: object) -> list[CellRecord]:
+    rows = power_law(1)
+    extra = {size: 0.5 * size**exponent for size in SIZES}
+    return rows + [
+        cell(size, 2 * size + extra[size], "access", extra_s=extra[size], **changes)
+        for size in SIZES
+    ]
+
+
+def test_extra_exponent_is_that_of_the_extra_seconds() -> None:
+    plain, access = growth_records(over_plain(2))
+    assert access.extra_exponent == pytest.approx(2)
+    assert access.extra_interval == pytest.approx((2, 2))
+    assert 1 < access.exponent < 2
+    assert (plain.extra_exponent, plain.extra_interval) == (None, None)
+
+
+def test_extra_that_noise_may_have_made_has_no_exponent() -> None:
+    rows = over_plain(2)
+    rows[7] = replace(rows[7], extra_s=0.1 * rows[0].elapsed_s)
+    assert growth_records(rows)[1].extra_exponent is None
+    rows[7] = replace(rows[7], extra_s=-1.0)
+    assert growth_records(rows)[1].extra_exponent is None
+
+
+def test_extra_needs_its_own_plain_row() -> None:
+    (access,) = growth_records(over_plain(2)[7:])
+    assert access.extra_exponent is None
+    other_slice = growth_records(over_plain(2, l2_slice_bytes=65536))
+    assert other_slice[1].extra_exponent is None
+
+
+@pytest.mark.parametrize(("gap", "resolved"), [(0.1, True), (-0.1, False)])
+def test_with_intervals_extra_is_resolved_where_they_do_not_overlap(
+    gap: float, resolved: bool
+) -> None:
+    rows = []
+    for row in over_plain(2):
+        half = 0.2 if row.setup == "plain" else (row.extra_s or 0) - 0.2 - gap
+        rows.append(replace(row, interval_s=(row.elapsed_s - half, row.elapsed_s + half)))
+    assert (growth_records(rows)[1].extra_exponent is not None) is resolved
+
+
+def test_published_rows() -> None:
+    plain, access, deny = growth_records(published_cells())
+    assert (plain.setup, access.setup, deny.setup) == ("plain", "access", "deny")
+    assert access.exponent == pytest.approx(2.514, abs=0.001)
+    assert access.extra_exponent == pytest.approx(2.785, abs=0.001)
+    assert access.interval is None
+    assert deny.extra_exponent is None, "3 s and 4 s, rounded to seconds"

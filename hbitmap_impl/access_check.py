@@ -71,7 +71,7 @@ class AccessBitmap(_Counted):
     Cost: one word a 64 clusters, up to the first that is denied or to the end of the range.
     """
 
-    cuts_status = False
+    cuts_status: ClassVar[bool] = False
 
     def __init__(self, size_bytes: int, cluster_bytes: int) -> None:
         self._bitmap = full_bitmap(size_bytes, cluster_bytes)
@@ -98,7 +98,7 @@ class DenyBitmap(_Counted):
     Cost: at most 13 words, whatever the range; one a level (7) while nothing is denied.
     """
 
-    cuts_status = True
+    cuts_status: ClassVar[bool] = True
 
     def __init__(self, size_bytes: int, cluster_bytes: int) -> None:
         self._bitmap = empty_bitmap(size_bytes, cluster_bytes)

@@ -1,0 +1,44 @@
+"""The three setups that are compared, put together from the same parts."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from hbitmap_impl.access_check import AccessBitmap, AccessCheck, DenyBitmap
+from hbitmap_impl.backup import BackupJob
+from hbitmap_impl.copy_before_write import CopyBeforeWrite
+from hbitmap_impl.image import Disk, NullDisk
+from hbitmap_impl.snapshot_access import SnapshotAccess
+
+Setup = Literal["plain", "access", "deny"]
+
+CHECKS: Final[dict[str, type[AccessCheck]]] = {"access": AccessBitmap, "deny": DenyBitmap}
+
+
+def assemble(
+    setup: Setup,
+    disk: Disk,
+    *,
+    cbw_cluster_bytes: int = 65536,
+    target_cluster_bytes: int = 65536,
+    target: Disk | None = None,
+) -> BackupJob:
+    """A backup job over ``disk``, through the filters that the setup has.
+
+    ``plain`` asks the disk itself (blockdev-backup); ``access`` and ``deny`` ask a snapshot-access
+    node over a copy-before-write filter over it (cbw + snap, without and with the patches).
+    ``cbw_cluster_bytes`` is the copy cluster of that filter, ``target`` where it would copy to (a
+    null disk by default); ``target_cluster_bytes`` is the cluster size of the backup's own target.
+    The access check, with its counters, is the job's ``check``. ``ValueError`` for another setup.
+    """
+    if setup == "plain":
+        return BackupJob(disk, target_cluster_bytes)
+    if setup not in CHECKS:
+        raise ValueError(f"a setup is plain, access or deny, not {setup!r}")
+    cbw = CopyBeforeWrite(
+        disk,
+        NullDisk(disk.size) if target is None else target,
+        CHECKS[setup],
+        cluster_bytes=cbw_cluster_bytes,
+    )
+    return BackupJob(SnapshotAccess(cbw), target_cluster_bytes)

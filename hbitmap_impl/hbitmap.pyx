@@ -9,7 +9,7 @@ level has to be read word by word. That difference is what this project measures
 """
 
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
-from libc.stdint cimport INT64_MAX, INT64_MIN, int64_t, uint64_t
+from libc.stdint cimport INT64_MAX, INT64_MIN, UINT64_MAX, int64_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
 import hashlib
@@ -87,7 +87,6 @@ cdef enum:
     LAST = LEVELS - 1
     BLOCK_WORDS = 512    # 4 KiB: a block stays in the L1 cache between two passes over it
 
-cdef uint64_t ALL_ONES = 0xffffffffffffffffu
 cdef int64_t MAX_BITS = <int64_t>1 << 41
 
 
@@ -95,12 +94,12 @@ cdef int64_t MAX_BITS = <int64_t>1 << 41
 
 cdef inline uint64_t from_bit(int64_t bit) noexcept nogil:
     """A mask of bit & 63 and all bits above it in a word."""
-    return ALL_ONES << (bit & 63)
+    return UINT64_MAX << (bit & 63)
 
 
 cdef inline uint64_t up_to_bit(int64_t bit) noexcept nogil:
     """A mask of bit & 63 and all bits below it in a word."""
-    return ALL_ONES >> (63 - (bit & 63))
+    return UINT64_MAX >> (63 - (bit & 63))
 
 
 cdef inline int64_t put_word(uint64_t *word, uint64_t mask, bint ones) noexcept nogil:
@@ -152,6 +151,28 @@ cdef void summarize(const uint64_t *words, int64_t n, uint64_t *upper) noexcept 
         for j in range(end):
             summary |= <uint64_t>(words[(i << 6) + j] != 0) << j
         upper[i] = summary
+
+
+cdef inline int64_t *write_starts(
+    int64_t *to, uint64_t rest, int64_t base, int granularity
+) noexcept nogil:
+    """Write the start items of a word's set bits from ``to`` on; the place behind the last."""
+    cdef int64_t *end = to + hb_popcount(&rest, 1)
+    while end - to >= 4:    # four a turn: fewer branches, and they overlap in the processor
+        to[0] = (base + hb_ctz(rest)) << granularity
+        rest &= rest - 1    # clears the lowest set bit
+        to[1] = (base + hb_ctz(rest)) << granularity
+        rest &= rest - 1
+        to[2] = (base + hb_ctz(rest)) << granularity
+        rest &= rest - 1
+        to[3] = (base + hb_ctz(rest)) << granularity
+        rest &= rest - 1
+        to += 4
+    while rest:
+        to[0] = (base + hb_ctz(rest)) << granularity
+        rest &= rest - 1
+        to += 1
+    return to
 
 
 # ---------------------------------------------------------------- arguments
@@ -484,7 +505,7 @@ cdef class HBitmap:
         cdef uint64_t zeros = ~word[0] & from_bit(bit)
         if zeros == 0:
             word += 1
-            while word != end and word[0] == ALL_ONES:
+            while word != end and word[0] == UINT64_MAX:
                 word += 1
             if word == end:
                 hb_count(self.examined, word - first_word)
@@ -614,17 +635,14 @@ cdef class HBitmap:
         return array
 
     cdef void _write_starts(self, int64_t[::1] out):
+        cdef const uint64_t *words = self.levels[LAST]
         cdef int64_t *to = &out[0]
-        cdef int64_t word, base
-        cdef uint64_t rest
+        cdef int64_t word, n = self.n_words[LAST]
+        cdef int granularity = self._granularity
         with nogil:
-            for word in range(self.n_words[LAST]):
-                rest = self.levels[LAST][word]
-                base = word << 6
-                while rest:
-                    to[0] = (base + hb_ctz(rest)) << self._granularity
-                    to += 1
-                    rest &= rest - 1    # clears the lowest set bit
+            for word in range(n):
+                if words[word]:
+                    to = write_starts(to, words[word], word << 6, granularity)
 
     def to_runs(self):
         """The dirty runs as rows (start, count): int64, shape (runs, 2), cut at the size.

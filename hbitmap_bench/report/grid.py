@@ -1,0 +1,55 @@
+"""The sweep as a grid: one setup of the model over image sizes and cluster sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from hbitmap_bench.cells import format_size
+from hbitmap_bench.geometry import SMALL_SLICE_BYTES
+from hbitmap_bench.records import CellRecord
+from hbitmap_bench.report.wording import has_default_slice
+
+MIN_SIDE = 2
+"""A grid of one row or one column is a line: the other figures show it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Access rows of the model by (image bytes, cluster bytes), under one slice rule."""
+
+    slice_name: str
+    sizes: tuple[int, ...]
+    clusters: tuple[int, ...]
+    cells: dict[tuple[int, int], CellRecord]
+
+    def __bool__(self) -> bool:
+        """Whether there are enough sizes and clusters to make a grid of."""
+        return min(len(self.sizes), len(self.clusters)) >= MIN_SIDE
+
+
+def default_slice_grid(cells: Iterable[CellRecord]) -> Grid:
+    """The sweep under QEMU's default slice rule."""
+    return _grid("default slice rule", (cell for cell in cells if has_default_slice(cell)))
+
+
+def pinned_slice_grid(cells: Iterable[CellRecord]) -> Grid:
+    """The sweep with the slice at 4 KiB everywhere."""
+    name = f"slice pinned at {format_size(SMALL_SLICE_BYTES)}"
+    return _grid(name, (cell for cell in cells if cell.l2_slice_bytes == SMALL_SLICE_BYTES))
+
+
+def _grid(slice_name: str, cells: Iterable[CellRecord]) -> Grid:
+    """Keep the sizes that more than one cluster size has: 10T and 11T belong to the table."""
+    found = {
+        (cell.image_bytes, cell.cluster_bytes): cell
+        for cell in cells
+        if (cell.source, cell.setup) == ("model", "access") and cell.elapsed_s is not None
+    }
+    clusters_of: dict[int, set[int]] = {}
+    for size, cluster in found:
+        clusters_of.setdefault(size, set()).add(cluster)
+    sizes = sorted(size for size, clusters in clusters_of.items() if len(clusters) >= MIN_SIDE)
+    kept = {place: cell for place, cell in found.items() if place[0] in sizes}
+    clusters = sorted({cluster for _, cluster in kept})
+    return Grid(slice_name, tuple(sizes), tuple(clusters), kept)

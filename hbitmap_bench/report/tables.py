@@ -1,0 +1,274 @@
+"""The report's tables, built from records; ``drawing`` puts them on a terminal or a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Final
+
+from hbitmap_bench.cells import format_size
+from hbitmap_bench.growth import plain_of, series, series_key
+from hbitmap_bench.records import CellRecord, GrowthRecord
+from hbitmap_bench.report import wording
+from hbitmap_bench.report.drawing import Table
+from hbitmap_bench.report.grid import Grid
+from hbitmap_bench.report.projection import QueryCost, projected_s, slowdown
+from hbitmap_bench.report.wording import NOTHING
+
+PROJECTED: Final = "†"
+OTHER_SLICE: Final = "‡"
+WHOLE_CLUSTER: Final = "§"
+
+_SOURCES: Final = ("published", "model", "qemu")
+
+
+def side_by_side(cells: Sequence[CellRecord], cost: QueryCost) -> tuple[Table, ...]:
+    """Published, modelled and QEMU rows, one table for each image size and cluster size.
+
+    Shows the cells that have a published or a QEMU row; where there are none, all.
+    """
+    outside = {_place(cell) for cell in cells if cell.source != "model"}
+    shown = [cell for cell in cells if _place(cell) in outside] if outside else list(cells)
+    shown = [cell for cell in shown if cell.source != "model" or wording.has_default_slice(cell)]
+    by_place = groupby(sorted(_once(shown), key=_reading_order), key=_place)
+    return tuple(_place_table(place, list(rows), cells, cost) for place, rows in by_place)
+
+
+def every_row(cells: Sequence[CellRecord], cost: QueryCost) -> Table:
+    """All rows with all their columns, each series together, sizes ascending."""
+    columns = ("source", "setup", "image", "cluster", "copy cluster", "L2 slice", *_FIGURES)
+    rows = sorted(_once(cells), key=lambda cell: (_SOURCES.index(cell.source), *_by_series(cell)))
+    return Table(
+        "Every row",
+        columns,
+        tuple((*_labels(row), *_sizes(row), *_figures(row, cells, cost)) for row in rows),
+        _notes(rows, cells, cost),
+    )
+
+
+def growth_table(growth: Sequence[GrowthRecord], cells: Sequence[CellRecord]) -> Table:
+    """The fitted exponents, a row for each series within one regime of the slice rule."""
+    by_key = {_growth_key(rows[0]): rows for rows in series(cells).values()}
+    rows = []
+    for record in sorted(growth, key=_growth_order):
+        found = by_key.get(_growth_key(record), [])
+        members = [cell for cell in found if cell.image_bytes in record.sizes]
+        rows.append(_growth_row(record, members))
+    columns = ("source", "setup", "cluster", "L2 slice", "sizes", "exponent", "of the extra")
+    return Table("Growth exponents, with 95% intervals", columns, tuple(rows), (), 5)
+
+
+def sweep_table(grid: Grid, cost: QueryCost) -> Table:
+    """Slowdown and projected build-up of the access bitmap, image size across, cluster down."""
+    columns = ("cluster", *(format_size(size) for size in grid.sizes))
+    rows = tuple(
+        (
+            format_size(cluster),
+            *(_sweep_cell(grid.cells.get((size, cluster)), cost) for size in grid.sizes),
+        )
+        for cluster in grid.clusters
+    )
+    marked = any(WHOLE_CLUSTER in text for row in rows for text in row)
+    note = f"{WHOLE_CLUSTER} the slice is a whole cluster here: fewer queries, a smaller problem"
+    return Table(
+        f"Access bitmap, {grid.slice_name}: slowdown and projected build-up",
+        columns,
+        rows,
+        (f"With {cost}.", *([note] if marked else [])),
+        1,
+        grouped=False,
+    )
+
+
+def scan_rate_table(cells: Sequence[CellRecord]) -> Table:
+    """Scan rates of the access rows at one size, and what an exact quadratic law would keep equal.
+
+    One column for each source and build, at 64 KiB clusters and the default slice.
+    """
+    found = [rows for rows in series(cells).values() if _is_reference_access(rows[0])]
+    rates = [{row.image_bytes: row.scan_rate_words_s for row in rows} for rows in found]
+    sizes = sorted({size for column in rates for size in column})
+    bits_a_byte = 8
+    rows = tuple(
+        (
+            format_size(size),
+            f"{size / found[0][0].copy_cluster_bytes / bits_a_byte / 2**20:.3g} MiB",
+            *(_rate(column.get(size)) for column in rates),
+        )
+        for size in sizes
+    )
+    names = [wording.series_source_name(column[0]) for column in found]
+    return Table(
+        "Scan rate of the access bitmap, G words/s",
+        ("image", "bitmap", *names),
+        rows,
+        n_labels=1,
+        grouped=False,
+    )
+
+
+_FIGURES: Final = (
+    "seconds", "spread or\ninterval", "ratio\nto\nplain", "growth\ntime\n/ size", "extra\ns",
+    "G\nwords\n/s",
+)  # fmt: skip
+
+
+def _place_table(
+    place: tuple[int, int, int],
+    rows: list[CellRecord],
+    cells: Sequence[CellRecord],
+    cost: QueryCost,
+) -> Table:
+    image, cluster, copy_cluster = place
+    copy = "" if copy_cluster == 2**16 else f", {format_size(copy_cluster)} copy clusters"
+    return Table(
+        f"{format_size(image)} image, {format_size(cluster)} clusters{copy}",
+        ("source", "setup", *_FIGURES),
+        tuple((*_labels(row), *_figures(row, cells, cost)) for row in rows),
+        _notes(rows, cells, cost),
+    )
+
+
+def _labels(cell: CellRecord) -> tuple[str, str]:
+    name = wording.setup_name(cell)
+    if cell.elapsed_s is None:
+        name += f": not measured, {wording.why_not_measured(cell)}"
+    return wording.source_name(cell), name
+
+
+def _sizes(cell: CellRecord) -> tuple[str, ...]:
+    values = (cell.image_bytes, cell.cluster_bytes, cell.copy_cluster_bytes, cell.l2_slice_bytes)
+    return tuple(format_size(value) for value in values)
+
+
+def _figures(cell: CellRecord, cells: Sequence[CellRecord], cost: QueryCost) -> tuple[str, ...]:
+    if cell.elapsed_s is None:
+        return (NOTHING,) * len(_FIGURES)
+    return (
+        wording.seconds(cell, cell.elapsed_s),
+        wording.spread(cell),
+        _ratio(cell, cells, cost),
+        _growth(cell, cells),
+        wording.seconds(cell, cell.extra_s),
+        _rate(cell.scan_rate_words_s),
+    )
+
+
+def _rate(words_s: float | None) -> str:
+    return NOTHING if words_s is None else f"{words_s / 1e9:.2f}"
+
+
+def _ratio(cell: CellRecord, cells: Sequence[CellRecord], cost: QueryCost) -> str:
+    """Measured where both rows are one build's; projected for the model."""
+    if cell.source == "model":
+        value = slowdown(cell, cost)
+        return NOTHING if value is None else f"{wording.factor(value)} {PROJECTED}"
+    plain = plain_of(cell, cells)
+    mark = "" if plain else f" {OTHER_SLICE}"
+    plain = plain or _plain_of_default_slice(cell, cells)
+    if plain is None or not plain.elapsed_s or cell.elapsed_s is None:
+        return NOTHING
+    return wording.factor(cell.elapsed_s / plain.elapsed_s) + mark
+
+
+def _plain_of_default_slice(cell: CellRecord, cells: Sequence[CellRecord]) -> CellRecord | None:
+    """The plain row that a user without the slice option has: same build, size and clusters."""
+    wanted = series_key(cell)._replace(setup="plain", l2_slice_bytes=0)
+    for row in cells:
+        same = series_key(row)._replace(l2_slice_bytes=0) == wanted
+        if same and row.image_bytes == cell.image_bytes and wording.has_default_slice(row):
+            return row
+    return None
+
+
+def _growth(cell: CellRecord, cells: Sequence[CellRecord]) -> str:
+    """Change of seconds from the next smaller size of the same series."""
+    rows = series(cells).get(series_key(cell), [])
+    smaller = [row for row in rows if row.image_bytes < cell.image_bytes]
+    if not smaller or not smaller[-1].elapsed_s or cell.elapsed_s is None:
+        return NOTHING
+    time = wording.change(cell.elapsed_s, smaller[-1].elapsed_s)
+    return f"{time}\n/ {wording.change(cell.image_bytes, smaller[-1].image_bytes)}"
+
+
+def _notes(
+    rows: Sequence[CellRecord], cells: Sequence[CellRecord], cost: QueryCost
+) -> tuple[str, ...]:
+    ratios = [_ratio(row, cells, cost) for row in rows if row.elapsed_s is not None]
+    notes = {
+        PROJECTED: f"{PROJECTED} projected: modelled extra seconds on top of {cost}",
+        OTHER_SLICE: f"{OTHER_SLICE} over the plain row at the default slice",
+    }
+    return tuple(note for mark, note in notes.items() if any(mark in text for text in ratios))
+
+
+def _sweep_cell(cell: CellRecord | None, cost: QueryCost) -> str:
+    if cell is None:
+        return NOTHING
+    seconds, ratio = projected_s(cell, cost), slowdown(cell, cost)
+    if seconds is None or ratio is None:
+        return NOTHING
+    mark = f" {WHOLE_CLUSTER}" if cell.l2_slice_bytes == cell.cluster_bytes else ""
+    return f"{wording.factor(ratio)}{mark}\n{wording.duration(seconds)}"
+
+
+def _growth_row(record: GrowthRecord, members: list[CellRecord]) -> tuple[str, ...]:
+    source = wording.series_source_name(members[0]) if members else record.source
+    if len(record.sizes) > 2:
+        sizes = f"{format_size(record.sizes[0])}..{format_size(record.sizes[-1])}"
+        sizes += f"\n({len(record.sizes)} sizes)"
+    else:
+        sizes = ", ".join(format_size(size) for size in record.sizes)
+    return (
+        source,
+        wording.LONG_NAMES[record.setup],
+        format_size(record.cluster_bytes),
+        _regime(record, members),
+        sizes,
+        wording.exponent(record.exponent, record.interval),
+        wording.exponent(record.extra_exponent, record.extra_interval),
+    )
+
+
+def _regime(record: GrowthRecord, members: list[CellRecord]) -> str:
+    """The slice, and where QEMU's default has it: the break of the slice rule, marked."""
+    slice_name = format_size(record.l2_slice_bytes)
+    default = [cell.image_bytes for cell in members if wording.has_default_slice(cell)]
+    if len(default) == len(members):
+        return f"{slice_name}\n(default)"
+    if not default:
+        return f"{slice_name}\n(set)"
+    return f"{slice_name} (default\nfrom {format_size(default[0])},\nset below)"
+
+
+def _growth_key(row: GrowthRecord | CellRecord) -> tuple[object, ...]:
+    return row.source, row.build, row.setup, row.cluster_bytes, row.l2_slice_bytes
+
+
+def _growth_order(record: GrowthRecord) -> tuple[object, ...]:
+    setup = wording.SETUP_ORDER.index(record.setup)
+    place = (record.cluster_bytes, record.l2_slice_bytes)
+    return _SOURCES.index(record.source), record.build or "", *place, setup
+
+
+def _is_reference_access(cell: CellRecord) -> bool:
+    reference = cell.cluster_bytes == 2**16 and wording.has_default_slice(cell)
+    return cell.setup == "access" and reference
+
+
+def _place(cell: CellRecord) -> tuple[int, int, int]:
+    return cell.image_bytes, cell.cluster_bytes, cell.copy_cluster_bytes
+
+
+def _reading_order(cell: CellRecord) -> tuple[object, ...]:
+    return (*_place(cell), _SOURCES.index(cell.source), *_by_series(cell))
+
+
+def _by_series(cell: CellRecord) -> tuple[object, ...]:
+    setup = wording.SETUP_ORDER.index(cell.setup)
+    return cell.build or "", cell.cluster_bytes, cell.l2_slice_bytes, setup, cell.image_bytes
+
+
+def _once(cells: Sequence[CellRecord]) -> list[CellRecord]:
+    """Each row once: the two sweeps share cells where the default slice is the pinned one."""
+    return list({(series_key(cell), cell.image_bytes): cell for cell in reversed(cells)}.values())

@@ -1,0 +1,113 @@
+"""How reports write names and numbers: one place, so that table, figure and text agree."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from hbitmap_bench.cells import format_size
+from hbitmap_bench.geometry import default_l2_slice
+from hbitmap_bench.records import CellRecord, Setup
+
+LONG_NAMES: Final[dict[Setup, str]] = {
+    "plain": "blockdev-backup (no filter)",
+    "access": "cbw + snap (access bitmap)",
+    "deny": "cbw + snap + patches (deny bitmap)",
+}
+SETUP_ORDER: Final[tuple[Setup, ...]] = ("plain", "access", "deny")
+INTERVAL_NAMES: Final = {"prediction95": "95% prediction", "min_max": "min..max"}
+NOTHING: Final = "-"
+
+
+def has_default_slice(cell: CellRecord) -> bool:
+    """Whether a row's L2 slice is the one that QEMU takes by itself."""
+    default = default_l2_slice(cell.image_bytes, cell.cluster_bytes, cell.l2_entry_bytes)
+    return cell.l2_slice_bytes == default
+
+
+def setup_name(cell: CellRecord) -> str:
+    """The long name of a row's setup, with the slice option where it is not QEMU's default."""
+    name = LONG_NAMES[cell.setup]
+    if cell.source == "qemu" and cell.setup != "plain" and cell.detected == "unknown":
+        name = "cbw + snap (bitmap not recognised)"
+    if has_default_slice(cell):
+        return name
+    return f"{name.split(' (')[0]}, l2-cache-entry-size={format_size(cell.l2_slice_bytes)}"
+
+
+def source_name(cell: CellRecord) -> str:
+    """Where a row comes from, never without how: ``qemu 7.2.22 (measured, n=3)``."""
+    if cell.source == "published":
+        return "published"
+    if cell.source == "model":
+        return f"model ({cell.mode})"
+    how = [f"measured, n={len(cell.runs_s)}"] if cell.elapsed_s is not None else []
+    if cell.detected is not None:
+        how.append(f"detected: {cell.detected}")
+    name = f"qemu {cell.build or 'of unknown version'}"
+    return f"{name} ({'; '.join(how)})" if how else name
+
+
+def series_source_name(cell: CellRecord) -> str:
+    """Where a line of rows comes from, without the number of runs that each row has."""
+    return f"qemu {cell.build or ''}".strip() if cell.source == "qemu" else source_name(cell)
+
+
+def number(value: float) -> str:
+    """Three significant digits: 325, 10.5, 0.0123; whole above 100, thousands apart."""
+    if 0 < abs(value) < 0.001:
+        return "<0.001" if value > 0 else ">-0.001"
+    digits = 0 if abs(value) >= 99.95 else 1 if abs(value) >= 9.995 else 2
+    return f"{value:,.{digits}f}" if abs(value) >= 0.9995 else f"{value:.3g}"
+
+
+def seconds(cell: CellRecord, value: float | None) -> str:
+    """Seconds as a row states them; published ones as they were printed, without added digits."""
+    if value is None:
+        return NOTHING
+    return f"{value:g}" if cell.source == "published" else number(value)
+
+
+def duration(value_s: float) -> str:
+    """Seconds for a reader: 0.51 s, 45.0 s, 2.6 min, 1.2 h."""
+    if value_s < 60:
+        return f"{number(value_s)} s"
+    return f"{value_s / 60:.1f} min" if value_s < 3600 else f"{value_s / 3600:.1f} h"
+
+
+def factor(value: float) -> str:
+    """A ratio: 1.00x, 6.25x, 15.1x, 120x."""
+    return f"{value:.2f}x" if value < 9.995 else f"{number(value)}x"
+
+
+def change(after: float, before: float) -> str:
+    """A relative change: +27%, -3%."""
+    return f"{after / before - 1:+.0%}"
+
+
+def spread(cell: CellRecord) -> str:
+    """A row's interval with what it is, on two lines: 155..163 and min..max."""
+    if cell.interval_s is None or cell.interval_kind is None:
+        return NOTHING
+    lower, upper = (number(end) for end in cell.interval_s)
+    return f"{lower}..{upper}\n{INTERVAL_NAMES[cell.interval_kind]}"
+
+
+def exponent(value: float | None, interval: tuple[float, float] | None) -> str:
+    """An exponent with its 95% interval: 1.99 and [1.97, 2.01], on two lines."""
+    if value is None:
+        return NOTHING
+    ends = f"[{interval[0]:.2f}, {interval[1]:.2f}]" if interval else "(no interval)"
+    return f"{value:.2f}\n{ends}"
+
+
+def why_not_measured(cell: CellRecord) -> str:
+    """The reason for a row without seconds, as far as the record tells."""
+    if cell.source != "qemu":
+        return "the run ended before this row"
+    if cell.setup == "deny" and cell.detected == "access":
+        return "this build has an access bitmap: the deny row waits for a patched build"
+    if cell.setup == "deny" and cell.detected is None:
+        return "no build with a deny bitmap: the deny row waits for a patched build"
+    if cell.setup != "plain" and cell.detected is None:
+        return "this build lacks copy-before-write, snapshot-access or blockdev-backup"
+    return "this build lacks blockdev-backup, or its run gave no time"

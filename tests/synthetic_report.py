@@ -1,0 +1,131 @@
+"""A synthetic reproduction: closed forms at made-up rates, no measurement of anything."""
+
+from itertools import product
+
+from hbitmap_bench.geometry import (
+    answer_bytes,
+    default_l2_slice,
+    n_queries,
+    words_access,
+    words_deny,
+)
+from hbitmap_bench.growth import growth_records
+from hbitmap_bench.published import published_cells
+from hbitmap_bench.records import CellRecord, Reproduction, Setup
+
+T = 2**40
+K = 1024
+SIZES = (1, 2, 4, 8, 16, 32, 64)
+CLUSTERS = (64, 128, 256, 512, 1024, 2048)
+MODEL_QUERY_S = 2e-7
+MODEL_RATE = 2.5e9
+QEMU_RATE = 1.5e9
+QEMU_QUERY_S = 25e-6
+QEMU_CLUSTER_S = 1e-8  # of each cluster that one answer covers
+
+
+def geometry(size_t: float, cluster_k: int, slice_bytes: int | None) -> dict[str, int]:
+    image, cluster = int(size_t * T), cluster_k * K
+    return {
+        "image_bytes": image,
+        "cluster_bytes": cluster,
+        "copy_cluster_bytes": 64 * K,
+        "l2_slice_bytes": slice_bytes or default_l2_slice(image, cluster),
+    }
+
+
+def work(cell: dict[str, int], setup: Setup) -> tuple[int, int | None]:
+    answer = answer_bytes(cell["cluster_bytes"], cell["l2_slice_bytes"], 8, 64 * K)
+    words = {"access": words_access, "deny": words_deny}.get(setup)
+    image = cell["image_bytes"]
+    return n_queries(image, answer, 64 * K), words and words(image, answer, 64 * K)
+
+
+def model_cell(
+    size_t: float, cluster_k: int, setup: Setup, slice_bytes: int | None = None
+) -> CellRecord:
+    place = geometry(size_t, cluster_k, slice_bytes)
+    queries, words = work(place, setup)
+    extra_s = None if words is None else words / MODEL_RATE
+    elapsed_s = queries * MODEL_QUERY_S + (extra_s or 0)
+    return CellRecord(
+        source="model",
+        setup=setup,
+        mode="sampled",
+        **place,
+        elapsed_s=elapsed_s,
+        interval_s=(0.97 * elapsed_s, 1.03 * elapsed_s),
+        interval_kind="prediction95",
+        runs_s=tuple(share * elapsed_s for share in (0.99, 1.0, 1.01)),
+        queries=queries,
+        words_examined=words,
+        words_source=words and "closed_form",
+        extra_s=extra_s,
+        scan_rate_words_s=MODEL_RATE if setup == "access" else None,
+    )
+
+
+def qemu_cell(
+    size_t: float, setup: Setup, slice_bytes: int | None = None, build: str = "7.2.22", n: int = 3
+) -> CellRecord:
+    place = geometry(size_t, 64, slice_bytes)
+    queries, words = work(place, setup)
+    plain_s = queries * (QEMU_QUERY_S + QEMU_CLUSTER_S * place["l2_slice_bytes"] / 8)
+    extra_s = None if words is None else words / QEMU_RATE
+    elapsed_s = plain_s + (extra_s or 0)
+    return CellRecord(
+        source="qemu",
+        setup=setup,
+        mode="measured",
+        build=build,
+        detected="deny" if setup == "deny" else "access",
+        **place,
+        elapsed_s=elapsed_s,
+        interval_s=(0.95 * elapsed_s, 1.06 * elapsed_s) if n > 1 else None,
+        interval_kind="min_max" if n > 1 else None,
+        runs_s=tuple([0.95 * elapsed_s, elapsed_s, 1.06 * elapsed_s][:n]),
+        queries=queries,
+        words_examined=words,
+        words_source=words and "closed_form",
+        extra_s=extra_s,
+        scan_rate_words_s=QEMU_RATE if setup == "access" else None,
+    )
+
+
+def empty_qemu_cell(size_t: float, setup: Setup, build: str = "6.0.0") -> CellRecord:
+    place = geometry(size_t, 64, None)
+    return CellRecord(source="qemu", setup=setup, mode="measured", build=build, **place)
+
+
+def model_table() -> list[CellRecord]:
+    return [model_cell(n, 64, s) for n, s in product((10, 11), ("plain", "access", "deny"))]
+
+
+def model_sweep() -> list[CellRecord]:
+    grid = product(SIZES, CLUSTERS, (None, 4096), ("plain", "access", "deny"))
+    return [model_cell(size, cluster, setup, part) for size, cluster, part, setup in grid]
+
+
+def qemu_rows() -> list[CellRecord]:
+    rows = []
+    for size in (1, 2, 4):
+        n = 3 if size < 4 else 1
+        rows += [qemu_cell(size, "plain", n=n), qemu_cell(size, "access", n=n)]
+        rows += [qemu_cell(size, "access", 64 * K, n=n)]
+    return rows
+
+
+def reproduction(*rows: CellRecord, published: bool = True) -> Reproduction:
+    cells = (*(published_cells() if published else ()), *rows)
+    return Reproduction(
+        created="2025-11-22T22:00:00+00:00",
+        commit="0123456789abcdef0123456789abcdef01234567",
+        tool_version="0.1.0",
+        host={"cpu_model": "synthetic, for tests", "cores": 2, "memory_bytes": 8 * 2**30},
+        cells=cells,
+        growth=growth_records(cells),
+    )
+
+
+def whole() -> Reproduction:
+    return reproduction(*model_table(), *model_sweep(), *qemu_rows())

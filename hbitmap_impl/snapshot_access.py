@@ -8,23 +8,23 @@ from hbitmap_impl.image import BlockStatus
 
 
 class SnapshotAccess:
-    """The disk under ``cbw`` as it was when that filter was made. A ``Node`` without writes.
+    """The disk under ``filter`` as it was when that filter was made. A ``Node`` without writes.
 
     ``PermissionError`` (EACCES) comes from denied clusters and from a broken snapshot; over NBD
     QEMU makes EINVAL of it.
     """
 
-    __slots__ = ("_cbw", "_status", "size")
+    __slots__ = ("_status", "filter", "size")
 
     def __init__(self, cbw: CopyBeforeWrite) -> None:
-        self._cbw = cbw
+        self.filter = cbw
         self._status = cbw.snapshot_block_status
         self.size = cbw.size
 
     @property
     def check(self) -> AccessCheck:
         """The access check that every question passes."""
-        return self._cbw.check
+        return self.filter.check
 
     def block_status(self, offset: int, length: int) -> BlockStatus:
         """The filter's answer; but what reads as zeros counts as allocated here.
@@ -39,8 +39,8 @@ class SnapshotAccess:
 
     def read(self, offset: int, length: int) -> bytes:
         """The content of the snapshot."""
-        return self._cbw.snapshot_read(offset, length)
+        return self.filter.snapshot_read(offset, length)
 
     def discard(self, offset: int, length: int) -> None:
         """Give up the whole copy clusters inside a range: they cannot be read any more."""
-        self._cbw.snapshot_discard(offset, length)
+        self.filter.snapshot_discard(offset, length)

@@ -25,7 +25,7 @@ class Grid:
 
     def __bool__(self) -> bool:
         """Whether there are enough sizes and clusters to make a grid of."""
-        return min(len(self.sizes), len(self.clusters)) >= MIN_SIDE
+        return bool(self.cells)
 
 
 def default_slice_grid(cells: Iterable[CellRecord]) -> Grid:
@@ -40,16 +40,21 @@ def pinned_slice_grid(cells: Iterable[CellRecord]) -> Grid:
 
 
 def _grid(slice_name: str, cells: Iterable[CellRecord]) -> Grid:
-    """Keep the sizes that more than one cluster size has: 10T and 11T belong to the table."""
+    """Keep the sizes that more than one cluster size has: 10T and 11T belong to the table.
+
+    Empty where fewer than two such sizes are left.
+    """
     found = {
         (cell.image_bytes, cell.cluster_bytes): cell
         for cell in cells
-        if (cell.source, cell.setup) == ("model", "access") and cell.elapsed_s is not None
+        if (cell.source, cell.setup) == ("model", "access") and cell.extra_s is not None
     }
     clusters_of: dict[int, set[int]] = {}
     for size, cluster in found:
         clusters_of.setdefault(size, set()).add(cluster)
     sizes = sorted(size for size, clusters in clusters_of.items() if len(clusters) >= MIN_SIDE)
+    if len(sizes) < MIN_SIDE:
+        return Grid(slice_name, (), (), {})
     kept = {place: cell for place, cell in found.items() if place[0] in sizes}
     clusters = sorted({cluster for _, cluster in kept})
     return Grid(slice_name, tuple(sizes), tuple(clusters), kept)

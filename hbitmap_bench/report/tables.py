@@ -11,7 +11,7 @@ from hbitmap_bench.growth import plain_of, series, series_key
 from hbitmap_bench.records import CellRecord, GrowthRecord
 from hbitmap_bench.report import wording
 from hbitmap_bench.report.drawing import Table
-from hbitmap_bench.report.grid import Grid
+from hbitmap_bench.report.grid import Grid, default_slice_grid, pinned_slice_grid
 from hbitmap_bench.report.projection import QueryCost, projected_s, slowdown
 from hbitmap_bench.report.wording import NOTHING
 
@@ -25,11 +25,12 @@ _SOURCES: Final = ("published", "model", "qemu")
 def side_by_side(cells: Sequence[CellRecord], cost: QueryCost) -> tuple[Table, ...]:
     """Published, modelled and QEMU rows, one table for each image size and cluster size.
 
-    Shows the cells that have a published or a QEMU row; where there are none, all.
+    Of the model's sweep it shows the cells that have a published or a QEMU row beside them; the
+    sweep tables show the others.
     """
     outside = {_place(cell) for cell in cells if cell.source != "model"}
-    shown = [cell for cell in cells if _place(cell) in outside] if outside else list(cells)
-    shown = [cell for cell in shown if cell.source != "model" or wording.has_default_slice(cell)]
+    swept = {*default_slice_grid(cells).cells, *pinned_slice_grid(cells).cells}
+    shown = [cell for cell in cells if _place(cell) in outside or _place(cell)[:2] not in swept]
     by_place = groupby(sorted(_once(shown), key=_reading_order), key=_place)
     return tuple(_place_table(place, list(rows), cells, cost) for place, rows in by_place)
 

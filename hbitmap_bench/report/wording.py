@@ -96,7 +96,7 @@ def exponent(value: float | None, interval: tuple[float, float] | None) -> str:
     """An exponent with its 95% interval: 1.99 and [1.97, 2.01], on two lines."""
     if value is None:
         return NOTHING
-    ends = f"[{interval[0]:.2f}, {interval[1]:.2f}]" if interval else "(no interval)"
+    ends = f"[{interval[0]:.2f}, {interval[1]:.2f}]" if interval else "no interval"
     return f"{value:.2f}\n{ends}"
 
 

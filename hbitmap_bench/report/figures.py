@@ -1,0 +1,293 @@
+"""The report's figures. Every title states a finding that is computed from the records."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from hbitmap_bench.cells import format_size
+from hbitmap_bench.growth import growth_of, loglog_slope, series
+from hbitmap_bench.records import CellRecord, Setup
+from hbitmap_bench.report import wording
+from hbitmap_bench.report.heatmap import slowdown_picture
+from hbitmap_bench.report.plotting import (
+    COLOURS,
+    MARKERS,
+    REMEDY_COLOUR,
+    Picture,
+    Series,
+    line,
+    png,
+    size_axes,
+)
+from hbitmap_bench.report.projection import REFERENCE_CLUSTER_BYTES, QueryCost, projected_s
+
+
+def pictures(cells: Sequence[CellRecord], cost: QueryCost) -> tuple[Picture, ...]:
+    """All figures of a report, in reading order. Costs a few seconds."""
+    return (
+        time_picture(cells),
+        slice_break_picture(cells),
+        slowdown_picture(cells, cost),
+        deny_picture(cells, cost),
+        words_picture(cells),
+    )
+
+
+def time_picture(cells: Sequence[CellRecord]) -> Picture:
+    """Seconds against image size on log axes, a line for each series, exponents in the legend."""
+    name, shown = "time", _reference(cells)
+    if not any(len(rows) > 1 for rows in shown):
+        return Picture(name, "", None, "no setup was measured at two image sizes")
+    figure = Figure(figsize=(11, 6.2), layout="constrained")
+    axes = figure.subplots()
+    for rows in shown:
+        _draw_times(axes, rows)
+    size_axes(axes, {row.image_bytes for rows in shown for row in rows})
+    axes.set_ylabel("build-up, seconds")
+    axes.set_title(_time_title(shown), loc="left", fontsize=11)
+    axes.legend(
+        title="exponent of seconds over image size [95% interval]", fontsize=8, title_fontsize=8,
+        loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False,
+    )  # fmt: skip
+    caption = (
+        f"Build-up seconds against image size at {format_size(REFERENCE_CLUSTER_BYTES)} clusters. "
+        "The model runs in process, without QEMU's own cost a query, so its plain and deny lines "
+        "lie far below QEMU's; slopes compare, heights of plain and deny do not."
+    )
+    return Picture(name, caption, png(figure))
+
+
+def slice_break_picture(cells: Sequence[CellRecord]) -> Picture:
+    """The largest cluster size that crosses the slice rule's break: default against pinned."""
+    name, found = "slice-break", _across_the_break(cells)
+    if not found:
+        return Picture(name, "", None, "no cluster size was measured on both sides of a break")
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    axes = figure.subplots()
+    for rows, colour in zip(found, (COLOURS["access"], REMEDY_COLOUR), strict=False):
+        slice_name = format_size(rows[0].l2_slice_bytes)
+        label = f"slice {slice_name}: {_exponent(rows)}"
+        line(axes, rows, [row.elapsed_s or 0 for row in rows], label, colour)
+    last = max(row.image_bytes for row in found[1] if wording.has_default_slice(row))
+    first = min(row.image_bytes for row in found[0] if wording.has_default_slice(row))
+    axes.axvspan(last, first, color="#dddddd", zorder=0)
+    axes.annotate(
+        "QEMU's default slice drops", (math.sqrt(last * first), 0.02), rotation=90,
+        xycoords=("data", "axes fraction"), ha="center", va="bottom", fontsize=8,
+    )  # fmt: skip
+    size_axes(axes, {row.image_bytes for rows in found for row in rows})
+    axes.set_ylabel("build-up in process, seconds")
+    times = _times_apart(found)
+    cluster = format_size(found[0][0].cluster_bytes)
+    axes.set_title(
+        f"{cluster} clusters, access bitmap: the 4K slice takes {times} the time of a whole one",
+        loc="left", fontsize=11,
+    )  # fmt: skip
+    axes.legend(fontsize=8, frameon=False)
+    caption = (
+        f"The break of the slice rule at {cluster} clusters. By default an image on the left of "
+        f"the grey band has slices of {format_size(found[1][0].l2_slice_bytes)}, one on its right "
+        f"of {format_size(found[0][0].l2_slice_bytes)}; exponents are fitted on one line at a time."
+    )
+    return Picture(name, caption, png(figure))
+
+
+def deny_picture(cells: Sequence[CellRecord], cost: QueryCost) -> Picture:
+    """Projected build-up with the deny and the access bitmap, and how many times they differ."""
+    name, pairs = "deny", _access_and_deny(cells)
+    if not pairs:
+        return Picture(name, "", None, "access and deny were not measured at two sizes in common")
+    figure = Figure(figsize=(11, 4.8), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for access, deny in pairs:
+        for rows in (access, deny):
+            values = [_user_seconds(row, cost) for row in rows]
+            label = f"{wording.series_source_name(rows[0])}: {rows[0].setup}"
+            line(left, rows, values, label, COLOURS[rows[0].setup])
+        source = wording.series_source_name(access[0])
+        line(right, access, _ratios(access, deny, cost), source, "#000000")
+    for axes in (left, right):
+        size_axes(axes, {row.image_bytes for access, _ in pairs for row in access})
+        axes.legend(fontsize=8, frameon=False)
+    left.set_ylabel("build-up, seconds (model: projected)")
+    right.set_ylabel("access over deny, times")
+    figure.suptitle(_deny_title(pairs, cost), fontsize=11)
+    caption = f"Deny against access. The model's rows are projected with {cost}."
+    return Picture(name, caption, png(figure))
+
+
+def words_picture(cells: Sequence[CellRecord]) -> Picture:
+    """Words that access checks examine in a build-up: exact, on log axes."""
+    name = "words"
+    found = [
+        [row for row in rows if row.words_examined]
+        for rows in _reference(cells)
+        if rows[0].source == "model" and rows[0].setup != "plain"
+    ]
+    found = [rows for rows in found if len(rows) > 1]
+    if not found:
+        return Picture(name, "", None, "no two sizes of the model have words examined")
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    axes = figure.subplots()
+    for rows in found:
+        words = [float(row.words_examined or 0) for row in rows]
+        how = ", ".join(sorted({(row.words_source or "").replace("_", " ") for row in rows}))
+        slope = loglog_slope([row.image_bytes for row in rows], words).exponent
+        label = f"{wording.LONG_NAMES[rows[0].setup]}: exponent {slope:.2f} ({how})"
+        line(axes, rows, words, label, COLOURS[rows[0].setup])
+    size_axes(axes, {row.image_bytes for rows in found for row in rows})
+    axes.set_ylabel("words examined in one build-up")
+    axes.set_title(_words_title(found), loc="left", fontsize=11)
+    axes.legend(fontsize=8, frameon=False)
+    caption = (
+        f"Words examined, at {format_size(REFERENCE_CLUSTER_BYTES)} clusters: exact numbers, which "
+        "no machine changes. The legend says whether they were counted or come from the closed "
+        "form."
+    )
+    return Picture(name, caption, png(figure))
+
+
+# ---------------------------------------------------------------- choosing rows
+
+
+def _reference(cells: Iterable[CellRecord]) -> list[Series]:
+    """The series at the reference cluster size, published first, as the tables have them."""
+    order = list(MARKERS)
+    found = [
+        rows for key, rows in series(cells).items() if key.cluster_bytes == REFERENCE_CLUSTER_BYTES
+    ]
+    return sorted(found, key=lambda rows: order.index(rows[0].source))
+
+
+def _across_the_break(cells: Iterable[CellRecord]) -> list[Series]:
+    """The 4K line and the whole-cluster line of the largest cluster that has a default on both."""
+    found: dict[int, dict[int, Series]] = {}
+    for key, rows in series(cells).items():
+        has_default = any(wording.has_default_slice(row) for row in rows)
+        if (key.source, key.setup) == ("model", "access") and has_default:
+            found.setdefault(key.cluster_bytes, {})[key.l2_slice_bytes] = rows
+    crossed = [cluster for cluster, lines in found.items() if len(lines) == 2]
+    if not crossed:
+        return []
+    lines = found[max(crossed)]
+    return [lines[slice_bytes] for slice_bytes in sorted(lines)]
+
+
+def _access_and_deny(cells: Iterable[CellRecord]) -> list[tuple[Series, Series]]:
+    """Access and deny rows at the sizes they share, for each source and build."""
+    found: dict[tuple[object, ...], dict[Setup, Series]] = {}
+    for rows in _reference(cells):
+        key = (rows[0].source, rows[0].build, rows[0].mode, rows[0].l2_slice_bytes)
+        found.setdefault(key, {})[rows[0].setup] = [
+            row for row in rows if row.source != "model" or row.extra_s is not None
+        ]
+    pairs = []
+    for setups in found.values():
+        sizes = {row.image_bytes for row in setups.get("access", [])}
+        sizes &= {row.image_bytes for row in setups.get("deny", [])}
+        if len(sizes) > 1:
+            kept = [[row for row in setups[s] if row.image_bytes in sizes] for s in _BOTH]
+            pairs.append((kept[0], kept[1]))
+    return pairs
+
+
+_BOTH: Final[tuple[Setup, Setup]] = ("access", "deny")
+
+
+def _user_seconds(cell: CellRecord, cost: QueryCost) -> float:
+    """Measured or published seconds as they are; the model's projected."""
+    seconds = projected_s(cell, cost) if cell.source == "model" else cell.elapsed_s
+    return seconds or 0.0
+
+
+def _ratios(access: Series, deny: Series, cost: QueryCost) -> list[float]:
+    pairs = zip(access, deny, strict=True)
+    return [_user_seconds(a, cost) / _user_seconds(d, cost) for a, d in pairs]
+
+
+# ---------------------------------------------------------------- drawing
+
+
+def _draw_times(axes: Axes, rows: Series) -> None:
+    first = rows[0]
+    is_remedy = first.setup == "access" and not wording.has_default_slice(first)
+    colour = REMEDY_COLOUR if is_remedy else COLOURS[first.setup]
+    label = f"{wording.series_source_name(first)}: {wording.setup_name(first)}: {_exponent(rows)}"
+    times = [row.elapsed_s or 0.0 for row in rows]
+    line(axes, rows, times, label, colour)
+    barred = [row for row in rows if row.interval_s is not None]
+    ends = np.array([row.interval_s for row in barred]).reshape(-1, 2)
+    middle = np.array([row.elapsed_s for row in barred])
+    axes.errorbar(
+        [row.image_bytes for row in barred], middle, fmt="none", ecolor=colour, capsize=3,
+        yerr=np.maximum([middle - ends[:, 0], ends[:, 1] - middle], 0),
+    )  # fmt: skip
+
+
+def _exponent(rows: Series) -> str:
+    if len(rows) < 2:
+        return "one size"
+    record = growth_of(rows)
+    return wording.exponent(record.exponent, record.interval).replace("\n", " ")
+
+
+# ---------------------------------------------------------------- titles
+
+
+def _time_title(shown: list[Series]) -> str:
+    """The exponents of the setups, from the source that has the most sizes."""
+    source = max(shown, key=len)[0]
+    parts = []
+    for setup in wording.SETUP_ORDER:
+        for rows in shown:
+            same = (rows[0].source, rows[0].build) == (source.source, source.build)
+            if same and rows[0].setup == setup and len(rows) > 1:
+                parts.append(f"{setup} {growth_of(rows).exponent:.2f}")
+                break
+    return f"Seconds grow as a power of the image size: {', '.join(parts)}\n({_name(source)})"
+
+
+def _name(cell: CellRecord) -> str:
+    return f"{wording.series_source_name(cell)}, {format_size(cell.cluster_bytes)} clusters"
+
+
+def _times_apart(found: list[Series]) -> str:
+    whole = {row.image_bytes: row.elapsed_s for row in found[1]}
+    ratios = [
+        (row.elapsed_s or 0.0) / (whole[row.image_bytes] or 1.0)
+        for row in found[0]
+        if row.image_bytes in whole
+    ]
+    if not ratios:
+        return "more than"
+    low, high = (wording.factor(value) for value in (min(ratios), max(ratios)))
+    return low if low == high else f"{low} to {high}"
+
+
+def _deny_title(pairs: list[tuple[Series, Series]], cost: QueryCost) -> str:
+    """At the largest size that has both."""
+    access, deny = (rows[-1] for rows in max(pairs, key=lambda pair: pair[0][-1].image_bytes))
+    times = [wording.duration(_user_seconds(cell, cost)) for cell in (deny, access)]
+    how = ", projected" if access.source == "model" else ""
+    return (
+        f"{format_size(access.image_bytes)} takes {times[0]} with the deny bitmap, {times[1]} with "
+        f"the access bitmap ({wording.series_source_name(access)}{how})"
+    )
+
+
+def _words_title(found: list[Series]) -> str:
+    words = {rows[0].setup: {row.image_bytes: row.words_examined for row in rows} for rows in found}
+    access, deny = words.get("access", {}), words.get("deny", {})
+    shared = sorted(access.keys() & deny.keys())
+    if not shared:
+        return "Words examined in one build-up"
+    times = (access[shared[-1]] or 0) / (deny[shared[-1]] or 1)
+    return (
+        f"At {format_size(shared[-1])} the access bitmap has {times:,.0f} times the words examined"
+    )

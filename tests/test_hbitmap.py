@@ -242,6 +242,14 @@ def test_iter_from_begins_at_starts_group():
     assert list(bitmap.iter_from(1000)) == []
 
 
+@given(st.sets(st.integers(0, 1023), min_size=0), st.sampled_from([0, 3]), st.booleans())
+def test_to_array_is_what_iteration_gives_dense_or_sparse(starts, granularity, inverted):
+    bitmap = bitmap_of(1024, starts, granularity)
+    if inverted:
+        bitmap.invert()
+    assert bitmap.to_array().tolist() == list(bitmap)
+
+
 def test_truncate_ends_iterators():
     bitmap = bitmap_of(300, {1, 2})
     walk = iter(bitmap)

@@ -6,8 +6,11 @@ from setuptools import Extension, setup
 # No -march and no -mpopcnt: a wheel must run anywhere. What needs them is chosen at import.
 FLAGS = ["-O3"]
 
-setup(
-    ext_modules=cythonize(
-        [Extension("hbitmap_impl.hbitmap", ["hbitmap_impl/hbitmap.pyx"], extra_compile_args=FLAGS)]
-    )
+core = Extension(
+    "hbitmap_impl.hbitmap",
+    ["hbitmap_impl/hbitmap.pyx"],
+    extra_compile_args=FLAGS,
+    define_macros=[("HBITMAP_FLAGS", f'"{" ".join(FLAGS)}"')],
 )
+
+setup(ext_modules=cythonize([core]))

@@ -1,11 +1,15 @@
-"""Sizes as QEMU writes them, and the geometry of a cell."""
+"""Sizes as QEMU writes them, cells, and the grids of cells that are measured."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
+from hbitmap_bench import geometry
 from hbitmap_bench.errors import UserError
+from hbitmap_bench.records import Setup
 
 _SUFFIXES: Final = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "P": 2**50}
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)([KMGTP]?)(?:I?B)?", re.IGNORECASE)
@@ -31,3 +35,118 @@ def format_size(n_bytes: int) -> str:
         if n_bytes and n_bytes % factor == 0:
             return f"{n_bytes // factor}{suffix}"
     return str(n_bytes)
+
+
+SETUPS: Final[tuple[Setup, ...]] = ("plain", "access", "deny")
+
+TABLE_SIZES: Final = (10 * 2**40, 11 * 2**40)
+"""The image sizes of the published table."""
+
+SWEEP_SIZES: Final = tuple(2**power for power in range(40, 47))
+"""1T to 64T."""
+
+SWEEP_CLUSTERS: Final = tuple(2**power for power in range(16, 22))
+"""64K to 2M, the largest that qcow2 has."""
+
+SMALL_SLICE_BYTES: Final = 4096
+"""The slice of every large image by default; the second sweep pins it."""
+
+MIN_CLUSTER_BYTES: Final = 512
+MAX_CLUSTER_BYTES: Final = 2 * 2**20
+MIN_SLICE_BYTES: Final = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """An image as far as its build-up depends on it: all sizes in bytes, all but the image's
+    a power of two.
+
+    ``copy_cluster_bytes`` is that of both filters here: neither target asks for a larger one.
+    """
+
+    image_bytes: int
+    cluster_bytes: int
+    l2_slice_bytes: int
+    l2_entry_bytes: int = 8
+    copy_cluster_bytes: int = 65536
+
+    @property
+    def answer_bytes(self) -> int:
+        """How far one block-status answer moves the job."""
+        return geometry.answer_bytes(
+            self.cluster_bytes, self.l2_slice_bytes, self.l2_entry_bytes, self.copy_cluster_bytes
+        )
+
+    @property
+    def queries(self) -> int:
+        """Block-status queries of the whole build-up, exactly."""
+        return geometry.n_queries(self.image_bytes, self.answer_bytes, self.copy_cluster_bytes)
+
+    def words(self, setup: Setup) -> int:
+        """Words that the setup's access checks read in the whole build-up, exactly."""
+        if setup == "plain":
+            return 0
+        closed_form = geometry.words_access if setup == "access" else geometry.words_deny
+        return closed_form(self.image_bytes, self.answer_bytes, self.copy_cluster_bytes)
+
+
+def layout(
+    image_bytes: int,
+    cluster_bytes: int = 65536,
+    *,
+    l2_slice_bytes: int | None = None,
+    copy_cluster_bytes: int = 65536,
+) -> Layout:
+    """A layout that QEMU would accept, with its default slice where none is given.
+
+    Raises ``UserError`` otherwise.
+    """
+    _require_power_of_two("an image cluster", cluster_bytes, MIN_CLUSTER_BYTES, MAX_CLUSTER_BYTES)
+    _require_power_of_two("a copy cluster", copy_cluster_bytes, 65536, 2**30)
+    if l2_slice_bytes is None:
+        l2_slice_bytes = geometry.default_l2_slice(image_bytes, cluster_bytes)
+    _require_power_of_two("an L2 slice", l2_slice_bytes, MIN_SLICE_BYTES, cluster_bytes)
+    if geometry.n_bits(image_bytes, copy_cluster_bytes) > 2**31:
+        raise UserError(
+            f"an image has at most 2^31 copy clusters here (256 MiB a bitmap), not "
+            f"{format_size(image_bytes)} of {format_size(copy_cluster_bytes)}: "
+            "take a larger --copy-cluster-size"
+        )
+    return Layout(
+        image_bytes=image_bytes,
+        cluster_bytes=cluster_bytes,
+        l2_slice_bytes=l2_slice_bytes,
+        copy_cluster_bytes=copy_cluster_bytes,
+    )
+
+
+def default_layouts(
+    *, l2_slice_bytes: int | None = None, copy_cluster_bytes: int = 65536
+) -> list[Layout]:
+    """The cells of the published table, then both sweeps, each layout once.
+
+    The first sweep has QEMU's default slice, which jumps where the L2 cache no longer covers the
+    image; the second pins it at 4 KiB, so that one regime covers all sizes. ``l2_slice_bytes``
+    pins it for all instead.
+    """
+    slices = (l2_slice_bytes,) if l2_slice_bytes else (None, SMALL_SLICE_BYTES)
+    table = [(size, 65536) for size in TABLE_SIZES]
+    sweep = [(size, cluster) for cluster in SWEEP_CLUSTERS for size in SWEEP_SIZES]
+    return unique(
+        layout(size, cluster, l2_slice_bytes=pinned, copy_cluster_bytes=copy_cluster_bytes)
+        for pinned in slices
+        for size, cluster in (*table, *sweep)
+    )
+
+
+def unique(layouts: Iterable[Layout]) -> list[Layout]:
+    """The layouts in their order, each once."""
+    return list(dict.fromkeys(layouts))
+
+
+def _require_power_of_two(what: str, n_bytes: int, least: int, most: int) -> None:
+    if n_bytes & (n_bytes - 1) or not least <= n_bytes <= most:
+        raise UserError(
+            f"{what} is a power of two from {format_size(least)} to {format_size(most)}, "
+            f"not {format_size(n_bytes)}"
+        )

@@ -5,6 +5,8 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Buffer
 
+BUILD_FLAGS: str
+
 class HBitmap(Buffer):
     def __init__(self, size: SupportsIndex, granularity: SupportsIndex = 0) -> None: ...
     @property

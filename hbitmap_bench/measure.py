@@ -1,0 +1,203 @@
+"""A build-up in process: timed whole, or sampled and scaled to the whole with an interval.
+
+Sampling times *blocks of consecutive queries*, not single ones: a query finds in the caches what
+the query before it left there, and one that comes from elsewhere finds less. A pass puts a block
+into each stratum of the query sequence, at random, in mirrored pairs: the cost of an access
+check falls linearly along the disk, and in a mirrored pair whatever is linear cancels. Each pass
+estimates the whole; how the passes differ is how sure that estimate is. They are spread over
+the whole run, in turn with all other cells, so that drift of the machine shows in them.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Final
+
+from scipy import stats
+
+from hbitmap_bench.cells import Layout
+from hbitmap_bench.records import Setup
+from hbitmap_impl.backup import BackupJob
+from hbitmap_impl.image import FullImage
+from hbitmap_impl.setups import assemble
+
+STRATA: Final = 8
+"""Even, since blocks come in mirrored pairs."""
+
+PASSES: Final = 8
+"""Interval widths fall slowly beyond: t(0.975, 7) = 2.36 against 1.96 for ever more passes."""
+
+WARM_UP_QUERIES: Final = 2
+"""Untimed queries before each block, so that it starts with the caches of a running build-up."""
+
+BLOCK_S: Final = 0.004
+"""A block should last as long: a thousand times what reading the clock costs."""
+
+MIN_BLOCK_QUERIES: Final = 2
+MAX_BLOCK_QUERIES: Final = 256
+
+CHUNK_S: Final = 0.1
+"""An exact build-up reports its progress about as often."""
+
+ASSUMED_QUERY_S: Final = 4e-6
+ASSUMED_WORDS_S: Final = 1.5e9
+"""For planning block lengths and foretelling durations only; no result depends on them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds of a whole build-up.
+
+    ``runs_s`` are the exact runs, or the estimates of the passes. ``interval_s``, of a sampled
+    one, is where 95 of 100 exact runs should lie (a prediction interval, not one of the mean).
+    ``words_examined`` is what was counted: exactly, or scaled from the blocks.
+    """
+
+    elapsed_s: float
+    runs_s: tuple[float, ...]
+    interval_s: tuple[float, float] | None
+    words_examined: float
+
+
+def expected_s(layout: Layout, setup: Setup) -> float:
+    """About what a whole build-up takes, for planning and for telling the user beforehand."""
+    return layout.queries * ASSUMED_QUERY_S + layout.words(setup) / ASSUMED_WORDS_S
+
+
+def open_job(layout: Layout, setup: Setup) -> BackupJob:
+    """A backup job over a fully allocated image; its bitmaps are filled, and so pre-faulted."""
+    image = FullImage(
+        layout.image_bytes, layout.cluster_bytes, layout.l2_slice_bytes, layout.l2_entry_bytes
+    )
+    return assemble(
+        setup,
+        image,
+        cbw_cluster_bytes=layout.copy_cluster_bytes,
+        target_cluster_bytes=layout.copy_cluster_bytes,
+    )
+
+
+def time_queries(job: BackupJob, offset: int, n_queries: int | None = None) -> float:
+    """Seconds that the build-up takes for some queries from ``offset`` on (to the end if None)."""
+    build_up = job.build_up
+    start = perf_counter()
+    build_up(offset, n_queries)
+    return perf_counter() - start
+
+
+def timer_s(job: BackupJob) -> float:
+    """What ``time_queries`` costs without a query: the clock and the call."""
+    return statistics.median(time_queries(job, job.size) for _ in range(50))
+
+
+# ---------------------------------------------------------------- exact
+
+
+def measure_exact(
+    layout: Layout, setup: Setup, progress: Callable[[int], object] = lambda _: None
+) -> Timing:
+    """Run the whole build-up and time it.
+
+    ``progress`` is told the queries of each finished part, between timings. Costs
+    ``expected_s``, and N / 8 bytes for the access bitmap.
+    """
+    job = open_job(layout, setup)
+    overhead_s = timer_s(job)
+    chunk = max(1, round(layout.queries * CHUNK_S / max(expected_s(layout, setup), CHUNK_S)))
+    elapsed_s = 0.0
+    for first in range(0, layout.queries, chunk):
+        elapsed_s += time_queries(job, first * layout.answer_bytes, chunk) - overhead_s
+        progress(min(chunk, layout.queries - first))
+    words = job.check.words_examined if job.check else 0
+    return Timing(elapsed_s, (elapsed_s,), None, words)
+
+
+# ---------------------------------------------------------------- sampled
+
+
+@dataclass(frozen=True, slots=True)
+class SamplePass:
+    """What one pass over the strata says of the whole: seconds and words, scaled."""
+
+    elapsed_s: float
+    words: float
+
+
+def block_queries(layout: Layout, setup: Setup) -> int:
+    """Timed queries in a block: about ``BLOCK_S`` long, and at most half a stratum."""
+    query_s = expected_s(layout, setup) / layout.queries
+    wanted = min(max(round(BLOCK_S / query_s), MIN_BLOCK_QUERIES), MAX_BLOCK_QUERIES)
+    return min(wanted, layout.queries // (2 * STRATA))
+
+
+def can_sample(layout: Layout) -> bool:
+    """Whether there are queries enough: with fewer, a whole build-up is as quick as a sample."""
+    return layout.queries >= 2 * STRATA * MIN_BLOCK_QUERIES
+
+
+def block_starts(n_queries: int, block: int, rng: random.Random) -> list[int]:
+    """First query of each block: one in each stratum, the upper half mirroring the lower.
+
+    A mirrored pair of blocks lies symmetrically about the middle of the build-up, so that the
+    mean of anything linear in the query's number is met exactly.
+    """
+    width = n_queries / STRATA
+    lower = [math.floor(i * width + rng.random() * (width - block)) for i in range(STRATA // 2)]
+    return lower + [n_queries - block - start for start in reversed(lower)]
+
+
+def sample_pass(layout: Layout, setup: Setup, rng: random.Random) -> SamplePass:
+    """Time one block a stratum, and scale to the whole: mean seconds a query times queries."""
+    job = open_job(layout, setup)
+    block = block_queries(layout, setup)
+    overhead_s = timer_s(job)
+    seconds = words = 0.0
+    starts = block_starts(layout.queries, block, rng)
+    for start in starts:
+        _warm_up(job, layout, start)
+        before = job.check.words_examined if job.check else 0
+        seconds += time_queries(job, start * layout.answer_bytes, block) - overhead_s
+        words += (job.check.words_examined if job.check else 0) - before
+    scale = layout.queries / (block * len(starts))
+    return SamplePass(seconds * scale, words * scale)
+
+
+def _warm_up(job: BackupJob, layout: Layout, start: int) -> None:
+    """Ask the queries before a block, or the first ones again where there are none before."""
+    first = max(start - WARM_UP_QUERIES, 0)
+    job.build_up(first * layout.answer_bytes, WARM_UP_QUERIES)
+
+
+def summarize(passes: Sequence[SamplePass]) -> Timing:
+    """The mean of the passes, with the 95% prediction interval for one more build-up.
+
+    mean +- t(0.975, n - 1) * s * sqrt(1 + 1/n), s the standard deviation between the n >= 2
+    passes: the interval for a further draw from a normal distribution. A pass varies more than a
+    whole build-up does, for it sees only some of the queries, so it errs to the wide side.
+    """
+    runs = tuple(one.elapsed_s for one in passes)
+    mean, n = statistics.fmean(runs), len(runs)
+    half = float(stats.t.ppf(0.975, n - 1)) * statistics.stdev(runs) * math.sqrt(1 + 1 / n)
+    words = statistics.fmean(one.words for one in passes)
+    return Timing(mean, runs, (max(mean - half, 0.0), mean + half), words)
+
+
+def sample_cells(
+    cells: Sequence[tuple[Layout, Setup]], *, seed: int, passes: int = PASSES
+) -> Iterator[tuple[int, SamplePass]]:
+    """Sample all cells, pass by pass: yields (index of the cell, its pass) as each is measured.
+
+    Each pass visits the cells in an order of its own, so that none always follows the same other.
+    One cell's bitmaps are in memory at a time.
+    """
+    rng = random.Random(seed)  # noqa: S311 - a reproducible draw, not a secret
+    for _ in range(passes):
+        order = list(range(len(cells)))
+        rng.shuffle(order)
+        for index in order:
+            yield index, sample_pass(*cells[index], rng)

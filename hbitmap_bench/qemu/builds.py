@@ -1,0 +1,94 @@
+"""A QEMU build: a qemu-storage-daemon, its version, and the qemu-img that belongs to it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from hbitmap_bench.errors import UserError
+
+DAEMON: Final = "qemu-storage-daemon"
+_VERSION: Final = re.compile(rf"{DAEMON} version (\S+)")
+_TOOL_TIMEOUT_S: Final = 30
+
+
+@dataclass(frozen=True, slots=True)
+class QemuBuild:
+    """One build to measure; rows of two builds never share a column."""
+
+    label: str
+    path: Path
+    version: str
+
+
+def parse_build(text: str) -> QemuBuild:
+    """Read ``[LABEL=]PATH``; without a label the build is called after its version.
+
+    Runs ``PATH --version``. Raises ``UserError`` where PATH is no qemu-storage-daemon.
+    """
+    label, equals, path_text = text.partition("=")
+    if not equals or Path(text).exists():  # a path may hold an equals sign itself
+        label, path_text = "", text
+    elif not label or not path_text:
+        raise UserError(
+            f"a build is [LABEL=]PATH, not {text!r}: try patched=/opt/qemu/bin/{DAEMON}"
+        )
+    path = _executable(path_text)
+    found = version(path)
+    return QemuBuild(label or f"qemu {found}", path, found)
+
+
+def find_daemon() -> Path | None:
+    """The ``qemu-storage-daemon`` on PATH, or None."""
+    found = shutil.which(DAEMON)
+    return None if found is None else Path(found)
+
+
+def version(path: Path) -> str:
+    """The version that ``PATH --version`` states, such as ``7.2.22``."""
+    match = _VERSION.search(run_tool([path, "--version"]))
+    if match is None:
+        raise UserError(f"{path} --version names no {DAEMON}: give --qemu the path of one")
+    return match[1]
+
+
+def find_qemu_img(daemon: Path | None = None) -> Path:
+    """The ``qemu-img`` beside the daemon, else the one on PATH; ``UserError`` without either."""
+    if daemon is not None and os.access(beside := daemon.resolve().with_name("qemu-img"), os.X_OK):
+        return beside
+    found = shutil.which("qemu-img")
+    if found is None:
+        raise UserError("qemu-img is needed to make images, and is not on PATH: install qemu-utils")
+    return Path(found)
+
+
+def run_tool(argv: Sequence[str | Path], timeout_s: float | None = _TOOL_TIMEOUT_S) -> str:
+    """What a tool prints. Raises ``UserError`` with its last line of errors where it fails.
+
+    The tool is killed on the way out when anything interrupts the wait.
+    """
+    try:
+        done = subprocess.run(
+            argv, capture_output=True, text=True, check=True, timeout=timeout_s, errors="replace"
+        )
+    except OSError as error:
+        raise UserError(f"{argv[0]} can't be run: {error.strerror}") from error
+    except subprocess.TimeoutExpired as error:
+        raise UserError(f"{argv[0]} has not ended for {timeout_s} s: is it sound?") from error
+    except subprocess.CalledProcessError as error:
+        lines = error.stderr.strip().splitlines() or [f"exit code {error.returncode}"]
+        raise UserError(f"{Path(argv[0]).name} failed: {lines[-1]}") from error
+    return done.stdout
+
+
+def _executable(text: str) -> Path:
+    found = shutil.which(text)
+    if found is None:
+        raise UserError(f"{text} is no program that can be run: give --qemu the path of a {DAEMON}")
+    return Path(found)

@@ -1,0 +1,99 @@
+"""The build-up of a backup job on a real daemon: from the command to the first progress."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+from hbitmap_bench.errors import UserError
+from hbitmap_bench.qemu.builds import QemuBuild
+from hbitmap_bench.qemu.daemon import Daemon
+from hbitmap_bench.qemu.graph import (
+    BACKUP_TARGET,
+    add_disk,
+    add_filters,
+    add_null_disk,
+)
+from hbitmap_bench.qemu.images import Image
+
+_JOB: Final = "backup"
+
+# Copying stays behind this after its first chunk, so that it doesn't run on while we cancel.
+_SPEED_BYTES_S: Final = 2**20
+
+# The end is seen up to one poll late: 1% of what has passed, between these bounds. A poll costs
+# the daemon some 0.1 ms, so that polls take at most about 5% of a short run and 0.5% of a long one.
+_POLL_SHARE: Final = 0.01
+_POLL_MIN_S: Final = 0.002
+_POLL_MAX_S: Final = 0.02
+
+
+def measure_once(
+    build: QemuBuild, image: Image, *, filtered: bool, l2_slice_bytes: int | None
+) -> float:
+    """Seconds of one build-up in a daemon of its own: nothing is cached but what the kernel holds.
+
+    ``filtered`` puts the two filters between disk and job. ``l2_slice_bytes`` pins the slice, None
+    leaves QEMU's default. Raises ``UserError`` where the daemon or the job fails.
+    """
+    with Daemon(build) as daemon:
+        source = add_disk(daemon, image, l2_slice_bytes)
+        if filtered:
+            source = add_filters(daemon, image.image_bytes)
+        target = add_null_disk(daemon, BACKUP_TARGET, image.image_bytes)
+        start_s = time.perf_counter()
+        start_backup(daemon, source, target)
+        elapsed_s = wait_for_build_up(daemon, start_s)
+        cancel_backup(daemon)
+    return elapsed_s
+
+
+def start_backup(daemon: Daemon, source: str, target: str) -> None:
+    """Start the throttled sync=top job. It stays, concluded, until it is dismissed."""
+    daemon.execute(
+        "blockdev-backup",
+        job_id=_JOB,
+        device=source,
+        target=target,
+        sync="top",
+        speed=_SPEED_BYTES_S,
+        auto_dismiss=False,
+    )
+
+
+def wait_for_build_up(daemon: Daemon, start_s: float) -> float:
+    """Seconds from ``start_s`` (``perf_counter``) until the job has progress or is concluded.
+
+    Concluded without progress means that all was found unallocated. The time runs until the answer
+    is here: the last poll and the first copied chunk are in it. Raises ``UserError`` where the job
+    failed.
+    """
+    while True:
+        job = backup_job(daemon)
+        elapsed_s = time.perf_counter() - start_s
+        if job["current-progress"] > 0 or job["status"] == "concluded":
+            _raise_failure(daemon, job)
+            return elapsed_s
+        time.sleep(min(max(elapsed_s * _POLL_SHARE, _POLL_MIN_S), _POLL_MAX_S))
+
+
+def backup_job(daemon: Daemon) -> dict[str, Any]:
+    """The job as ``query-jobs`` tells it: ``status``, ``current-progress``, ``total-progress``."""
+    for job in daemon.execute("query-jobs"):
+        if job["id"] == _JOB:
+            return dict(job)
+    raise UserError(f"{daemon.build.label}: the backup job is gone before it was dismissed")
+
+
+def cancel_backup(daemon: Daemon) -> None:
+    """Cancel the job, wait until it has ended, and dismiss it."""
+    if backup_job(daemon)["status"] != "concluded":
+        daemon.execute("job-cancel", id=_JOB)
+    while backup_job(daemon)["status"] != "concluded":
+        time.sleep(_POLL_MIN_S)
+    daemon.execute("job-dismiss", id=_JOB)
+
+
+def _raise_failure(daemon: Daemon, job: dict[str, Any]) -> None:
+    if "error" in job:
+        raise UserError(f"{daemon.build.label}: the backup job failed: {job['error']}")

@@ -1,0 +1,168 @@
+"""A qemu-storage-daemon of our own: started, driven over QMP, and gone on every way out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import subprocess
+import tempfile
+import time
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from qemu.qmp import ConnectError, ExecInterruptedError, ExecuteError, QMPClient, StateError
+
+from hbitmap_bench.errors import UserError
+from hbitmap_bench.qemu.builds import QemuBuild
+from hbitmap_bench.qemu.interrupt import stop_like_ctrl_c
+
+# A lost connection is told by our own error, once.
+logging.getLogger("qemu.qmp").addHandler(logging.NullHandler())
+
+_START_TIMEOUT_S: Final = 20.0
+_START_POLL_S: Final = 0.01
+_QUIT_TIMEOUT_S: Final = 10.0
+_DEATH_TIMEOUT_S: Final = 2.0
+# What qemu.qmp raises where the other side is gone.
+_LOST: Final = (ExecInterruptedError, StateError, EOFError, OSError)
+
+_MAX_SOCKET_PATH: Final = 107  # bytes of sun_path, without its closing zero
+
+
+class QmpError(UserError):
+    """The daemon refused a command; ``reason`` is its own text."""
+
+    def __init__(self, label: str, command: str, reason: str) -> None:
+        super().__init__(f"{label} refused {command}: {reason}")
+        self.reason = reason
+
+
+class DaemonDied(UserError):  # noqa: N818 - an event, not a mistake
+    """The daemon ended, or hung up, while it was needed."""
+
+
+class Daemon:
+    """A context: inside, ``execute`` sends one QMP command and waits for its answer.
+
+    The daemon runs in a session of its own, so that a Ctrl-C at the terminal reaches us alone, and
+    listens on a socket in a new directory of mode 0700, which also keeps what it writes to stderr.
+    On the way out it is asked to quit; after an exception, or if it does not, it is killed. SIGTERM
+    and SIGHUP count as Ctrl-C meanwhile. Start and end take about 0.1 s together.
+    """
+
+    def __init__(self, build: QemuBuild) -> None:
+        self.build = build
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            stack.enter_context(stop_like_ctrl_c())
+            directory = Path(
+                stack.enter_context(tempfile.TemporaryDirectory(prefix="hbitmap-bench-"))
+            )
+            self._stderr = directory / "stderr"
+            self._runner = stack.enter_context(asyncio.Runner())
+            self._client = QMPClient()
+            stack.callback(self._hang_up)
+            self._process = self._start(_socket_path(directory))
+            stack.callback(self._process.wait)
+            stack.callback(self._process.kill)
+            self._connect(_socket_path(directory))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with self._stack:
+            if kind is None:
+                self._quit()
+
+    @property
+    def pid(self) -> int:
+        """The daemon's process."""
+        return self._process.pid
+
+    def execute(self, command: str, **arguments: object) -> Any:  # noqa: ANN401 - QMP's JSON
+        """Send a command; underscores in names stand for hyphens. Waits as long as it takes.
+
+        Raises ``QmpError`` where the daemon refuses it, ``DaemonDied`` where no answer can come.
+        """
+        named = {name.replace("_", "-"): value for name, value in arguments.items()}
+        try:
+            return self._runner.run(self._client.execute(command, named))
+        except ExecuteError as error:
+            raise QmpError(self.build.label, command, str(error)) from error
+        except _LOST as error:
+            raise self._death(f"during {command}") from error
+
+    def _start(self, socket: Path) -> subprocess.Popen[bytes]:
+        chardev = f"socket,id=qmp,path={str(socket).replace(',', ',,')},server=on,wait=off"
+        options = ["--chardev", chardev, "--monitor", "chardev=qmp"]
+        with self._stderr.open("wb") as stderr:
+            try:
+                return subprocess.Popen(
+                    [self.build.path, *options],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=stderr,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise UserError(f"{self.build.path} can't be run: {error.strerror}") from error
+
+    def _connect(self, socket: Path) -> None:
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while (left_s := deadline - time.monotonic()) > 0:
+            try:
+                self._runner.run(asyncio.wait_for(self._client.connect(str(socket)), left_s))
+                return
+            except ConnectError as error:
+                if self._process.poll() is not None:
+                    raise self._death("at its start") from error
+                time.sleep(_START_POLL_S)
+            except TimeoutError:
+                break
+        raise UserError(
+            f"{self.build.label} has not answered on its QMP socket for {_START_TIMEOUT_S:.0f} s: "
+            f"is {self.build.path} a sound build?"
+        )
+
+    def _quit(self) -> None:
+        """Ask it to end. What it does not do in time, the kill that follows does."""
+        quitting = asyncio.wait_for(self._client.execute("quit"), _QUIT_TIMEOUT_S)
+        # It may hang up as it goes, before its answer is read.
+        with suppress(*_LOST, TimeoutError):
+            self._runner.run(quitting)
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_QUIT_TIMEOUT_S)
+
+    def _hang_up(self) -> None:
+        """End the client's tasks. The daemon is gone by now, and they tell so: no news."""
+        with suppress(*_LOST):
+            self._runner.run(self._client.disconnect())
+
+    def _death(self, when: str) -> DaemonDied:
+        try:
+            code = self._process.wait(_DEATH_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            return DaemonDied(f"{self.build.label} closed its QMP connection {when}")
+        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        lines = self._stderr.read_text(errors="replace").strip().splitlines()
+        return DaemonDied(": ".join([f"{self.build.label} ended {when}, {how}", *lines[-1:]]))
+
+
+def _socket_path(directory: Path) -> Path:
+    path = directory / "qmp"
+    if len(bytes(path)) > _MAX_SOCKET_PATH:
+        raise UserError(
+            f"a socket's path has at most {_MAX_SOCKET_PATH} bytes, not {len(bytes(path))} "
+            f"({path}): set TMPDIR to a shorter one"
+        )
+    return path

@@ -1,0 +1,60 @@
+"""Which algorithm has a build, and has it the parts at all? Asked of the build, never believed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from hbitmap_bench.qemu.daemon import Daemon
+from hbitmap_bench.qemu.graph import add_null_disk, first_unnamed_count
+from hbitmap_bench.records import Detected
+
+PROBE_BYTES: Final = 64 * 2**20
+_DISK: Final = "probe-disk"
+_TARGET: Final = "probe-target"
+_FILTER: Final = "probe-cbw"
+
+JOB: Final = "blockdev-backup"
+FILTERS: Final = ("copy-before-write", "snapshot-access")
+
+
+def detect_algorithm(daemon: Daemon) -> Detected:
+    """Put a copy-before-write filter without a bitmap over a 64 MiB null disk, and look.
+
+    Its first unnamed bitmap is the access bitmap, full at the start, or the deny bitmap, empty at
+    the start. The probe's nodes are removed again. Raises ``QmpError`` where the build has no such
+    filter.
+    """
+    names = [add_null_disk(daemon, name, PROBE_BYTES) for name in (_DISK, _TARGET)]
+    try:
+        daemon.execute(
+            "blockdev-add",
+            driver="copy-before-write",
+            node_name=_FILTER,
+            file=_DISK,
+            target=_TARGET,
+        )
+        names.insert(0, _FILTER)
+        nodes = daemon.execute("query-named-block-nodes")
+        return classify(first_unnamed_count(nodes, _FILTER))
+    finally:
+        for name in names:
+            daemon.execute("blockdev-del", node_name=name)
+
+
+def classify(first_count: int | None) -> Detected:
+    """What the count (bytes) of the first unnamed bitmap over the 64 MiB disk says."""
+    if first_count == PROBE_BYTES:
+        return "access"
+    return "deny" if first_count == 0 else "unknown"
+
+
+def missing_parts(schema: Iterable[dict[str, Any]]) -> frozenset[str]:
+    """Which of the job and the two filters a build lacks, from its ``query-qmp-schema``."""
+    have = set()
+    for entry in schema:
+        if entry["meta-type"] == "command":
+            have.add(entry["name"])
+        elif entry["meta-type"] == "enum":
+            have.update(entry["values"])
+    return frozenset({JOB, *FILTERS}) - have

@@ -1,0 +1,68 @@
+"""The graph of block nodes under a backup job: the disk, the filters over it, the targets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from hbitmap_bench.qemu.daemon import Daemon
+from hbitmap_bench.qemu.images import Image
+
+DISK: Final = "disk"
+SNAPSHOT: Final = "snapshot"
+BACKUP_TARGET: Final = "backup-target"
+_CBW: Final = "cbw"
+_CBW_TARGET: Final = "cbw-target"
+
+# The copy cluster over a target that has no cluster size.
+COPY_CLUSTER_BYTES: Final = 64 * 1024
+
+
+def add_disk(daemon: Daemon, image: Image, l2_slice_bytes: int | None) -> str:
+    """Add the image, read-only, as a qcow2 node, and return the node's name.
+
+    ``l2_slice_bytes`` is given to it as ``l2-cache-entry-size``; None leaves QEMU's default.
+    """
+    slice_option = {} if l2_slice_bytes is None else {"l2_cache_entry_size": l2_slice_bytes}
+    daemon.execute(
+        "blockdev-add",
+        driver="qcow2",
+        node_name=DISK,
+        read_only=True,
+        file={"driver": "file", "filename": str(image.path), "read-only": True},
+        **slice_option,
+    )
+    return DISK
+
+
+def add_null_disk(daemon: Daemon, name: str, image_bytes: int) -> str:
+    """Add a disk that stores nothing and reads as zeroes, and return its name."""
+    daemon.execute(
+        "blockdev-add", driver="null-co", node_name=name, size=image_bytes, read_zeroes=True
+    )
+    return name
+
+
+def add_filters(daemon: Daemon, image_bytes: int) -> str:
+    """Put a copy-before-write filter over the disk, a snapshot-access filter over that.
+
+    Copies go to a null disk. Returns the name of the snapshot-access node.
+    """
+    target = add_null_disk(daemon, _CBW_TARGET, image_bytes)
+    daemon.execute(
+        "blockdev-add", driver="copy-before-write", node_name=_CBW, file=DISK, target=target
+    )
+    daemon.execute("blockdev-add", driver="snapshot-access", node_name=SNAPSHOT, file=_CBW)
+    return SNAPSHOT
+
+
+def first_unnamed_count(nodes: Iterable[dict[str, Any]], name: str) -> int | None:
+    """The count of a node's first bitmap without a name; None where it has none.
+
+    ``nodes`` is the answer to ``query-named-block-nodes``.
+    """
+    for node in nodes:
+        if node["node-name"] == name:
+            bitmaps = node.get("dirty-bitmaps", [])
+            return next((int(bitmap["count"]) for bitmap in bitmaps if "name" not in bitmap), None)
+    return None

@@ -1,0 +1,37 @@
+"""One way out for every polite request to stop."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final
+
+_REQUESTS: Final = (signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def stop_like_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the block as Ctrl-C does, by ``KeyboardInterrupt``.
+
+    By default they end Python on the spot, which would leave a daemon, its socket or a half-made
+    image behind. A signal that is ignored, as under nohup, or handled already is left so. Outside
+    of the main thread, which alone may set handlers, nothing is changed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    taken = [number for number in _REQUESTS if signal.getsignal(number) is signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, _interrupt)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    signal.raise_signal(signal.SIGINT)

@@ -39,6 +39,9 @@ _ANSWER: Final = answer_bytes(_CLUSTER, _SLICE, _L2_ENTRY, _CLUSTER)
 QUERY_S: Final = _ELAPSED_S[10 * _T]["plain"] / n_queries(10 * _T, _ANSWER, _CLUSTER)
 """QEMU's own cost a query in the published plain row: 52 s / 327,680 = 159 us."""
 
+_EXTRA_11T_S: Final = _ELAPSED_S[11 * _T]["access"] - _ELAPSED_S[11 * _T]["plain"]
+_SCAN_RATE_11T: Final = words_access(11 * _T, _ANSWER, _CLUSTER) / _EXTRA_11T_S
+
 
 def published_cells() -> tuple[CellRecord, ...]:
     """The six published rows. Queries and words are closed forms, since none were published."""
@@ -47,6 +50,15 @@ def published_cells() -> tuple[CellRecord, ...]:
         for image_bytes, row in _ELAPSED_S.items()
         for setup, seconds in row.items()
     )
+
+
+def extrapolated_s(image_bytes: int) -> float:
+    """Build-up seconds of the access bitmap at another size, had that machine gone on as at 11T.
+
+    Closed-form words at the scan rate of the 11T row, and ``QUERY_S`` a query. O(1).
+    """
+    words = words_access(image_bytes, _ANSWER, _CLUSTER)
+    return words / _SCAN_RATE_11T + n_queries(image_bytes, _ANSWER, _CLUSTER) * QUERY_S
 
 
 def _cell(image_bytes: int, setup: Setup, elapsed_s: float) -> CellRecord:

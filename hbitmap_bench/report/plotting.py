@@ -39,7 +39,8 @@ class Picture:
 
 def line(axes: Axes, rows: Series, values: Sequence[float], label: str, colour: str) -> None:
     """Draw one value a row against the rows' image sizes, in the look of the rows' source."""
-    source, is_plain = rows[0].source, rows[0].setup == "plain"
+    source = rows[0].source
+    under = (source, rows[0].setup) == ("model", "plain")
     axes.plot(
         [row.image_bytes for row in rows],
         values,
@@ -49,7 +50,7 @@ def line(axes: Axes, rows: Series, values: Sequence[float], label: str, colour: 
         markersize=9 if source == "published" else 5,
         markerfacecolor="white" if source == "qemu" else colour,
         linestyle=LINES[source],
-        linewidth=3.5 if is_plain else 1.5,  # deny lies upon plain: the wider one shows around it
+        linewidth=3.5 if under else 1.5,  # deny lies upon plain: the wider one shows around it
     )
 
 

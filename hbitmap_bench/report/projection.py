@@ -97,6 +97,16 @@ def size_reaching(rows: Sequence[CellRecord], cost: QueryCost, limit_s: float) -
     return None
 
 
+def projected_at(rows: Sequence[CellRecord], cost: QueryCost, image_bytes: float) -> float | None:
+    """Projected build-up of one series at a size between two of its rows; ``None`` outside."""
+    points = [(row.image_bytes, projected_s(row, cost)) for row in rows]
+    for (size_a, a), (size_b, b) in pairwise(points):
+        if a and b and min(a, b) > 0 and size_a <= image_bytes <= size_b:
+            share = math.log(image_bytes / size_a) / math.log(size_b / size_a)
+            return float(a * (b / a) ** share)
+    return None
+
+
 def _plain_qemu(cells: Iterable[CellRecord]) -> list[CellRecord]:
     return [
         cell

@@ -70,7 +70,10 @@ def sweep_table(grid: Grid, cost: QueryCost) -> Table:
         for cluster in grid.clusters
     )
     marked = any(WHOLE_CLUSTER in text for row in rows for text in row)
-    note = f"{WHOLE_CLUSTER} the slice is a whole cluster here: fewer queries, a smaller problem"
+    note = (
+        f"{WHOLE_CLUSTER} the slice is a whole cluster here: fewer queries. Each costs QEMU more "
+        "than assumed, so that the slowdown is overstated"
+    )
     return Table(
         f"Access bitmap, {grid.slice_name}: slowdown and projected build-up",
         columns,

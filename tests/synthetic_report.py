@@ -101,8 +101,10 @@ def model_table() -> list[CellRecord]:
     return [model_cell(n, 64, s) for n, s in product((10, 11), ("plain", "access", "deny"))]
 
 
-def model_sweep() -> list[CellRecord]:
-    grid = product(SIZES, CLUSTERS, (None, 4096), ("plain", "access", "deny"))
+def model_sweep(
+    sizes: tuple[int, ...] = SIZES, clusters: tuple[int, ...] = CLUSTERS
+) -> list[CellRecord]:
+    grid = product(sizes, clusters, (None, 4096), ("plain", "access", "deny"))
     return [model_cell(size, cluster, setup, part) for size, cluster, part, setup in grid]
 
 
@@ -129,3 +131,10 @@ def reproduction(*rows: CellRecord, published: bool = True) -> Reproduction:
 
 def whole() -> Reproduction:
     return reproduction(*model_table(), *model_sweep(), *qemu_rows())
+
+
+def small() -> Reproduction:
+    """All kinds of rows, few of each: for the golden pages."""
+    sweep = model_sweep((1, 4, 16), (64, 256, 2048))
+    odd = [empty_qemu_cell(1, "access"), empty_qemu_cell(1, "deny", "7.2.22")]
+    return reproduction(*model_table(), *sweep, *qemu_rows(), *odd)

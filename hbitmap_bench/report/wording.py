@@ -57,7 +57,7 @@ def number(value: float) -> str:
     if 0 < abs(value) < 0.001:
         return "<0.001" if value > 0 else ">-0.001"
     digits = 0 if abs(value) >= 99.95 else 1 if abs(value) >= 9.995 else 2
-    return f"{value:,.{digits}f}" if abs(value) >= 0.9995 else f"{value:.3g}"
+    return f"{value:,.{digits}f}" if abs(value) >= 0.9995 else f"{value:#.3g}"
 
 
 def seconds(cell: CellRecord, value: float | None) -> str:

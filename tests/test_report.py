@@ -1,0 +1,314 @@
+"""The report, from synthetic records: whole pages against golden files, and what must not happen.
+
+``python tests/test_report.py`` writes the golden files anew: read their diff before committing it.
+"""
+
+import io
+import re
+import struct
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import synthetic_report as synthetic
+from matplotlib.axes import Axes
+from rich.console import Console
+
+from hbitmap_bench import published
+from hbitmap_bench.errors import UserError
+from hbitmap_bench.records import CellRecord, Reproduction
+from hbitmap_bench.report import findings, tables, wording
+from hbitmap_bench.report.drawing import Table, to_markdown, to_rich
+from hbitmap_bench.report.figures import pictures
+from hbitmap_bench.report.grid import default_slice_grid, pinned_slice_grid
+from hbitmap_bench.report.projection import (
+    QueryCost,
+    pick_query_cost,
+    projected_at,
+    projected_s,
+    size_reaching,
+    slowdown,
+)
+from hbitmap_bench.report.reproduction import render_markdown, render_terminal, write_report
+
+GOLDEN = Path(__file__).parent / "golden"
+T = 2**40
+
+
+def page(found: Reproduction) -> str:
+    return render_markdown(found, pictures(found.cells, pick_query_cost(found.cells)))
+
+
+def terminal(found: Reproduction, width: int = 80) -> str:
+    stream = io.StringIO()
+    render_terminal(found, Console(file=stream, width=width, color_system=None))
+    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
+
+
+GOLDEN_PAGES = {"reproduction.md": page, "terminal-80.txt": terminal}
+
+
+@pytest.mark.parametrize("name", GOLDEN_PAGES)
+def test_golden(name: str) -> None:
+    assert GOLDEN_PAGES[name](synthetic.small()) == (GOLDEN / name).read_text(encoding="utf-8")
+
+
+# ---------------------------------------------------------------- projection
+
+
+def test_cost_a_query_is_that_of_the_largest_plain_row_with_the_small_slice() -> None:
+    rows = [
+        synthetic.qemu_cell(1, "plain"),
+        synthetic.qemu_cell(4, "plain"),
+        synthetic.qemu_cell(64, "plain", 65536),
+        synthetic.qemu_cell(64, "access"),
+        replace(synthetic.qemu_cell(64, "plain"), cluster_bytes=2**17),
+        replace(synthetic.qemu_cell(64, "plain"), elapsed_s=None),
+        synthetic.model_cell(64, 64, "plain"),
+    ]
+    cost = pick_query_cost([*published.published_cells(), *rows])
+    assert cost.seconds == pytest.approx(synthetic.QEMU_QUERY_S + 512 * synthetic.QEMU_CLUSTER_S)
+    assert "measured in this run on qemu 7.2.22: plain, 4T" in str(cost)
+
+
+def test_cost_a_query_is_else_the_published_one() -> None:
+    cost = pick_query_cost(synthetic.model_table())
+    assert cost.seconds == published.QUERY_S
+    assert str(cost).startswith("159 us a query (published")
+
+
+def test_projection_of_the_published_rows_gives_the_published_ratio() -> None:
+    cost = pick_query_cost(())
+    plain, access, deny = published.published_cells()[:3]
+    assert projected_s(plain, cost) == pytest.approx(52)
+    assert projected_s(access, cost) == pytest.approx(325)
+    assert slowdown(plain, cost) == pytest.approx(1)
+    assert slowdown(access, cost) == pytest.approx(325 / 52)
+    assert projected_s(replace(deny, extra_s=None), cost) is None
+    assert slowdown(replace(deny, extra_s=None), cost) is None
+    assert projected_s(replace(access, queries=None), cost) == pytest.approx(325)
+
+
+def test_size_where_a_limit_is_passed() -> None:
+    rows = [synthetic.model_cell(size, 64, "access") for size in synthetic.SIZES]
+    cost = QueryCost(1e-9, "next to nothing: the quadratic part alone")
+    scan_s = (rows[0].words_examined or 0) / synthetic.MODEL_RATE
+    assert size_reaching(rows, cost, 100 * scan_s) == pytest.approx(10 * T, rel=0.001)
+    assert projected_at(rows, cost, 10 * T) == pytest.approx(100 * scan_s, rel=0.001)
+    assert size_reaching(rows, cost, 1e9) is None
+    assert size_reaching(rows, cost, 1e-9) is None
+    assert projected_at(rows, cost, 65 * T) is None
+
+
+def test_the_published_table_carried_on() -> None:
+    assert published.extrapolated_s(11 * T) == pytest.approx(413, rel=0.002)
+    assert 3500 < published.extrapolated_s(34 * T) < 3600 < published.extrapolated_s(35 * T)
+
+
+# ---------------------------------------------------------------- tables
+
+
+def rows_of(found: tuple[CellRecord, ...]) -> dict[tuple[str, str, str], tuple[str, ...]]:
+    shown = tables.side_by_side(found, pick_query_cost(found))
+    return {(t.title.split()[0], row[0], row[1]): row[2:] for t in shown for row in t.rows}
+
+
+def test_builds_are_never_compared_with_each_other() -> None:
+    slow = replace(synthetic.qemu_cell(1, "plain", build="slow"), elapsed_s=99.0)
+    other = synthetic.qemu_cell(2, "access", build="slow")
+    cells = (slow, other, *synthetic.qemu_rows(), *synthetic.model_sweep())
+    shown = rows_of(cells)
+    alone = rows_of(tuple(synthetic.qemu_rows()))
+    assert {key: shown[key] for key in alone} == alone
+    lonely = shown["2T", "qemu slow (measured, n=3; detected: access)", wording.setup_name(other)]
+    assert lonely[2:4] == ("-", "-"), "no plain row and no smaller size of its own build"
+
+
+def test_published_growth_and_ratio() -> None:
+    shown = rows_of(published.published_cells())
+    access = shown["11T", "published", "cbw + snap (access bitmap)"]
+    assert access == ("413", "-", "7.25x", "+27%\n/ +10%", "356", "1.46")
+
+
+def test_the_model_has_projected_ratios_only() -> None:
+    for key, row in rows_of(synthetic.whole().cells).items():
+        assert ("†" in row[2]) == key[1].startswith("model")
+
+
+def test_growth_never_crosses_a_break_of_the_slice_rule() -> None:
+    cells = tuple(synthetic.model_cell(size, 2048, "access") for size in (8, 16))
+    assert [row[3] for row in rows_of(cells).values()] == ["-", "-"]
+
+
+def test_rows_without_seconds_say_why() -> None:
+    cells = (synthetic.empty_qemu_cell(1, "access"), synthetic.empty_qemu_cell(1, "plain"))
+    patched = replace(synthetic.empty_qemu_cell(1, "deny"), detected="access")
+    text = str(rows_of((*cells, patched)))
+    assert "not measured, this build lacks copy-before-write" in text
+    assert "not measured, this build lacks blockdev-backup" in text
+    assert "not measured, this build has an access bitmap: the deny row waits" in text
+
+
+def test_an_unknown_bitmap_is_not_called_access() -> None:
+    cell = replace(synthetic.qemu_cell(1, "access"), detected="unknown")
+    assert wording.setup_name(cell) == "cbw + snap (bitmap not recognised)"
+    assert "detected: unknown" in wording.source_name(cell)
+    assert "neither bitmap was recognised" in str(findings.not_measured([cell]))
+
+
+def test_a_build_may_have_any_name() -> None:
+    hostile = "a|b <i>[bold]`x` *y* \n&"
+    table = Table("title", ("source", "n"), ((hostile, "1"),))
+    line = to_markdown(table).splitlines()[-1]
+    assert len(re.split(r"(?<!\\)\|", line)) == 4
+    assert "<i>" not in line
+    assert "`" not in line.replace("\\`", "")
+    stream = io.StringIO()
+    Console(file=stream, width=80).print(to_rich(table))
+    assert "a|b <i>[bold]`x` *y*" in stream.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_the_terminal_shows_all_of_it(width: int) -> None:
+    text = terminal(synthetic.whole(), width)
+    assert max(len(line) for line in text.splitlines()) <= width
+    assert "…" not in text
+    assert "l2-cache-entry-size=64K" in text
+
+
+def test_numbers() -> None:
+    assert [wording.number(value) for value in (1234.5, 325, 99.96, 52.04, 9.996, 1, 0.5)] == [
+        "1,234", "325", "100", "52.0", "10.0", "1.00", "0.500",
+    ]  # fmt: skip
+    assert [wording.number(value) for value in (0.01234, 0.0001, -0.0001, 0)] == [
+        "0.0123", "<0.001", ">-0.001", "0.00",
+    ]  # fmt: skip
+    assert [wording.duration(value) for value in (2.5, 158, 3600)] == ["2.50 s", "2.6 min", "1.0 h"]
+
+
+# ---------------------------------------------------------------- findings
+
+
+def test_headline_tells_both_growths_and_where_the_cost_is_from() -> None:
+    text = "\n".join(findings.headline(synthetic.model_table(), pick_query_cost(())))
+    assert "the access bitmap costs +" in text
+    assert "With 159 us a query (published" in text
+    whole = synthetic.whole().cells
+    text = "\n".join(findings.headline(whole, pick_query_cost(whole)))
+    assert "+10% size results in +20% time; its own table gives +27% (413 s / 325 s)" in text
+    assert "measured in this run on qemu 7.2.22" in text
+
+
+def test_the_hour_is_reported_extrapolated_and_modelled() -> None:
+    cells = synthetic.whole().cells
+    reported, carried_on, modelled = findings.the_hour(cells, pick_query_cost(cells))
+    assert "30 TB (27.3T)" in reported
+    assert "the hour at 34.1T" in carried_on
+    assert "an hour at 45." in modelled
+    no_series = findings.the_hour(synthetic.model_table()[:3], pick_query_cost(()))
+    assert "no series" in no_series[-1]
+    short = findings.the_hour(synthetic.model_table(), pick_query_cost(()))
+    assert "none of a minute, ten minutes and an hour" in short[-1]
+
+
+def test_scan_rates_tell_whether_time_a_word_is_constant() -> None:
+    rows = [synthetic.model_cell(size, 64, "access") for size in (10, 11)]
+    slower = replace(rows[1], scan_rate_words_s=synthetic.MODEL_RATE / 1.25)
+    first, second = findings.scan_rates([rows[0], slower])
+    assert "2.00 to 2.50 G words/s from 10T to 11T" in first
+    assert "differs by 25% at most" in first
+    assert second == "From 10T to 11T words grow by +21%, extra seconds by: model (sampled) +21%."
+
+
+def test_what_is_not_measured() -> None:
+    (no_qemu,) = findings.not_measured(synthetic.model_table())
+    assert "qemu-system-common" in no_qemu
+    assert "waits for a patched build" in findings.not_measured(synthetic.qemu_rows())[0]
+    patched = [synthetic.qemu_cell(1, "deny", build="patched")]
+    assert findings.not_measured(patched) == []
+
+
+# ---------------------------------------------------------------- grids and figures
+
+
+def test_grids_hold_the_sweep_and_not_the_table() -> None:
+    cells = synthetic.whole().cells
+    default, pinned = default_slice_grid(cells), pinned_slice_grid(cells)
+    assert default.sizes == pinned.sizes == tuple(size * T for size in synthetic.SIZES)
+    assert default.cells[T, 2**21].l2_slice_bytes == 2**21
+    assert pinned.cells[T, 2**21].l2_slice_bytes == 4096
+    assert len(default.cells) == len(pinned.cells) == 42
+    assert not default_slice_grid(synthetic.model_table())
+
+
+def test_figures_are_drawn_and_equal_data_gives_equal_files() -> None:
+    found = synthetic.small()
+    cost = pick_query_cost(found.cells)
+    first, again = pictures(found.cells, cost), pictures(found.cells, cost)
+    assert [picture.name for picture in first] == [
+        "time", "slice-break", "slowdown", "deny", "words",
+    ]  # fmt: skip
+    for picture in first:
+        assert picture.png is not None
+        assert picture.png.startswith(b"\x89PNG")
+        width, height = struct.unpack(">II", picture.png[16:24])
+        assert 800 < width < 1800
+        assert 400 < height < 1000
+    assert first == again
+
+
+@pytest.mark.parametrize(
+    "rows", [[], [synthetic.model_cell(1, 64, "access")], synthetic.qemu_rows()[:1]]
+)
+def test_no_data_no_figure_and_a_reason(rows: list[CellRecord]) -> None:
+    found = synthetic.reproduction(*rows, published=False)
+    text = page(found)
+    assert "![" not in text
+    assert text.count("*No figure here: ") == 5
+    assert terminal(found)
+
+
+def test_titles_state_what_the_data_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    titles = []
+    monkeypatch.setattr(Axes, "set_title", lambda _, text, **__: titles.append(text))
+    cubic = [
+        replace(row, elapsed_s=(row.image_bytes / T) ** 3) if row.setup == "access" else row
+        for row in synthetic.model_sweep((1, 2, 4), (64,))
+    ]
+    pictures(cubic, pick_query_cost(()))
+    assert "plain 1.00, access 3.00, deny 1.00" in titles[0]
+
+
+# ---------------------------------------------------------------- files
+
+
+def test_write_report(tmp_path: Path) -> None:
+    out = tmp_path / "new" / "reports"
+    found = synthetic.small()
+    page_path, data_path, *figures = write_report(found, out)
+    text = page_path.read_text(encoding="utf-8")
+    linked = set(re.findall(r"\]\(([^)]+)\)", text))
+    assert linked == {data_path.name, *(figure.name for figure in figures)}
+    assert {path.name for path in out.iterdir()} == {page_path.name, *linked}
+    assert page(Reproduction.load(data_path)) == text, "the page comes from the data alone"
+
+
+def test_a_figure_without_data_does_not_stay_behind(tmp_path: Path) -> None:
+    write_report(synthetic.small(), tmp_path)
+    write_report(synthetic.reproduction(published=False), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"reproduction.md", "reproduction.json"}
+
+
+def test_write_report_needs_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="needs a folder"):
+        write_report(synthetic.reproduction(), tmp_path / "file")
+
+
+def write_golden() -> None:
+    for name, render in GOLDEN_PAGES.items():
+        (GOLDEN / name).write_text(render(synthetic.small()), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_golden()

@@ -208,7 +208,7 @@ def test_the_hour_is_reported_extrapolated_and_modelled() -> None:
     no_series = findings.the_hour(synthetic.model_table()[:3], pick_query_cost(()))
     assert "no series" in no_series[-1]
     short = findings.the_hour(synthetic.model_table(), pick_query_cost(()))
-    assert "none of a minute, ten minutes and an hour" in short[-1]
+    assert "a minute below 10T, ten minutes not up to 11T" in short[-1]
 
 
 def test_scan_rates_tell_whether_time_a_word_is_constant() -> None:

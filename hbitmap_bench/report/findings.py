@@ -200,20 +200,24 @@ def _growth_lines(cells: Sequence[CellRecord]) -> list[str]:
 
 
 def _model_hour(rows: Sequence[CellRecord], cost: QueryCost) -> str:
-    places = {name: size_reaching(rows, cost, limit) for limit, name in _LIMITS_S.items()}
-    passed = [f"{name} at {_tib(size)}" for name, size in places.items() if size is not None]
-    beyond = [name for name, size in places.items() if size is None]
+    passed = [f"{name} {_passed(rows, cost, limit)}" for limit, name in _LIMITS_S.items()]
     line = (
         f"On this host the {wording.source_name(rows[0])} at {format_size(rows[0].cluster_bytes)} "
-        f"clusters, {format_size(rows[0].l2_slice_bytes)} slice, passes "
-        + (", ".join(passed) or "none of a minute, ten minutes and an hour")
+        f"clusters, {format_size(rows[0].l2_slice_bytes)} slice, passes {', '.join(passed)}"
     )
-    if beyond and passed:
-        line += f"; {' and '.join(beyond)} not between the sizes measured"
     at_30 = projected_at(rows, cost, published.REPORTED_HOUR_BYTES)
     if at_30 is not None:
         line += f"; 30 TB takes {wording.duration(at_30)}"
     return f"{line}. With {cost}."
+
+
+def _passed(rows: Sequence[CellRecord], cost: QueryCost, limit_s: float) -> str:
+    size = size_reaching(rows, cost, limit_s)
+    if size is not None:
+        return f"at {_tib(size)}"
+    first, last = format_size(rows[0].image_bytes), format_size(rows[-1].image_bytes)
+    below = (projected_s(rows[-1], cost) or 0.0) <= limit_s
+    return f"not up to {last}" if below else f"below {first}"
 
 
 def _words_against_time(cells: Sequence[CellRecord]) -> list[str]:

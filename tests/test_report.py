@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import synthetic_report as synthetic
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from rich.console import Console
 
 from hbitmap_bench import published
@@ -266,6 +267,14 @@ def test_no_data_no_figure_and_a_reason(rows: list[CellRecord]) -> None:
     assert "![" not in text
     assert text.count("*No figure here: ") == 5
     assert terminal(found)
+
+
+def test_projected_figures_say_which_cost_they_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    titles = []
+    monkeypatch.setattr(Figure, "suptitle", lambda _, text, **__: titles.append(text))
+    pictures(synthetic.small().cells, QueryCost(1e-4, "measured somewhere"))
+    assert len(titles) == 2
+    assert all("projected with 100 us a query (measured somewhere)" in text for text in titles)
 
 
 def test_titles_state_what_the_data_say(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -274,10 +274,10 @@ def _deny_title(pairs: list[tuple[Series, Series]], cost: QueryCost) -> str:
     """At the largest size that has both."""
     access, deny = (rows[-1] for rows in max(pairs, key=lambda pair: pair[0][-1].image_bytes))
     times = [wording.duration(_user_seconds(cell, cost)) for cell in (deny, access)]
-    how = ", projected" if access.source == "model" else ""
+    how = f"\nprojected with {cost}" if access.source == "model" else ""
     return (
         f"{format_size(access.image_bytes)} takes {times[0]} with the deny bitmap, {times[1]} with "
-        f"the access bitmap ({wording.series_source_name(access)}{how})"
+        f"the access bitmap ({wording.series_source_name(access)}){how}"
     )
 
 

@@ -55,7 +55,7 @@ def slowdown_picture(cells: Sequence[CellRecord], cost: QueryCost) -> Picture:
         _label_axes(axes, grid)
     figure.colorbar(image, ax=figure.axes, label="access over plain, projected")
     figure.legend(handles=_legend(), loc="outside lower center", ncols=4, frameon=False, fontsize=9)
-    figure.suptitle(_slowdown_title(grids[-1], values[-1]), fontsize=11)
+    figure.suptitle(f"{_slowdown_title(grids[-1], values[-1])}\nprojected with {cost}", fontsize=11)
     caption = (
         "Slowdown of the access bitmap (numbers: projected access over projected plain) and where "
         f"its projected build-up passes a minute, ten minutes and an hour (lines). With {cost}."

@@ -26,6 +26,11 @@ class QemuBuild:
     path: Path
     version: str
 
+    @property
+    def name(self) -> str:
+        """How messages call it, such as ``qemu 7.2.22``."""
+        return f"qemu {self.label}"
+
 
 def parse_build(text: str) -> QemuBuild:
     """Read ``[LABEL=]PATH``; without a label the build is called after its version.
@@ -41,7 +46,7 @@ def parse_build(text: str) -> QemuBuild:
         )
     path = _executable(path_text)
     found = version(path)
-    return QemuBuild(label or f"qemu {found}", path, found)
+    return QemuBuild(label or found, path, found)
 
 
 def find_daemon() -> Path | None:

@@ -82,7 +82,7 @@ def backup_job(daemon: Daemon) -> dict[str, Any]:
     for job in daemon.execute("query-jobs"):
         if job["id"] == _JOB:
             return dict(job)
-    raise UserError(f"{daemon.build.label}: the backup job is gone before it was dismissed")
+    raise UserError(f"{daemon.build.name}: the backup job is gone before it was dismissed")
 
 
 def cancel_backup(daemon: Daemon) -> None:
@@ -96,4 +96,4 @@ def cancel_backup(daemon: Daemon) -> None:
 
 def _raise_failure(daemon: Daemon, job: dict[str, Any]) -> None:
     if "error" in job:
-        raise UserError(f"{daemon.build.label}: the backup job failed: {job['error']}")
+        raise UserError(f"{daemon.build.name}: the backup job failed: {job['error']}")

@@ -35,8 +35,8 @@ _MAX_SOCKET_PATH: Final = 107  # bytes of sun_path, without its closing zero
 class QmpError(UserError):
     """The daemon refused a command; ``reason`` is its own text."""
 
-    def __init__(self, label: str, command: str, reason: str) -> None:
-        super().__init__(f"{label} refused {command}: {reason}")
+    def __init__(self, name: str, command: str, reason: str) -> None:
+        super().__init__(f"{name} refused {command}: {reason}")
         self.reason = reason
 
 
@@ -98,7 +98,7 @@ class Daemon:
         try:
             return self._runner.run(self._client.execute(command, named))
         except ExecuteError as error:
-            raise QmpError(self.build.label, command, str(error)) from error
+            raise QmpError(self.build.name, command, str(error)) from error
         except _LOST as error:
             raise self._death(f"during {command}") from error
 
@@ -130,7 +130,7 @@ class Daemon:
             except TimeoutError:
                 break
         raise UserError(
-            f"{self.build.label} has not answered on its QMP socket for {_START_TIMEOUT_S:.0f} s: "
+            f"{self.build.name} has not answered on its QMP socket for {_START_TIMEOUT_S:.0f} s: "
             f"is {self.build.path} a sound build?"
         )
 
@@ -152,10 +152,10 @@ class Daemon:
         try:
             code = self._process.wait(_DEATH_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            return DaemonDied(f"{self.build.label} closed its QMP connection {when}")
+            return DaemonDied(f"{self.build.name} closed its QMP connection {when}")
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         lines = self._stderr.read_text(errors="replace").strip().splitlines()
-        return DaemonDied(": ".join([f"{self.build.label} ended {when}, {how}", *lines[-1:]]))
+        return DaemonDied(": ".join([f"{self.build.name} ended {when}, {how}", *lines[-1:]]))
 
 
 def _socket_path(directory: Path) -> Path:

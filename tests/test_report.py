@@ -17,6 +17,7 @@ from rich.console import Console
 
 from hbitmap_bench import published
 from hbitmap_bench.errors import UserError
+from hbitmap_bench.growth import growth_records
 from hbitmap_bench.records import CellRecord, Reproduction
 from hbitmap_bench.report import findings, tables, wording
 from hbitmap_bench.report.drawing import Table, to_markdown, to_rich
@@ -154,6 +155,9 @@ def test_an_unknown_bitmap_is_not_called_access() -> None:
     cell = replace(synthetic.qemu_cell(1, "access"), detected="unknown")
     assert wording.setup_name(cell) == "cbw + snap (bitmap not recognised)"
     assert "detected: unknown" in wording.source_name(cell)
+    larger = replace(synthetic.qemu_cell(2, "access"), detected="unknown")
+    (growth,) = tables.growth_table(growth_records([cell, larger]), [cell, larger]).rows
+    assert growth[1] == "cbw + snap (bitmap not recognised)"
     assert "neither bitmap was recognised" in str(findings.not_measured([cell]))
 
 

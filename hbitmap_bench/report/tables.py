@@ -217,7 +217,10 @@ def _sweep_cell(cell: CellRecord | None, cost: QueryCost) -> str:
 
 
 def _growth_row(record: GrowthRecord, members: list[CellRecord]) -> tuple[str, ...]:
-    source = wording.series_source_name(members[0]) if members else record.source
+    source, name = record.source, wording.LONG_NAMES[record.setup]
+    if members:
+        source = wording.series_source_name(members[0])
+        name = wording.setup_base_name(members[0])
     if len(record.sizes) > 2:
         sizes = f"{format_size(record.sizes[0])}..{format_size(record.sizes[-1])}"
         sizes += f"\n({len(record.sizes)} sizes)"
@@ -225,7 +228,7 @@ def _growth_row(record: GrowthRecord, members: list[CellRecord]) -> tuple[str, .
         sizes = ", ".join(format_size(size) for size in record.sizes)
     return (
         source,
-        wording.LONG_NAMES[record.setup],
+        name,
         format_size(record.cluster_bytes),
         _regime(record, members),
         sizes,

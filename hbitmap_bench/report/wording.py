@@ -24,11 +24,16 @@ def has_default_slice(cell: CellRecord) -> bool:
     return cell.l2_slice_bytes == default
 
 
+def setup_base_name(cell: CellRecord) -> str:
+    """The long name of a row's setup; a bitmap that was not recognised gets no name."""
+    if cell.source == "qemu" and cell.setup != "plain" and cell.detected == "unknown":
+        return "cbw + snap (bitmap not recognised)"
+    return LONG_NAMES[cell.setup]
+
+
 def setup_name(cell: CellRecord) -> str:
     """The long name of a row's setup, with the slice option where it is not QEMU's default."""
-    name = LONG_NAMES[cell.setup]
-    if cell.source == "qemu" and cell.setup != "plain" and cell.detected == "unknown":
-        name = "cbw + snap (bitmap not recognised)"
+    name = setup_base_name(cell)
     if has_default_slice(cell):
         return name
     return f"{name.split(' (')[0]}, l2-cache-entry-size={format_size(cell.l2_slice_bytes)}"

@@ -513,7 +513,7 @@ cdef class HBitmap:
 
     cdef int64_t _first_set(self, int64_t bit) noexcept nogil:
         """The first set bit at or after ``bit``, or -1: up one path, down another."""
-        cdef int level = LAST
+        cdef int64_t level = LAST
         cdef int64_t word = bit >> 6
         cdef uint64_t rest = self.levels[LAST][word] & from_bit(bit)
         while rest == 0:
@@ -524,7 +524,7 @@ cdef class HBitmap:
             # Bits after this word's own; twice one bit, since a shift by 64 is not defined.
             rest = self.levels[level][word >> 6] & (from_bit(word) << 1)
             word >>= 6
-        hb_count(self.examined, 2 * (LAST - level) + 1)
+        hb_count(self.examined, 2 * LAST + 1 - 2 * level)    # up to here, and as many down again
         while level < LAST:
             word = (word << 6) + hb_ctz(rest)
             level += 1

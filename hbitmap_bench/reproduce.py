@@ -1,0 +1,110 @@
+"""``hbitmap-bench reproduce``: measure in process and on real builds, print, and write the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from hbitmap_bench.cells import TABLE_SIZES, Layout, default_layouts, layout, unique
+from hbitmap_bench.errors import UserError
+from hbitmap_bench.growth import growth_records
+from hbitmap_bench.model import exact_rows, exact_seconds, sampled_rows
+from hbitmap_bench.published import published_cells
+from hbitmap_bench.records import CellRecord, Reproduction
+from hbitmap_bench.report.reproduction import render_terminal, write_report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelPlan:
+    """What to measure in process; without sizes and clusters the default cells and sweeps."""
+
+    sizes: Sequence[int] = ()
+    cluster_sizes: Sequence[int] = ()
+    copy_cluster_bytes: int = 65536
+    l2_slice_bytes: int | None = None
+    exact: bool = False
+    seed: int = 1
+
+    @property
+    def layouts(self) -> list[Layout]:
+        """The layouts to measure; ``UserError`` for one that QEMU would refuse."""
+        if not self.sizes and not self.cluster_sizes:
+            return default_layouts(
+                l2_slice_bytes=self.l2_slice_bytes, copy_cluster_bytes=self.copy_cluster_bytes
+            )
+        return unique(
+            layout(
+                size,
+                cluster,
+                l2_slice_bytes=self.l2_slice_bytes,
+                copy_cluster_bytes=self.copy_cluster_bytes,
+            )
+            for cluster in self.cluster_sizes or (65536,)
+            for size in self.sizes or TABLE_SIZES
+        )
+
+
+def measure_model(plan: ModelPlan, console: Console) -> list[CellRecord]:
+    """The model's rows, with a progress bar on ``console``."""
+    layouts = plan.layouts
+    if plan.exact:
+        _refuse_default_exact(plan, layouts)
+    with _bar(console, "in process, exact" if plan.exact else "in process, sampled") as advance:
+        if plan.exact:
+            return exact_rows(layouts, advance)
+        return sampled_rows(layouts, seed=plan.seed, progress=advance)
+
+
+def _refuse_default_exact(plan: ModelPlan, layouts: list[Layout]) -> None:
+    if not plan.sizes:
+        hours = exact_seconds(layouts) / 3600
+        raise UserError(
+            f"--exact runs whole build-ups: the default {len(layouts)} cells would take about "
+            f"{hours:.0f} hours; name the sizes, as in --exact --size 10T"
+        )
+
+
+@contextmanager
+def _bar(console: Console, title: str) -> Iterator[Callable[[float], object]]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f}%"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(title, total=1.0)
+        yield lambda share: progress.advance(task, share)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QemuPlan:
+    """What to measure on real builds; without builds the daemon on PATH, if there is one."""
+
+    builds: Sequence[str] = ()
+    sizes: Sequence[int] = ()
+    image_dir: Path | None = None
+
+
+def reproduce(
+    model: ModelPlan, qemu: QemuPlan | None, *, out_dir: Path, json_path: Path | None
+) -> None:
+    """Measure, print the tables, and write the report; nothing is written before all is measured.
+
+    Progress goes to stderr, tables to stdout. Raises ``UserError``.
+    """
+    progress, output = Console(stderr=True), Console()
+    rows = measure_model(model, progress)
+    cells = (*published_cells(), *rows)
+    reproduction = Reproduction.of_this_run(cells, growth_records(cells))
+    render_terminal(reproduction, output)
+    files = write_report(reproduction, out_dir)
+    if json_path is not None:
+        reproduction.save(json_path)
+    progress.print(f"written: {', '.join(str(file) for file in files)}")

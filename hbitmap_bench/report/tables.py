@@ -217,7 +217,8 @@ def _sweep_cell(cell: CellRecord | None, cost: QueryCost) -> str:
 
 
 def _growth_row(record: GrowthRecord, members: list[CellRecord]) -> tuple[str, ...]:
-    source, name = record.source, wording.LONG_NAMES[record.setup]
+    source: str = record.source
+    name = wording.LONG_NAMES[record.setup]
     if members:
         source = wording.series_source_name(members[0])
         name = wording.setup_base_name(members[0])

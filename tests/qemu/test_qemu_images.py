@@ -1,0 +1,149 @@
+"""Images: made whole, checked before they are used again, and never left half-made."""
+
+import json
+import resource
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+from hbitmap_bench.errors import UserError
+from hbitmap_bench.qemu.images import ensure_images, image_path
+
+K, M, G, T = 2**10, 2**20, 2**30, 2**40
+
+
+@pytest.fixture
+def said():
+    return []
+
+
+@pytest.fixture
+def make(tmp_path, qemu_img, said):
+    def ensure(*sizes):
+        return ensure_images(tmp_path, sizes, qemu_img, said.append)
+
+    return ensure
+
+
+def test_image_is_made_whole_and_alone(make, tmp_path, said, qemu_img):
+    (image,) = make((16 * G, 64 * K))
+    assert list(tmp_path.iterdir()) == [image.path]
+    assert "3 MB of disk needed" in said[0]
+    extents = json.loads(
+        subprocess.check_output([qemu_img, "map", "--output=json", image.path], text=True)
+    )
+    assert sum(extent["length"] for extent in extents if "offset" in extent) == 16 * G
+
+
+@pytest.mark.parametrize(("image_bytes", "cluster_bytes"), [(64 * G, 64 * K), (T, 2 * M)])
+def test_space_told_is_what_the_image_takes(make, said, image_bytes, cluster_bytes):
+    (image,) = make((image_bytes, cluster_bytes))
+    told_mb = int(said[0].split(" MB of disk needed")[0].split()[-1])
+    taken = image.path.stat().st_blocks * 512
+    assert taken <= told_mb * 10**6 <= 1.3 * taken + 10**6
+
+
+def test_image_is_used_again(make, said):
+    (image,) = make((16 * G, 64 * K))
+    before = image.path.stat()
+    said.clear()
+    assert make((16 * G, 64 * K), (16 * G, 64 * K)) == (image,)
+    after = image.path.stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert said == []
+
+
+@pytest.mark.parametrize(
+    ("options", "size", "reason"),
+    [
+        (("-f", "qcow2", "-o", "preallocation=metadata"), 8 * G, "virtual size 8589934592"),
+        (("-f", "qcow2", "-o", "preallocation=metadata,cluster_size=128K"), 16 * G, "cluster size"),
+        (("-f", "qcow2",), 16 * G, "metadata not preallocated"),
+        (("-f", "qcow2", "-o", "preallocation=metadata,extended_l2=on"), 16 * G, "extended L2"),
+        (("-f", "raw"), 16 * G, "format raw"),
+    ],
+)  # fmt: skip
+def test_image_that_is_not_what_its_name_says_is_refused(
+    make, tmp_path, qemu_img, options, size, reason
+):
+    path = image_path(tmp_path, 16 * G, 64 * K)
+    subprocess.check_call([qemu_img, "create", "-q", *options, path, str(size)])
+    with pytest.raises(UserError, match=f"{reason}.*remove it"):
+        make((16 * G, 64 * K))
+    assert path.exists()
+
+
+def test_image_that_was_not_finished_is_refused(make, tmp_path, qemu_img):
+    """Grown without preallocation: tables for nearly all, but not for its end."""
+    path = image_path(tmp_path, 16 * G, 64 * K)
+    options = ("-f", "qcow2", "-o", "preallocation=metadata")
+    subprocess.check_call([qemu_img, "create", "-q", *options, path, str(15 * G)])
+    subprocess.check_call([qemu_img, "resize", "-q", path, "16G"])
+    with pytest.raises(UserError, match="last cluster not allocated"):
+        make((16 * G, 64 * K))
+
+
+def test_space_is_checked_before_anything_is_made(make, tmp_path, said):
+    needed = 0
+    sizes = []
+    while needed <= shutil.disk_usage(tmp_path).free:
+        sizes.append(((len(sizes) + 1) * T, 4 * K))
+        needed += sizes[-1][0] // (4 * K) * 10
+    with pytest.raises(UserError, match="MB free.*--image-dir"):
+        make(*sizes)
+    assert "MB of disk needed" in said[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_file_size_limit_is_checked_before_anything_is_made(make, tmp_path):
+    """The limit of a process stands for that of a file system: both answer EFBIG."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (T, hard))
+    try:
+        with pytest.raises(UserError, match="holds no file of.*another one"):
+            make((16 * G, 64 * K), (T, 64 * K))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_failed_making_leaves_nothing(tmp_path, qemu_img, said):
+    """A qemu-img that writes a part of an image and fails."""
+    broken = tmp_path / "qemu-img"
+    broken.write_text(
+        f'#!/bin/sh\ncase $1 in create) echo half > "$7"; echo no more >&2; exit 1;; esac\n'
+        f'exec {qemu_img} "$@"\n'
+    )
+    broken.chmod(0o755)
+    directory = tmp_path / "images"
+    with pytest.raises(UserError, match="failed: no more"):
+        ensure_images(directory, [(16 * G, 64 * K)], broken, said.append)
+    assert list(directory.iterdir()) == []
+
+
+def test_directory_that_cannot_be_made(tmp_path, qemu_img, said):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="can't be made"):
+        ensure_images(tmp_path / "file" / "images", [(G, 64 * K)], qemu_img, said.append)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupted_making_leaves_nothing(
+    run_python, processes_naming, tmp_path, qemu_img, number
+):
+    directory = tmp_path / "images"
+    program = run_python(f"""
+from pathlib import Path
+from hbitmap_bench.qemu.images import ensure_images
+ensure_images(Path({str(directory)!r}), [({8 * T}, 65536)], Path({str(qemu_img)!r}), print)
+""")
+    while not (directory.is_dir() and any(part.stat().st_size > M for part in directory.iterdir())):
+        assert program.poll() is None
+        time.sleep(0.01)
+    program.send_signal(number)
+    assert program.wait(60) != 0
+    assert list(directory.iterdir()) == []
+    assert processes_naming(directory) == []

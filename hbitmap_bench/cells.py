@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Final
 
 from hbitmap_bench import geometry
@@ -23,8 +24,8 @@ def parse_size(text: str) -> int:
     match = _SIZE.fullmatch(text.strip())
     if match is None:
         raise UserError(f"a size is a number with K, M, G, T or P behind it, not {text!r}: try 10T")
-    value = float(match[1]) * _SUFFIXES[match[2].upper()]
-    if not value.is_integer() or value <= 0:
+    value = Fraction(match[1]) * _SUFFIXES[match[2].upper()]  # exact, as a float is not
+    if value.denominator != 1 or value <= 0:
         raise UserError(f"a size is a positive whole number of bytes, not {text!r}: try 10T or 64K")
     return int(value)
 

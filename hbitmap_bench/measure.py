@@ -32,6 +32,11 @@ STRATA: Final = 8
 PASSES: Final = 8
 """Interval widths fall slowly beyond: t(0.975, 7) = 2.36 against 1.96 for ever more passes."""
 
+MIN_PASSES: Final = 4
+BUDGET_S: Final = 40.0
+"""On a slow or busy machine there are fewer passes, but no fewer than the minimum: the default
+sweep has to be done within a minute, and its intervals say what the missing ones cost."""
+
 WARM_UP_QUERIES: Final = 2
 """Untimed queries before each block, so that it starts with the caches of a running build-up."""
 
@@ -188,15 +193,20 @@ def summarize(passes: Sequence[SamplePass]) -> Timing:
 
 
 def sample_cells(
-    cells: Sequence[tuple[Layout, Setup]], *, seed: int, passes: int = PASSES
+    cells: Sequence[tuple[Layout, Setup]], *, seed: int, budget_s: float = BUDGET_S
 ) -> Iterator[tuple[int, SamplePass]]:
     """Sample all cells, pass by pass: yields (index of the cell, its pass) as each is measured.
 
     Each pass visits the cells in an order of its own, so that none always follows the same other.
-    One cell's bitmaps are in memory at a time.
+    There are ``PASSES`` of them, or fewer, ``MIN_PASSES`` at least, once another one would not fit
+    into ``budget_s``. One cell's bitmaps are in memory at a time.
     """
-    rng = random.Random(seed)  # noqa: S311 - a reproducible draw, not a secret
-    for _ in range(passes):
+    rng = random.Random(seed)
+    start = perf_counter()
+    for done in range(PASSES):
+        elapsed_s = perf_counter() - start
+        if done >= MIN_PASSES and elapsed_s * (done + 1) / done > budget_s:
+            return
         order = list(range(len(cells)))
         rng.shuffle(order)
         for index in order:

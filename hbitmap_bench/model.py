@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Final
 
-from hbitmap_bench.cells import SETUPS, Layout
+from hbitmap_bench.cells import SETUPS, TABLE_SIZES, Layout
 from hbitmap_bench.growth import extra_is_resolved
 from hbitmap_bench.measure import (
     PASSES,
@@ -23,7 +24,10 @@ from hbitmap_bench.records import CellRecord, Mode, Setup
 Progress = Callable[[float], object]
 """Told the share of the whole work (the shares add up to 1) that was just done."""
 
-WORDS_TOLERANCE = 0.001
+TABLE_VISITS: Final = 3
+"""A pass visits the cells of the published table so often: they are what the headline says."""
+
+WORDS_TOLERANCE: Final = 0.001
 """Words scaled from a sample against the closed form; a larger gap means a wrong sample."""
 
 
@@ -54,7 +58,13 @@ def _part(
 
 def sampled_rows(layouts: Sequence[Layout], *, seed: int, progress: Progress) -> list[CellRecord]:
     """Every setup of every layout, sampled; layouts too small for a sample are run as a whole."""
-    cells = [(layout, setup) for layout in layouts if can_sample(layout) for setup in SETUPS]
+    cells = [
+        (layout, setup)
+        for layout in layouts
+        if can_sample(layout)
+        for setup in SETUPS
+        for _ in range(TABLE_VISITS if layout.image_bytes in TABLE_SIZES else 1)
+    ]
     passes: dict[tuple[Layout, Setup], list[SamplePass]] = defaultdict(list)
     for index, sample in sample_cells(cells, seed=seed):
         passes[cells[index]].append(sample)

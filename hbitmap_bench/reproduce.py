@@ -1,11 +1,13 @@
-"""``hbitmap-bench reproduce``: measure in process and on real builds, print, and write the report."""
+"""``hbitmap-bench reproduce``: measure in process and on real builds, print, write the report."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -15,6 +17,10 @@ from hbitmap_bench.errors import UserError
 from hbitmap_bench.growth import growth_records
 from hbitmap_bench.model import exact_rows, exact_seconds, sampled_rows
 from hbitmap_bench.published import published_cells
+from hbitmap_bench.qemu.builds import QemuBuild, find_daemon, find_qemu_img, parse_build
+from hbitmap_bench.qemu.images import ensure_images
+from hbitmap_bench.qemu.interrupt import stop_like_ctrl_c
+from hbitmap_bench.qemu.rows import measure_rows, plan_rows
 from hbitmap_bench.records import CellRecord, Reproduction
 from hbitmap_bench.report.reproduction import render_terminal, write_report
 
@@ -85,11 +91,55 @@ def _bar(console: Console, title: str) -> Iterator[Callable[[float], object]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QemuPlan:
-    """What to measure on real builds; without builds the daemon on PATH, if there is one."""
+    """What to measure on real builds; without builds the daemon on PATH, if there is one.
+
+    ``l2_slice_bytes`` pins one slice for all rows; without it they have QEMU's default slice, and
+    the remedy of a larger one beside it.
+    """
 
     builds: Sequence[str] = ()
     sizes: Sequence[int] = ()
+    cluster_sizes: Sequence[int] = ()
+    l2_slice_bytes: int | None = None
     image_dir: Path | None = None
+
+    def found_builds(self) -> list[QemuBuild]:
+        """The builds to measure, none twice under one label; ``UserError`` for a bad one."""
+        daemon = find_daemon()
+        texts = self.builds or ([str(daemon)] if daemon else [])
+        builds = [parse_build(text) for text in texts]
+        labels = [build.label for build in builds]
+        if len(set(labels)) < len(labels):
+            raise UserError(
+                f"each build needs a label of its own, not {', '.join(labels)}: "
+                "name them, as in --qemu old=PATH --qemu new=PATH"
+            )
+        return builds
+
+
+def measure_qemu(plan: QemuPlan, console: Console) -> list[CellRecord]:
+    """The real builds' rows, with what is done and a progress bar on ``console``."""
+    builds = plan.found_builds()
+    if not builds:
+        console.print("no qemu-storage-daemon on PATH: measured in process only")
+        return []
+    sizes = [(size, cluster) for cluster in plan.cluster_sizes or (65536,) for size in plan.sizes]
+    for size, cluster in sizes:
+        layout(size, cluster, l2_slice_bytes=plan.l2_slice_bytes)  # refused before it is made
+    with _image_folder(plan.image_dir) as folder, _bar(console, "real QEMU") as advance:
+        say = partial(console.print, highlight=False)
+        images = ensure_images(folder, sizes, find_qemu_img(builds[0].path), say)
+        return measure_rows(plan_rows(builds, images, plan.l2_slice_bytes), say, advance)
+
+
+@contextmanager
+def _image_folder(kept: Path | None) -> Iterator[Path]:
+    """The folder to keep images in, or one that is removed again."""
+    if kept is not None:
+        yield kept
+        return
+    with TemporaryDirectory(prefix="hbitmap-bench-images-") as name:
+        yield Path(name)
 
 
 def reproduce(
@@ -100,7 +150,10 @@ def reproduce(
     Progress goes to stderr, tables to stdout. Raises ``UserError``.
     """
     progress, output = Console(stderr=True), Console()
-    rows = measure_model(model, progress)
+    with stop_like_ctrl_c():
+        rows = measure_model(model, progress)
+        if qemu is not None:
+            rows += measure_qemu(qemu, progress)
     cells = (*published_cells(), *rows)
     reproduction = Reproduction.of_this_run(cells, growth_records(cells))
     render_terminal(reproduction, output)

@@ -1,0 +1,93 @@
+"""The command as a user runs it: a process of its own, its output, its files, its exit code."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+COMMAND = [str(Path(sys.executable).with_name("hbitmap-bench"))]
+SMALL = ["reproduce", "--no-qemu", "--size", "64G", "--size", "128G", "--l2-slice", "4K"]
+
+
+def run(*arguments, cwd, **kwargs):
+    return subprocess.run(
+        COMMAND + list(arguments), cwd=cwd, capture_output=True, text=True, check=False, **kwargs
+    )
+
+
+def test_reproduce_prints_tables_and_writes_the_report(tmp_path):
+    done = run(*SMALL, "--json", "copy.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "cbw + snap" in done.stdout
+    assert "325" in done.stdout
+    report = tmp_path / "reports"
+    assert "model (sampled)" in (report / "reproduction.md").read_text()
+    assert (report / "reproduction-words.png").stat().st_size > 10_000
+    document = json.loads((tmp_path / "copy.json").read_text())
+    assert document == json.loads((report / "reproduction.json").read_text())
+    rows = [row for row in document["cells"] if row["source"] == "model"]
+    assert {row["image_bytes"] for row in rows} == {2**36, 2**37}
+    assert {row["setup"] for row in rows} == {"plain", "access", "deny"}
+    assert [path for path in report.iterdir() if path.name.startswith(".")] == []
+
+
+def test_exact_rows_are_labelled_exact(tmp_path):
+    done = run(*SMALL, "--exact", "--out", "here", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    document = json.loads((tmp_path / "here" / "reproduction.json").read_text())
+    modes = {row["mode"] for row in document["cells"] if row["source"] == "model"}
+    assert modes == {"exact"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["reproduce", "--size", "10X"], "try 10T"),
+        (["reproduce", "--exact", "--no-qemu"], "--exact --size 10T"),
+        (["reproduce", "--no-qemu", "--qemu", "qsd"], "give one of the two"),
+        (["reproduce", "--cluster-size", "100K", "--no-qemu"], "power of two"),
+        (["reproduce", "--qemu", "/no/such/daemon", "--size", "1G"], "--qemu"),
+        (["reproduce", "--nothing"], "--nothing"),
+        (["reproduce", "--size", "1G", "--no-qemu", "--out", "file"], "--out"),
+        (["frobnicate"], "frobnicate"),
+    ],
+)
+def test_bad_input_gets_one_line_and_exit_code_2(arguments, line, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    message = done.stderr.splitlines()[-1]
+    assert line in message
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_nothing_behind(number, tmp_path):
+    process = subprocess.Popen(
+        [*COMMAND, "reproduce", "--no-qemu", "--exact", "--size", "64T"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    time.sleep(3)  # it runs for hours
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted; nothing was written" in errors
+    assert "Traceback" not in errors
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_teaches(tmp_path):
+    done = run("reproduce", "--help", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "Examples:" in done.stdout
+    assert "--qemu patched=" in done.stdout

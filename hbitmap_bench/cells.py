@@ -59,8 +59,7 @@ MIN_SLICE_BYTES: Final = 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """An image as far as its build-up depends on it: all sizes in bytes, all but the image's
-    a power of two.
+    """An image as far as its build-up depends on it: bytes, powers of two but for the image's.
 
     ``copy_cluster_bytes`` is that of both filters here: neither target asks for a larger one.
     """

@@ -41,8 +41,9 @@ def cli() -> None:
     help="The image's cluster size, such as 64K; repeatable. Replaces the sweep.",
 )  # fmt: skip
 @click.option(
-    "--copy-cluster-size", type=parse_size, metavar="SIZE", default="64K", show_default=True,
-    help="What one bit of the bitmaps stands for, in process; null targets have 64K.",
+    "--copy-cluster-size", type=parse_size, metavar="SIZE",
+    default="64K", show_default=True,
+    help="What one bit of the bitmaps stands for, in process. On real builds: 64K.",
 )  # fmt: skip
 @click.option(
     "--l2-slice", type=parse_size, metavar="SIZE",
@@ -50,7 +51,7 @@ def cli() -> None:
 )  # fmt: skip
 @click.option(
     "--exact", is_flag=True,
-    help="Run whole build-ups in process instead of sampling them. Needs --size; 10T takes minutes.",
+    help="Run whole build-ups in process instead of sampling. Needs --size; 10T takes minutes.",
 )  # fmt: skip
 @click.option(
     "--qemu", "qemu_builds", multiple=True, metavar="[LABEL=]PATH",
@@ -58,8 +59,9 @@ def cli() -> None:
 )  # fmt: skip
 @click.option("--no-qemu", is_flag=True, help="Measure in process only.")
 @click.option(
-    "--qemu-size", "qemu_sizes", multiple=True, type=parse_size, metavar="SIZE", default=("1T", "2T", "4T"),
-    show_default=True, help="Image size for the real builds; repeatable. 160 MB of disk a TiB.",
+    "--qemu-size", "qemu_sizes", multiple=True, type=parse_size, metavar="SIZE",
+    default=("1T", "2T", "4T"), show_default=True,
+    help="Image size for the real builds; repeatable. 160 MB of disk a TiB.",
 )  # fmt: skip
 @click.option(
     "--image-dir", type=click.Path(file_okay=False, path_type=Path),

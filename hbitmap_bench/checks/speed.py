@@ -239,7 +239,12 @@ def traced_memory() -> float:
     return traced / (bitmap.size / 8 * 64 / 63)
 
 
-IMPORT: Final = "import time, numpy; t = time.perf_counter(); import hbitmap_impl; print(time.perf_counter() - t)"
+IMPORT: Final = """
+import time, numpy
+start = time.perf_counter()
+import hbitmap_impl
+print(time.perf_counter() - start)
+"""
 
 
 def import_ms() -> float:

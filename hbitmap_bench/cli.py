@@ -91,7 +91,7 @@ def reproduce(
     json_path: Path | None,
     seed: int,
 ) -> None:
-    r"""Reproduce the published table: 10T took 52 s without and 325 s with the access bitmap.
+    """Reproduce the published table: 10T took 52 s without and 325 s with the access bitmap.
 
     Measures both algorithms in process, sampled, at 10T and 11T and over a sweep from 1T to 64T;
     then real QEMU builds, where there are any. Prints the tables and writes the report.
@@ -101,7 +101,7 @@ def reproduce(
       hbitmap-bench reproduce
       hbitmap-bench reproduce --exact --no-qemu --size 10T --size 11T
       hbitmap-bench reproduce --qemu patched=/opt/qemu/bin/qemu-storage-daemon
-    """
+    """  # noqa: D301 - click wants the control character, not its name
     from hbitmap_bench import reproduce as run  # NumPy, SciPy, Matplotlib: not for --help
 
     if no_qemu and qemu_builds:

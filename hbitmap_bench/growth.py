@@ -12,6 +12,7 @@ covers is measured in tests/test_growth.py.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -144,6 +145,23 @@ def extra_is_resolved(cell: CellRecord, plain: CellRecord | None) -> bool:
     if cell.interval_s is not None and plain.interval_s is not None:
         return cell.interval_s[0] > plain.interval_s[1]
     return cell.extra_s > RESOLVED_SHARE * plain.elapsed_s
+
+
+def over_plain(cell: CellRecord, among: Iterable[CellRecord]) -> CellRecord:
+    """The row with its extra seconds, and its scan rate where these stand out of the noise.
+
+    A plain row has neither. A deny row has no scan rate: it reads seven words a query, and its
+    extra seconds are the filters' own work.
+    """
+    plain = plain_of(cell, among)
+    if cell.setup == "plain" or cell.elapsed_s is None or plain is None:
+        return cell
+    assert plain.elapsed_s is not None  # plain_of gives no other
+    extra_s = cell.elapsed_s - plain.elapsed_s
+    cell = replace(cell, extra_s=extra_s)
+    if cell.setup == "deny" or cell.words_examined is None or not extra_is_resolved(cell, plain):
+        return cell
+    return replace(cell, scan_rate_words_s=cell.words_examined / extra_s)
 
 
 def _seconds(cell: CellRecord) -> float:

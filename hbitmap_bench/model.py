@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Final
 
 from hbitmap_bench.cells import SETUPS, TABLE_SIZES, Layout
-from hbitmap_bench.growth import extra_is_resolved
+from hbitmap_bench.growth import over_plain
 from hbitmap_bench.measure import (
     PASSES,
     SamplePass,
@@ -80,17 +79,8 @@ def sampled_rows(layouts: Sequence[Layout], *, seed: int, progress: Progress) ->
 
 
 def _records(layout: Layout, timings: dict[Setup, Timing], mode: Mode) -> list[CellRecord]:
-    plain = _record(layout, "plain", timings["plain"], mode)
-    plain_s = timings["plain"].elapsed_s
-    filtered = [
-        replace(
-            _record(layout, setup, timings[setup], mode),
-            extra_s=timings[setup].elapsed_s - plain_s,
-        )
-        for setup in SETUPS
-        if setup != "plain"
-    ]
-    return [plain, *(_with_scan_rate(row, plain) for row in filtered)]
+    rows = [_record(layout, setup, timings[setup], mode) for setup in SETUPS]
+    return [over_plain(row, rows) for row in rows]
 
 
 def _record(layout: Layout, setup: Setup, timing: Timing, mode: Mode) -> CellRecord:
@@ -126,16 +116,3 @@ def _require_same_words(
             f"{setup} at {layout}: counted {timing.words_examined} words ({mode}), "
             f"the closed form says {words}"
         )
-
-
-def _with_scan_rate(row: CellRecord, plain: CellRecord) -> CellRecord:
-    """The scan rate, words over extra seconds, where these stand out of the noise.
-
-    A deny row has none: it reads seven words a query, and its extra seconds are the filters' own
-    work.
-    """
-    if row.setup != "access" or not extra_is_resolved(row, plain):
-        return row
-    assert row.extra_s is not None  # or it would not be resolved
-    assert row.words_examined is not None
-    return replace(row, scan_rate_words_s=row.words_examined / row.extra_s)

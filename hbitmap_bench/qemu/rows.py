@@ -8,7 +8,7 @@ from statistics import median
 from typing import Final
 
 from hbitmap_bench.cells import Layout, format_size, layout
-from hbitmap_bench.growth import extra_is_resolved, plain_of
+from hbitmap_bench.growth import over_plain
 from hbitmap_bench.qemu.builds import QemuBuild
 from hbitmap_bench.qemu.buildup import measure_once
 from hbitmap_bench.qemu.daemon import Daemon
@@ -133,7 +133,7 @@ def measure_rows(
             bar.ran(row)
         runs = _interleaved(able, say, bar)
     records = [_record(row, probes[row.build], runs.get(row, [])) for row in rows]
-    return [_over_plain(record, records) for record in records]
+    return [over_plain(record, records) for record in records]
 
 
 def _finding(build: QemuBuild, found: Probe) -> str:
@@ -226,21 +226,3 @@ def _setup(row: Row, found: Probe) -> Setup:
     if not row.filtered:
         return "plain"
     return "deny" if found.detected == "deny" else "access"
-
-
-def _over_plain(record: CellRecord, records: Sequence[CellRecord]) -> CellRecord:
-    """Add the extra seconds, and the scan rate of an access row where they stand out of the noise.
-
-    A deny row has no scan rate: its extra seconds are the filters' own work.
-    """
-    plain = plain_of(record, records)
-    if record.setup == "plain" or record.elapsed_s is None or plain is None:
-        return record
-    assert plain.elapsed_s is not None  # plain_of gives no other
-    extra_s = record.elapsed_s - plain.elapsed_s
-    record = replace(record, extra_s=extra_s)
-    if record.setup == "deny" or record.words_examined is None:
-        return record
-    if not extra_is_resolved(record, plain):
-        return record
-    return replace(record, scan_rate_words_s=record.words_examined / extra_s)

@@ -1,7 +1,11 @@
-"""The compiled core. All other settings are in pyproject.toml."""
+"""The compiled core, and the commit it was built from. All other settings are in pyproject.toml."""
+
+import subprocess
+from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_py import build_py
 
 # No -march and no -mpopcnt: a wheel must run anywhere. What needs them is chosen at import.
 FLAGS = ["-O3"]
@@ -13,4 +17,25 @@ core = Extension(
     define_macros=[("HBITMAP_FLAGS", f'"{" ".join(FLAGS)}"')],
 )
 
-setup(ext_modules=cythonize([core]))
+
+def git(*arguments: str) -> str:
+    """What git prints in this folder; nothing where it fails or is missing."""
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:
+        return ""
+
+
+class BuildPy(build_py):
+    """Puts the commit into the package: an installed one has no checkout to ask."""
+
+    def run(self) -> None:
+        """Copy the modules, then write the commit beside them, if this file belongs to one."""
+        super().run()
+        if not self.editable_mode and git("ls-files", "setup.py"):
+            commit = git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+            Path(self.build_lib, "hbitmap_bench", "commit.txt").write_text(commit)
+
+
+setup(cmdclass={"build_py": BuildPy}, ext_modules=cythonize([core]))

@@ -33,17 +33,18 @@ def host_facts() -> dict[str, str | int | None]:
 
 
 def commit_of_sources() -> str | None:
-    """Commit of the checkout that this package is run from, ``-dirty`` where files differ.
+    """Commit that this package was built from, ``-dirty`` where files differed then.
 
-    ``None`` for an installed package, or one that no git repository tracks, or without git: a
+    An installed package carries it; in a checkout git tells. ``None`` where neither is there: a
     virtual environment inside some other project's checkout has no commit of ours.
     """
     here = Path(__file__)
+    built_in = here.with_name("commit.txt")
+    if built_in.exists():
+        return built_in.read_text(encoding="utf-8") or None
     if _git(here.parent, "ls-files", "--error-unmatch", here.name) is None:
         return None
-    commit = _git(here.parent, "rev-parse", "HEAD")
-    changes = _git(here.parent, "status", "--porcelain", "--untracked-files=no")
-    return f"{commit}-dirty" if commit and changes else commit
+    return _git(here.parent, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
 
 
 def compiler_of_core() -> str | None:

@@ -262,6 +262,15 @@ def test_done_areas_are_asked_of_the_target(kind):
     assert cbw.snapshot_block_status(0, SIZE) == BlockStatus(C, allocated=True, zero=False)
 
 
+@BOTH
+def test_a_status_does_not_reach_over_from_not_done_to_done(kind):
+    cbw = make_filter(kind)
+    cbw.disk.write_zeroes(0, C)
+    cbw.write_zeroes(C, C)  # the disk now answers zero for both, the snapshot does not
+    assert cbw.disk.block_status(0, SIZE).length == 2 * C
+    assert cbw.snapshot_block_status(0, SIZE) == BlockStatus(C, allocated=True, zero=True)
+
+
 @pytest.mark.parametrize("has_backing", [False, True])
 @BOTH
 def test_snapshot_access_calls_zeros_allocated(kind, has_backing):

@@ -34,4 +34,10 @@ def stop_like_ctrl_c() -> Iterator[None]:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Take SIGINT's own way, by which asyncio ends its tasks in order, unless that is ignored.
+
+    A shell ignores SIGINT for what it starts in the background.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        raise KeyboardInterrupt
     signal.raise_signal(signal.SIGINT)

@@ -87,15 +87,27 @@ def test_path_with_a_comma(build, scratch, monkeypatch):
     odd.rmdir()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("number", "background"),
+    [
+        (signal.SIGINT, False),
+        (signal.SIGTERM, False),
+        (signal.SIGHUP, False),
+        (signal.SIGTERM, True),  # a shell ignores SIGINT for what it starts in the background
+    ],
+)
 @pytest.mark.parametrize("busy", [True, False], ids=["in a command", "between commands"])
-def test_interrupt_leaves_nothing(build, run_python, processes_naming, scratch, number, busy):
+def test_interrupt_leaves_nothing(
+    build, run_python, processes_naming, scratch, number, background, busy
+):
     action = "daemon.execute('query-version')" if busy else "time.sleep(0.001)"
     program = run_python(f"""
-import time
+import signal, time
 from pathlib import Path
 from hbitmap_bench.qemu.builds import QemuBuild
 from hbitmap_bench.qemu.daemon import Daemon
+if {background}:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 with Daemon(QemuBuild("x", Path({str(build.path)!r}), "1")) as daemon:
     Path({str(scratch)!r}, "ready").touch()
     while True:

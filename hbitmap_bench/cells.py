@@ -11,6 +11,7 @@ from typing import Final
 from hbitmap_bench import geometry
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.records import Setup
+from hbitmap_impl.image import SMALL_L2_SLICE_BYTES, default_l2_slice
 
 _SUFFIXES: Final = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "P": 2**50}
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)([KMGTP]?)(?:I?B)?", re.IGNORECASE)
@@ -48,9 +49,6 @@ SWEEP_SIZES: Final = tuple(2**power for power in range(40, 47))
 
 SWEEP_CLUSTERS: Final = tuple(2**power for power in range(16, 22))
 """64K to 2M, the largest that qcow2 has."""
-
-SMALL_SLICE_BYTES: Final = 4096
-"""The slice of every large image by default; the second sweep pins it."""
 
 MIN_CLUSTER_BYTES: Final = 512
 MAX_CLUSTER_BYTES: Final = 2 * 2**20
@@ -104,7 +102,7 @@ def layout(
     _require_power_of_two("an image cluster", cluster_bytes, MIN_CLUSTER_BYTES, MAX_CLUSTER_BYTES)
     _require_power_of_two("a copy cluster", copy_cluster_bytes, 65536, 2**30)
     if l2_slice_bytes is None:
-        l2_slice_bytes = geometry.default_l2_slice(image_bytes, cluster_bytes)
+        l2_slice_bytes = default_l2_slice(image_bytes, cluster_bytes)
     _require_power_of_two("an L2 slice", l2_slice_bytes, MIN_SLICE_BYTES, cluster_bytes)
     if geometry.n_bits(image_bytes, copy_cluster_bytes) > 2**31:
         raise UserError(
@@ -129,7 +127,7 @@ def default_layouts(
     image; the second pins it at 4 KiB, so that one regime covers all sizes. ``l2_slice_bytes``
     pins it for all instead.
     """
-    slices = (l2_slice_bytes,) if l2_slice_bytes else (None, SMALL_SLICE_BYTES)
+    slices = (l2_slice_bytes,) if l2_slice_bytes else (None, SMALL_L2_SLICE_BYTES)
     table = [(size, 65536) for size in TABLE_SIZES]
     sweep = [(size, cluster) for cluster in SWEEP_CLUSTERS for size in SWEEP_SIZES]
     return unique(

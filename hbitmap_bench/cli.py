@@ -15,6 +15,7 @@ from rich.console import Console
 from hbitmap_bench import __version__
 from hbitmap_bench.cells import parse_size
 from hbitmap_bench.errors import UserError
+from hbitmap_bench.qemu.interrupt import stop_like_ctrl_c
 
 INTERRUPTED = 130
 """128 + SIGINT, as shells have it."""
@@ -128,7 +129,8 @@ def reproduce(
 
 def main() -> None:
     """Run the command; every error that a user can mend is one line on stderr."""
-    sys.exit(exit_code(lambda: cli.main(standalone_mode=False)))
+    with stop_like_ctrl_c():
+        sys.exit(exit_code(lambda: cli.main(standalone_mode=False)))
 
 
 def exit_code(command: Callable[[], object]) -> int:

@@ -12,33 +12,10 @@ from __future__ import annotations
 
 from typing import Final
 
-DEFAULT_L2_CACHE_BYTES: Final = 32 * 2**20
-"""The L2 cache that qcow2 keeps by default on Linux."""
-
-SMALL_SLICE_BYTES: Final = 4096
-"""The default slice of an image that its L2 cache does not cover."""
-
-MAX_ANSWER_BYTES: Final = 2**31 - 1
-"""qcow2 holds the length of a status in a C int."""
-
-MIN_COPY_CLUSTER_BYTES: Final = 64 * 1024
-"""The copy cluster over a target that has no, or smaller, clusters."""
+from hbitmap_impl.image import MAX_ANSWER_BYTES
 
 HBITMAP_LEVELS: Final = 7
 WORD_BITS: Final = 64
-
-
-def default_l2_slice(image_bytes: int, cluster_bytes: int, l2_entry_bytes: int = 8) -> int:
-    """Bytes of one L2 slice where ``l2-cache-entry-size`` is not given.
-
-    QEMU's rule: 4 KiB once all L2 tables of the image are larger than a 32 MiB L2 cache, else a
-    whole cluster. ``l2_entry_bytes`` is 16 with extended L2 entries. O(1).
-    """
-    table_bytes = _ceil_div(image_bytes, cluster_bytes) * l2_entry_bytes
-    tables_bytes = _ceil_div(table_bytes, cluster_bytes) * cluster_bytes
-    if tables_bytes > DEFAULT_L2_CACHE_BYTES:
-        return min(SMALL_SLICE_BYTES, cluster_bytes)
-    return cluster_bytes
 
 
 def answer_bytes(

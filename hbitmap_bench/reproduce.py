@@ -19,7 +19,6 @@ from hbitmap_bench.model import exact_rows, exact_seconds, sampled_rows
 from hbitmap_bench.published import published_cells
 from hbitmap_bench.qemu.builds import QemuBuild, find_daemon, find_qemu_img, parse_build
 from hbitmap_bench.qemu.images import ensure_images
-from hbitmap_bench.qemu.interrupt import stop_like_ctrl_c
 from hbitmap_bench.qemu.rows import measure_rows, plan_rows
 from hbitmap_bench.records import CellRecord, Reproduction
 from hbitmap_bench.report.reproduction import render_terminal, write_report
@@ -150,10 +149,9 @@ def reproduce(
     Progress goes to stderr, tables to stdout. Raises ``UserError``.
     """
     progress, output = Console(stderr=True), Console()
-    with stop_like_ctrl_c():
-        rows = measure_model(model, progress)
-        if qemu is not None:
-            rows += measure_qemu(qemu, progress)
+    rows = measure_model(model, progress)
+    if qemu is not None:
+        rows += measure_qemu(qemu, progress)
     cells = (*published_cells(), *rows)
     reproduction = Reproduction.of_this_run(cells, growth_records(cells))
     render_terminal(reproduction, output)

@@ -4,7 +4,6 @@ from itertools import product
 
 from hbitmap_bench.geometry import (
     answer_bytes,
-    default_l2_slice,
     n_queries,
     words_access,
     words_deny,
@@ -12,6 +11,7 @@ from hbitmap_bench.geometry import (
 from hbitmap_bench.growth import growth_records
 from hbitmap_bench.published import published_cells
 from hbitmap_bench.records import CellRecord, Reproduction, Setup
+from hbitmap_impl.image import default_l2_slice
 
 T = 2**40
 K = 1024

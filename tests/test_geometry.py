@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from hbitmap_bench.geometry import (
     answer_bytes,
-    default_l2_slice,
     n_bits,
     n_queries,
     words_access,
@@ -24,22 +23,6 @@ def test_ten_and_eleven_tib_have_the_known_counts():
     assert words_access(10 * T, answer, 64 * K) == 429_498_040_320
     assert words_access(11 * T, answer, 64 * K) == 519_692_484_608
     assert words_deny(10 * T, answer, 64 * K) == 7 * 327_680
-
-
-@pytest.mark.parametrize(
-    ("cluster", "covered"),
-    [(64 * K, 256 * G), (256 * K, T), (512 * K, 2 * T), (M, 4 * T), (2 * M, 8 * T)],
-)
-def test_default_slice_jumps_just_above_what_the_cache_covers(cluster, covered):
-    assert default_l2_slice(covered, cluster) == cluster
-    assert default_l2_slice(covered + 1, cluster) == 4 * K
-    # Extended entries are twice as wide, so half as much is covered.
-    assert default_l2_slice(covered // 2, cluster, 16) == cluster
-    assert default_l2_slice(covered // 2 + 1, cluster, 16) == 4 * K
-
-
-def test_a_slice_is_never_larger_than_a_cluster():
-    assert default_l2_slice(T, 512) == 512
 
 
 @pytest.mark.parametrize(

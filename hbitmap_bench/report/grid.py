@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hbitmap_bench.cells import format_size
-from hbitmap_bench.geometry import SMALL_SLICE_BYTES
 from hbitmap_bench.records import CellRecord
 from hbitmap_bench.report.wording import has_default_slice
+from hbitmap_impl.image import SMALL_L2_SLICE_BYTES
 
 MIN_SIDE = 2
 """A grid of one row or one column is a line: the other figures show it."""
@@ -35,8 +35,8 @@ def default_slice_grid(cells: Iterable[CellRecord]) -> Grid:
 
 def pinned_slice_grid(cells: Iterable[CellRecord]) -> Grid:
     """The sweep with the slice at 4 KiB everywhere."""
-    name = f"slice pinned at {format_size(SMALL_SLICE_BYTES)}"
-    return _grid(name, (cell for cell in cells if cell.l2_slice_bytes == SMALL_SLICE_BYTES))
+    name = f"slice pinned at {format_size(SMALL_L2_SLICE_BYTES)}"
+    return _grid(name, (cell for cell in cells if cell.l2_slice_bytes == SMALL_L2_SLICE_BYTES))
 
 
 def _grid(slice_name: str, cells: Iterable[CellRecord]) -> Grid:

@@ -18,9 +18,10 @@ from itertools import pairwise
 
 from hbitmap_bench import published
 from hbitmap_bench.cells import format_size
-from hbitmap_bench.geometry import SMALL_SLICE_BYTES, answer_bytes, n_queries
+from hbitmap_bench.geometry import answer_bytes, n_queries
 from hbitmap_bench.records import CellRecord
 from hbitmap_bench.report.wording import number
+from hbitmap_impl.image import SMALL_L2_SLICE_BYTES
 
 REFERENCE_CLUSTER_BYTES = 64 * 1024
 """QEMU's default cluster size, and that of the published table."""
@@ -54,7 +55,7 @@ def pick_query_cost(cells: Iterable[CellRecord]) -> QueryCost:
     From the largest plain QEMU row at 64 KiB clusters and a 4 KiB slice, the first build where two
     are alike; without one, from the published table.
     """
-    rows = [cell for cell in _plain_qemu(cells) if cell.l2_slice_bytes == SMALL_SLICE_BYTES]
+    rows = [cell for cell in _plain_qemu(cells) if cell.l2_slice_bytes == SMALL_L2_SLICE_BYTES]
     if not rows:
         return QueryCost(
             published.QUERY_S, "published: 52 s / 327,680 queries; not measured on this host"

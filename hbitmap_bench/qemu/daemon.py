@@ -16,8 +16,8 @@ from typing import Any, Final, Self
 from qemu.qmp import ConnectError, ExecInterruptedError, ExecuteError, QMPClient, StateError
 
 from hbitmap_bench.errors import UserError
+from hbitmap_bench.interrupt import stop_like_ctrl_c
 from hbitmap_bench.qemu.builds import QemuBuild
-from hbitmap_bench.qemu.interrupt import stop_like_ctrl_c
 
 # A lost connection is told by our own error, once.
 logging.getLogger("qemu.qmp").addHandler(logging.NullHandler())

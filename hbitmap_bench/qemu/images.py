@@ -14,8 +14,8 @@ from typing import Final
 
 from hbitmap_bench.cells import format_size
 from hbitmap_bench.errors import UserError
+from hbitmap_bench.interrupt import stop_like_ctrl_c
 from hbitmap_bench.qemu.builds import run_tool
-from hbitmap_bench.qemu.interrupt import stop_like_ctrl_c
 
 _L2_ENTRY_BYTES: Final = 8
 

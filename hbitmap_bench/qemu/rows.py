@@ -9,13 +9,13 @@ from typing import Final
 
 from hbitmap_bench.cells import Layout, format_size, layout
 from hbitmap_bench.growth import over_plain
+from hbitmap_bench.interrupt import stop_like_ctrl_c
 from hbitmap_bench.qemu.builds import QemuBuild
 from hbitmap_bench.qemu.buildup import measure_once
 from hbitmap_bench.qemu.daemon import Daemon
 from hbitmap_bench.qemu.detect import JOB, detect_algorithm, missing_parts
 from hbitmap_bench.qemu.graph import COPY_CLUSTER_BYTES
 from hbitmap_bench.qemu.images import Image
-from hbitmap_bench.qemu.interrupt import stop_like_ctrl_c
 from hbitmap_bench.records import CellRecord, Detected, Setup
 
 REPEATS: Final = 3

@@ -1,0 +1,87 @@
+"""Memory: bytes of each structure, and the peak of a process that does a build-up.
+
+Bytes are those allocated, all levels of a bitmap: an empty bitmap may not have its pages yet, which
+the peak shows. The peak is that of the whole process, interpreter and NumPy included, and no lower
+than that of the process which started it: only differences between rows mean something.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from benchmarks.buildup import Cell
+from benchmarks.common import KIB, TIB, Suite, benchmark, provided
+
+if TYPE_CHECKING:
+    from hbitmap_impl.backup import BackupJob
+    from hbitmap_impl.hbitmap import HBitmap
+
+SIZES_TIB = [1, 4, 16, 64]
+
+OF_FILTER = ["check", "done", "copy"]
+OF_JOB = "job_copy"
+
+
+class Structures(Suite):
+    """The bitmaps of the job and of the filter under it, after assembly.
+
+    ``check`` is the access or deny bitmap, ``done`` and ``copy`` the filter's other two, and
+    ``job_copy`` the job's own. ``plain`` has no filter, and so the last alone.
+    """
+
+    param_names = ("implementation", "image_tib", "copy_cluster_kib", "structure")
+    params = (["plain", "access", "deny"], SIZES_TIB, [64, 1024], [*OF_FILTER, OF_JOB])
+
+    def prepare(
+        self, implementation: str, image_tib: int, copy_cluster_kib: int, structure: str
+    ) -> None:
+        """Assemble the job, and take the bitmap."""
+        if implementation == "plain" and structure in OF_FILTER:
+            raise NotImplementedError("plain has no filter")
+        job = provided("setups", "assemble")(
+            implementation,
+            provided("image", "FullImage")(image_tib * TIB),
+            cbw_cluster_bytes=copy_cluster_kib * KIB,
+            target_cluster_bytes=copy_cluster_kib * KIB,
+        )
+        self.bitmap = self.take(job, structure)
+
+    @staticmethod
+    def take(job: BackupJob, structure: str) -> HBitmap:
+        """The bitmap. The check's own has no public name."""
+        if structure == OF_JOB:
+            return job.copy_bitmap
+        cbw = job.source.filter
+        if structure == "check":
+            return cbw.check._bitmap
+        return cbw.done_bitmap if structure == "done" else cbw.copy_bitmap
+
+    @benchmark(version="1", timeout=60, unit="bytes")
+    def track_bytes(self, *_: object) -> int:
+        """What the bitmap has allocated, with its object."""
+        return sys.getsizeof(self.bitmap)
+
+
+class Peak:
+    """A build-up in a fresh process: assembled there, and no more than that."""
+
+    param_names = ("implementation", "image_tib", "cluster_kib")
+    params = (["plain", "access", "deny"], SIZES_TIB, [2048])
+
+    def setup(self, *_: object) -> None:
+        """Import, or skip."""
+        provided("setups", "assemble")
+
+    @benchmark(version="1", timeout=120)
+    def peakmem_build_up(self, implementation: str, image_tib: int, cluster_kib: int) -> None:
+        """Assemble the job, and build up.
+
+        With the access bitmap, whose pages are all written before the first query, the cell's
+        blocks of queries do. The others run whole: a deny bitmap's pages come as they are read.
+        """
+        cell = Cell(implementation, image_tib, cluster_kib)
+        if implementation == "access":
+            cell.run()
+        else:
+            cell.job.build_up()

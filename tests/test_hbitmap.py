@@ -382,3 +382,11 @@ def test_only_integers_are_taken():
         bitmap.set(1.5, 2)
     with pytest.raises(TypeError):
         copy.copy(bitmap).set("1", 2)
+
+
+def test_the_example_in_the_docstring_is_true():
+    import doctest
+
+    from hbitmap_impl import hbitmap
+
+    assert doctest.testmod(hbitmap) == (0, 4)

@@ -10,17 +10,28 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from benchmarks.access_check import CHECKS
 from benchmarks.buildup import Cell
 from benchmarks.common import KIB, TIB, Suite, benchmark, provided
 
 if TYPE_CHECKING:
-    from hbitmap_impl.backup import BackupJob
-    from hbitmap_impl.hbitmap import HBitmap
+    from hbitmap_impl.copy_before_write import CopyBeforeWrite
+    from hbitmap_impl.image import Disk
 
 SIZES_TIB = [1, 4, 16, 64]
 
 OF_FILTER = ["check", "done", "copy"]
 OF_JOB = "job_copy"
+
+
+def filter_over(disk: Disk, implementation: str, cluster_bytes: int) -> CopyBeforeWrite:
+    """A copy-before-write filter over the disk, which copies to nowhere."""
+    return provided("copy_before_write", "CopyBeforeWrite")(
+        disk,
+        provided("image", "NullDisk")(disk.size),
+        provided("access_check", CHECKS[implementation]),
+        cluster_bytes=cluster_bytes,
+    )
 
 
 class Structures(Suite):
@@ -36,26 +47,20 @@ class Structures(Suite):
     def prepare(
         self, implementation: str, image_tib: int, copy_cluster_kib: int, structure: str
     ) -> None:
-        """Assemble the job, and take the bitmap."""
+        """Put filter and job together, and take the bitmap."""
         if implementation == "plain" and structure in OF_FILTER:
             raise NotImplementedError("plain has no filter")
-        job = provided("setups", "assemble")(
-            implementation,
-            provided("image", "FullImage")(image_tib * TIB),
-            cbw_cluster_bytes=copy_cluster_kib * KIB,
-            target_cluster_bytes=copy_cluster_kib * KIB,
-        )
-        self.bitmap = self.take(job, structure)
-
-    @staticmethod
-    def take(job: BackupJob, structure: str) -> HBitmap:
-        """The bitmap. The check's own has no public name."""
+        source = provided("image", "FullImage")(image_tib * TIB)
+        cluster_bytes = copy_cluster_kib * KIB
+        if implementation != "plain":
+            cbw = filter_over(source, implementation, cluster_bytes)
+            source = provided("snapshot_access", "SnapshotAccess")(cbw)
         if structure == OF_JOB:
-            return job.copy_bitmap
-        cbw = job.source.filter
-        if structure == "check":
-            return cbw.check._bitmap
-        return cbw.done_bitmap if structure == "done" else cbw.copy_bitmap
+            self.bitmap = provided("backup", "BackupJob")(source, cluster_bytes).copy_bitmap
+        elif structure == "check":
+            self.bitmap = cbw.check._bitmap  # has no public name
+        else:
+            self.bitmap = cbw.done_bitmap if structure == "done" else cbw.copy_bitmap
 
     @benchmark(version="1", timeout=60, unit="bytes")
     def track_bytes(self, *_: object) -> int:

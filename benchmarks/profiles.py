@@ -19,7 +19,7 @@ from typing import NamedTuple
 class Profile(NamedTuple):
     """Regular expressions over ``suite.Class.method(parameters)``; calls a round, and rounds.
 
-    ``repeat`` as in ``Suite.repeat``. Rounds times its least is eight or more: see there.
+    Without an expression all cells are meant. ``repeat`` as in ``Suite.repeat``. Rounds times its least is eight or more: see there.
     """
 
     cells: tuple[str, ...]
@@ -41,7 +41,7 @@ PROFILES = {
         ),
         repeat=(4, 6, 0.2),
     ),
-    "full": Profile((r"",), repeat=(4, 10, 1.0)),
+    "full": Profile((), repeat=(4, 10, 1.0)),
 }
 
 

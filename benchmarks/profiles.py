@@ -19,7 +19,8 @@ from typing import NamedTuple
 class Profile(NamedTuple):
     """Regular expressions over ``suite.Class.method(parameters)``; calls a round, and rounds.
 
-    Without an expression all cells are meant. ``repeat`` as in ``Suite.repeat``. Rounds times its least is eight or more: see there.
+    Without an expression all cells are meant. ``repeat`` is as in ``Suite.repeat``; rounds times
+    its least is eight or more, for the reason told there.
     """
 
     cells: tuple[str, ...]

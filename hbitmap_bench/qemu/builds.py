@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from hbitmap_bench.errors import UserError
 
@@ -37,10 +39,9 @@ def parse_build(text: str) -> QemuBuild:
 
     Runs ``PATH --version``. Raises ``UserError`` where PATH is no qemu-storage-daemon.
     """
-    label, equals, path_text = text.partition("=")
-    if not equals or Path(text).exists():  # a path may hold an equals sign itself
-        label, path_text = "", text
-    elif not label or not path_text:
+    labelled = "=" in text and not Path(text).exists()  # a path may hold an equals sign itself
+    label, _, path_text = text.partition("=") if labelled else ("", "", text)
+    if not path_text or (labelled and not label):
         raise UserError(
             f"a build is [LABEL=]PATH, not {text!r}: try patched=/opt/qemu/bin/{DAEMON}"
         )
@@ -57,7 +58,10 @@ def find_daemon() -> Path | None:
 
 def version(path: Path) -> str:
     """The version that ``PATH --version`` states, such as ``7.2.22``."""
-    match = _VERSION.search(run_tool([path, "--version"]))
+    try:
+        match = _VERSION.search(run_tool([path, "--version"]))
+    except UserError as error:
+        raise UserError(f"{error}: give --qemu the path of a {DAEMON}") from error
     if match is None:
         raise UserError(f"{path} --version names no {DAEMON}: give --qemu the path of one")
     return match[1]
@@ -76,20 +80,46 @@ def find_qemu_img(daemon: Path | None = None) -> Path:
 def run_tool(argv: Sequence[str | Path], timeout_s: float | None = _TOOL_TIMEOUT_S) -> str:
     """What a tool prints. Raises ``UserError`` with its last line of errors where it fails.
 
-    The tool is killed on the way out when anything interrupts the wait.
+    The tool, and whatever it has started, is killed when anything interrupts the wait.
+    """
+    process = start(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with process:
+        try:
+            out, errors = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired as error:
+            raise UserError(f"{argv[0]} has not ended for {timeout_s} s and was killed") from error
+        finally:
+            kill_group(process)
+    if process.returncode:
+        lines = _text(errors).strip().splitlines() or [f"exit code {process.returncode}"]
+        raise UserError(f"{Path(argv[0]).name} failed: {lines[-1]}")
+    return _text(out)
+
+
+def start(
+    argv: Sequence[str | Path], *, stdout: int, stderr: int | IO[bytes]
+) -> subprocess.Popen[bytes]:
+    """Start a program in a session of its own, so that a Ctrl-C at the terminal reaches us alone.
+
+    Raises ``UserError`` where it can't be run.
     """
     try:
-        done = subprocess.run(
-            argv, capture_output=True, text=True, check=True, timeout=timeout_s, errors="replace"
+        return subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, start_new_session=True
         )
     except OSError as error:
         raise UserError(f"{argv[0]} can't be run: {error.strerror}") from error
-    except subprocess.TimeoutExpired as error:
-        raise UserError(f"{argv[0]} has not ended for {timeout_s} s: is it sound?") from error
-    except subprocess.CalledProcessError as error:
-        lines = error.stderr.strip().splitlines() or [f"exit code {error.returncode}"]
-        raise UserError(f"{Path(argv[0]).name} failed: {lines[-1]}") from error
-    return done.stdout
+
+
+def kill_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill what ``start`` started and all that it has started: a wrapper's child outlives it."""
+    with suppress(ProcessLookupError):  # all of it is gone
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _text(output: bytes) -> str:
+    return output.decode(errors="replace")
 
 
 def _executable(text: str) -> Path:

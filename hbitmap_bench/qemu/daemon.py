@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import signal
 import subprocess
 import tempfile
@@ -17,7 +18,7 @@ from qemu.qmp import ConnectError, ExecInterruptedError, ExecuteError, QMPClient
 
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.interrupt import stop_like_ctrl_c
-from hbitmap_bench.qemu.builds import QemuBuild
+from hbitmap_bench.qemu.builds import QemuBuild, kill_group, start
 
 # A lost connection is told by our own error, once.
 logging.getLogger("qemu.qmp").addHandler(logging.NullHandler())
@@ -28,6 +29,8 @@ _QUIT_TIMEOUT_S: Final = 10.0
 _DEATH_TIMEOUT_S: Final = 2.0
 # What qemu.qmp raises where the other side is gone.
 _LOST: Final = (ExecInterruptedError, StateError, EOFError, OSError)
+
+_WARNING: Final = re.compile(r"(^|: )warning: ")
 
 _MAX_SOCKET_PATH: Final = 107  # bytes of sun_path, without its closing zero
 
@@ -49,8 +52,9 @@ class Daemon:
 
     The daemon runs in a session of its own, so that a Ctrl-C at the terminal reaches us alone, and
     listens on a socket in a new directory of mode 0700, which also keeps what it writes to stderr.
-    On the way out it is asked to quit; after an exception, or if it does not, it is killed. SIGTERM
-    and SIGHUP count as Ctrl-C meanwhile. Start and end take about 0.1 s together.
+    On the way out it is asked to quit; after an exception, or if it does not, it is killed, with
+    all that it has started. SIGTERM and SIGHUP count as Ctrl-C meanwhile. Start and end take about
+    0.1 s together.
     """
 
     def __init__(self, build: QemuBuild) -> None:
@@ -68,8 +72,7 @@ class Daemon:
             self._client = QMPClient()
             stack.callback(self._hang_up)
             self._process = self._start(_socket_path(directory))
-            stack.callback(self._process.wait)
-            stack.callback(self._process.kill)
+            stack.callback(kill_group, self._process)
             self._connect(_socket_path(directory))
             self._stack = stack.pop_all()
         return self
@@ -106,16 +109,7 @@ class Daemon:
         chardev = f"socket,id=qmp,path={str(socket).replace(',', ',,')},server=on,wait=off"
         options = ["--chardev", chardev, "--monitor", "chardev=qmp"]
         with self._stderr.open("wb") as stderr:
-            try:
-                return subprocess.Popen(
-                    [self.build.path, *options],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=stderr,
-                    start_new_session=True,
-                )
-            except OSError as error:
-                raise UserError(f"{self.build.path} can't be run: {error.strerror}") from error
+            return start([self.build.path, *options], stdout=subprocess.DEVNULL, stderr=stderr)
 
     def _connect(self, socket: Path) -> None:
         deadline = time.monotonic() + _START_TIMEOUT_S
@@ -154,8 +148,10 @@ class Daemon:
         except subprocess.TimeoutExpired:
             return DaemonDied(f"{self.build.name} closed its QMP connection {when}")
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        # Its last words, but for warnings, which it survived.
         lines = self._stderr.read_text(errors="replace").strip().splitlines()
-        return DaemonDied(": ".join([f"{self.build.name} ended {when}, {how}", *lines[-1:]]))
+        words = [line for line in lines if not _WARNING.search(line)]
+        return DaemonDied(": ".join([f"{self.build.name} ended {when}, {how}", *words[-1:]]))
 
 
 def _socket_path(directory: Path) -> Path:

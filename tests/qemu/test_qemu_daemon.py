@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from hbitmap_bench.errors import UserError
-from hbitmap_bench.qemu.builds import QemuBuild, find_qemu_img, parse_build, version
+from hbitmap_bench.qemu.builds import QemuBuild, find_qemu_img, parse_build, run_tool, version
 from hbitmap_bench.qemu.daemon import Daemon, DaemonDied, QmpError
 
 
@@ -42,7 +42,7 @@ def test_exception_inside_ends_the_daemon(build):
 def test_daemon_that_is_killed(build):
     with Daemon(build) as daemon:
         os.kill(daemon.pid, signal.SIGKILL)
-        with pytest.raises(DaemonDied, match="during query-jobs, killed by SIGKILL"):
+        with pytest.raises(DaemonDied, match="during query-jobs, killed by SIGKILL$"):
             daemon.execute("query-jobs")
 
 
@@ -57,6 +57,14 @@ def test_daemon_that_does_not_start_tells_its_own_words(tmp_path):
         Daemon(_script(tmp_path, "echo no such option >&2; exit 3")).__enter__()
 
 
+@pytest.mark.parametrize("program", ["", "qemu-storage-daemon: "])
+def test_warning_is_no_cause_of_death(tmp_path, program):
+    """Nor does it hide the words before it."""
+    commands = f"echo out of memory >&2; echo '{program}warning: no block size' >&2; exit 3"
+    with pytest.raises(DaemonDied, match="exit code 3: out of memory$"):
+        Daemon(_script(tmp_path, commands)).__enter__()
+
+
 def test_program_that_cannot_be_run(tmp_path):
     build = QemuBuild("x", tmp_path / "missing", "1")
     with pytest.raises(UserError, match="can't be run: No such file"):
@@ -67,6 +75,25 @@ def test_program_that_never_answers(tmp_path, monkeypatch):
     monkeypatch.setattr("hbitmap_bench.qemu.daemon._START_TIMEOUT_S", 0.2)
     with pytest.raises(UserError, match="has not answered on its QMP socket"):
         Daemon(_script(tmp_path, "exec sleep 1000")).__enter__()
+
+
+def test_child_of_a_script_that_hangs_is_killed_with_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("hbitmap_bench.qemu.daemon._START_TIMEOUT_S", 2)
+    with pytest.raises(UserError, match="has not answered"):
+        Daemon(_hanging_script(tmp_path)).__enter__()
+    _await_end_of_child(tmp_path)
+
+
+def test_child_of_a_tool_that_hangs_is_killed_with_it(tmp_path):
+    with pytest.raises(UserError, match="has not ended for 2 s"):
+        run_tool([_hanging_script(tmp_path).path], timeout_s=2)
+    _await_end_of_child(tmp_path)
+
+
+def test_child_of_a_script_that_ends_is_killed_too(tmp_path):
+    with pytest.raises(DaemonDied, match="exit code 3"):
+        Daemon(_hanging_script(tmp_path, "exit 3")).__enter__()
+    _await_end_of_child(tmp_path)
 
 
 def test_path_too_long_for_a_socket(build, scratch, monkeypatch):
@@ -148,8 +175,9 @@ def test_path_with_an_equals_sign(build, tmp_path):
         ("/nowhere/daemon", "no program that can be run"),
         ("=daemon", r"\[LABEL=\]PATH"),
         ("label=", r"\[LABEL=\]PATH"),
+        ("", r"\[LABEL=\]PATH, not ''"),
         ("/bin/true", "names no qemu-storage-daemon"),
-        ("/bin/false", "failed: exit code 1"),
+        ("/bin/false", "failed: exit code 1: give --qemu the path of a qemu-storage-daemon"),
     ],
 )
 def test_what_is_no_build(text, reason):
@@ -176,3 +204,25 @@ def _script(directory, commands):
     path.write_text(f"#!/bin/sh\n{commands}\n")
     path.chmod(0o755)
     return QemuBuild("script", path, "1")
+
+
+def _hanging_script(directory, end="wait"):
+    return _script(directory, f"sleep 1000 & echo $! > {directory}/child; {end}")
+
+
+def _await_end_of_child(directory):
+    """It is killed by now, and gone once the kernel has come to it."""
+    pid = int((directory / "child").read_text())
+    for _ in range(1000):
+        if not _runs(pid):
+            return
+        time.sleep(0.01)
+    os.kill(pid, signal.SIGKILL)
+    pytest.fail("the script's child lives on")
+
+
+def _runs(pid):
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

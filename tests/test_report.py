@@ -25,6 +25,7 @@ from hbitmap_bench.report.figures import pictures
 from hbitmap_bench.report.grid import default_slice_grid, pinned_slice_grid
 from hbitmap_bench.report.projection import (
     QueryCost,
+    at_its_ends,
     pick_query_cost,
     projected_at,
     projected_s,
@@ -91,6 +92,16 @@ def test_projection_of_the_published_rows_gives_the_published_ratio() -> None:
     assert projected_s(replace(access, queries=None), cost) == pytest.approx(325)
 
 
+def test_ends_of_a_row_are_its_interval_less_the_plain_seconds() -> None:
+    row = replace(synthetic.model_cell(10, 64, "access"), elapsed_s=388.0, extra_s=387.5)
+    least, most = at_its_ends(replace(row, interval_s=(177.0, 599.0))) or ()
+    assert (least.extra_s, most.extra_s) == (176.5, 598.5)
+    least, most = at_its_ends(replace(row, interval_s=(0.0, 599.0))) or ()
+    assert least.extra_s == 0, "a filter gives no time back"
+    assert at_its_ends(replace(row, interval_s=None)) is None
+    assert at_its_ends(replace(row, extra_s=None)) is None
+
+
 def test_size_where_a_limit_is_passed() -> None:
     rows = [synthetic.model_cell(size, 64, "access") for size in synthetic.SIZES]
     cost = QueryCost(1e-9, "next to nothing: the quadratic part alone")
@@ -129,7 +140,7 @@ def test_builds_are_never_compared_with_each_other() -> None:
 def test_published_growth_and_ratio() -> None:
     shown = rows_of(published.published_cells())
     access = shown["11T", "published", "cbw + snap (access bitmap)"]
-    assert access == ("413", "-", "7.25x", "+27%\n/ +10%", "356", "1.46")
+    assert access == ("413", "-", "7.25x", "+27%\n/ +10%\nfrom 10T", "356", "1.46")
 
 
 def test_the_model_has_projected_ratios_only() -> None:
@@ -202,6 +213,62 @@ def test_headline_tells_both_growths_and_where_the_cost_is_from() -> None:
     text = "\n".join(findings.headline(whole, pick_query_cost(whole)))
     assert "+10% size results in +20% time; its own table gives +27% (413 s / 325 s)" in text
     assert "measured in this run on qemu 7.2.22" in text
+
+
+def wide(rows: list[CellRecord]) -> list[CellRecord]:
+    """The same rows with intervals from a tenth of their seconds to twice them."""
+    return [
+        replace(row, interval_s=(0.1 * (row.elapsed_s or 0), 2 * (row.elapsed_s or 0)))
+        for row in rows
+    ]
+
+
+def test_headline_and_hour_carry_the_interval() -> None:
+    cost = pick_query_cost(())
+    (headline,) = findings.headline(wide(synthetic.model_table()), cost)
+    assert "build-up 4.4 min (between 1.3 min and 7.9 min) instead of 57.2 s" in headline
+    assert re.search(r"4\.6\dx \(between 1\.3\dx and 8\.2\dx\)", headline)
+    assert "95% prediction interval" in headline
+    hour = findings.the_hour(wide(synthetic.model_sweep(clusters=(64,))), cost)[-1]
+    assert re.search(r"an hour at \d\d\.\dT \(between \d\d\.\dT and not up to 64T\)", hour)
+    assert re.search(r"30 TB takes [\d.]+ min \(between [\d.]+ min and [\d.]+ \w+\)", hour)
+
+
+def test_extra_that_noise_may_have_made_is_marked() -> None:
+    cost = pick_query_cost(())
+    cells = wide(synthetic.model_sweep((1, 2), (64, 128)))
+    assert len(default_slice_grid(cells).unresolved) == 0
+    unsure = [replace(c, interval_s=(0.0, 99.0)) if c.image_bytes == T else c for c in cells]
+    grid = default_slice_grid(unsure)
+    assert grid.unresolved == {(T, 2**16), (T, 2**17)}
+    table = tables.sweep_table(grid, cost)
+    for row in table.rows:
+        assert row[1].splitlines()[0].endswith("x ~")
+        assert row[1].splitlines()[1].startswith("1.0..")
+        assert "~" not in row[2]
+    assert "~ the extra seconds are not resolved" in "\n".join(table.notes)
+    faster = [replace(c, extra_s=-1e-5) if c.setup == "deny" else c for c in cells[:3]]
+    (shown,) = tables.side_by_side(faster, cost)
+    assert [row[6] for row in shown.rows] == ["-", "1.72", "not\nresolved"]
+
+
+def test_growth_tells_words_from_the_time_they_take() -> None:
+    rows = [synthetic.model_cell(size, 64, "access") for size in (1, 4, 16)]
+    (even,) = findings.headline(rows, pick_query_cost(()))[-1:]
+    assert "the words examined with exponent 2.00" in even
+    assert "the rest is" not in even
+    slow = [
+        replace(
+            row,
+            elapsed_s=(row.image_bytes / T) ** 2.5,
+            scan_rate_words_s=2e9 / (row.image_bytes / T) ** 0.5,
+        )
+        for row in rows
+    ]
+    line = findings.headline(slow, pick_query_cost(()))[-1]
+    assert "seconds grow with exponent 2.50" in line
+    assert "which rises from 0.50 to 2.00 ns as the bitmap grows from 2 MiB to 32 MiB" in line
+    assert "does not prove it" in line
 
 
 def test_the_hour_is_reported_extrapolated_and_modelled() -> None:

@@ -9,12 +9,13 @@ from scipy.optimize import brentq
 
 from hbitmap_bench import published
 from hbitmap_bench.cells import format_size
-from hbitmap_bench.growth import growth_of, plain_of, series
+from hbitmap_bench.growth import extra_is_resolved, growth_of, loglog_slope, plain_of, series
 from hbitmap_bench.records import CellRecord, Setup
 from hbitmap_bench.report import wording
 from hbitmap_bench.report.projection import (
     REFERENCE_CLUSTER_BYTES,
     QueryCost,
+    at_its_ends,
     projected_at,
     projected_s,
     query_costs_measured,
@@ -23,6 +24,7 @@ from hbitmap_bench.report.projection import (
 )
 
 _TIB: Final = 2**40
+_ENDS: Final = (0, 1)
 _LIMITS_S: Final = {60: "a minute", 600: "ten minutes", 3600: "an hour"}
 
 
@@ -142,14 +144,12 @@ def _model_lines(cells: Sequence[CellRecord], cost: QueryCost) -> list[str]:
     seconds, times = projected_s(access, cost) or 0.0, slowdown(access, cost) or 0.0
     line = (
         f"{wording.source_name(access)} on this host, {_place(access)}: the access bitmap costs "
-        f"{_extra(access)}. Projected build-up {wording.duration(seconds)} instead of "
-        f"{wording.duration(seconds / times)}: {wording.factor(times)}"
+        f"{_extra(access, cells)}. Projected build-up {_duration(access, cost)} instead of "
+        f"{wording.duration(seconds / times)}: {_factor(access, cost)}"
     )
     if deny is not None and deny.extra_s is not None:
-        line += (
-            f"; the deny bitmap costs {_extra(deny)}: {wording.factor(slowdown(deny, cost) or 0.0)}"
-        )
-    return [f"{line}. With {cost}."]
+        line += f"; the deny bitmap costs {_extra(deny, cells)}: {_factor(deny, cost)}"
+    return [f"{line}. {_ranges(access)}With {cost}."]
 
 
 def _qemu_lines(cells: Sequence[CellRecord]) -> list[str]:
@@ -186,14 +186,45 @@ def _growth_lines(cells: Sequence[CellRecord]) -> list[str]:
         reference = rows[0].cluster_bytes == REFERENCE_CLUSTER_BYTES
         default = all(wording.has_default_slice(row) for row in rows)
         if reference and default and len(rows) > 2 and rows[0].setup != "plain":
-            record = growth_of(rows)
-            exponent = wording.exponent(record.exponent, record.interval).replace("\n", " ")
-            sizes = f"{format_size(rows[0].image_bytes)} to {format_size(rows[-1].image_bytes)}"
-            lines.append(
-                f"{wording.series_source_name(rows[0])}, {wording.setup_name(rows[0])}: seconds "
-                f"grow with exponent {exponent} from {sizes}."
-            )
+            lines.append(_growth_line(rows))
     return lines
+
+
+def _growth_line(rows: Sequence[CellRecord]) -> str:
+    """Exponents of words and seconds, and what becomes of the time that a word takes."""
+    record = growth_of(rows)
+    exponent = wording.exponent(record.exponent, record.interval).replace("\n", " ")
+    sizes = f"{format_size(rows[0].image_bytes)} to {format_size(rows[-1].image_bytes)}"
+    line = f"{wording.series_source_name(rows[0])}, {wording.setup_name(rows[0])}, {sizes}: "
+    words = [float(row.words_examined) for row in rows if row.words_examined]
+    if len(words) < len(rows):
+        return f"{line}seconds grow with exponent {exponent}."
+    slope = loglog_slope([row.image_bytes for row in rows], words).exponent
+    line += f"seconds grow with exponent {exponent}, the words examined with exponent {slope:.2f}"
+    above = record.interval is not None and record.interval[0] > slope
+    return f"{line}{_time_a_word(rows, above=above)}."
+
+
+def _time_a_word(rows: Sequence[CellRecord], *, above: bool) -> str:
+    """The drift of the scan rate; it is called the rest only where seconds outgrow the words."""
+    rated = [row for row in rows if row.scan_rate_words_s]
+    if len(rated) < 2:
+        return ""
+    first, last = rated[0], rated[-1]
+    times = [1e9 / (row.scan_rate_words_s or 1.0) for row in (first, last)]
+    bitmaps = [
+        wording.bitmap_size(row.image_bytes, row.copy_cluster_bytes) for row in (first, last)
+    ]
+    if not (above and times[1] > times[0]):
+        return (
+            f". A word takes {times[0]:.2f} ns with a bitmap of {bitmaps[0]}, {times[1]:.2f} ns "
+            f"with one of {bitmaps[1]}"
+        )
+    return (
+        f"; the rest is the time a word takes, which rises from {times[0]:.2f} to {times[1]:.2f} "
+        f"ns as the bitmap grows from {bitmaps[0]} to {bitmaps[1]}. This is what is seen: it is "
+        "consistent with a bitmap that outgrows the processor's caches, and does not prove it"
+    )
 
 
 # ---------------------------------------------------------------- parts of sentences
@@ -207,17 +238,40 @@ def _model_hour(rows: Sequence[CellRecord], cost: QueryCost) -> str:
     )
     at_30 = projected_at(rows, cost, published.REPORTED_HOUR_BYTES)
     if at_30 is not None:
-        line += f"; 30 TB takes {wording.duration(at_30)}"
-    return f"{line}. With {cost}."
+        line += f"; 30 TB takes {wording.duration(at_30)}{_range_at_30(rows, cost)}"
+    return f"{line}. {_ranges(rows[0])}With {cost}."
 
 
 def _passed(rows: Sequence[CellRecord], cost: QueryCost, limit_s: float) -> str:
+    """Where a limit is passed, between where the most and the least extra seconds pass it."""
+    passed = _passed_at(rows, cost, limit_s)
+    ends = _series_at_its_ends(rows)
+    if not ends:
+        return passed
+    late, early = (_passed_at(end, cost, limit_s).removeprefix("at ") for end in ends)
+    return passed if early == late else f"{passed} {wording.between(early, late)}"
+
+
+def _passed_at(rows: Sequence[CellRecord], cost: QueryCost, limit_s: float) -> str:
     size = size_reaching(rows, cost, limit_s)
     if size is not None:
         return f"at {_tib(size)}"
     first, last = format_size(rows[0].image_bytes), format_size(rows[-1].image_bytes)
     below = (projected_s(rows[-1], cost) or 0.0) <= limit_s
     return f"not up to {last}" if below else f"below {first}"
+
+
+def _range_at_30(rows: Sequence[CellRecord], cost: QueryCost) -> str:
+    ends = [projected_at(r, cost, published.REPORTED_HOUR_BYTES) for r in _series_at_its_ends(rows)]
+    found = [wording.duration(seconds) for seconds in ends if seconds is not None]
+    return f" {wording.between(*found)}" if len(found) == len(_ENDS) else ""
+
+
+def _series_at_its_ends(rows: Sequence[CellRecord]) -> list[list[CellRecord]]:
+    """A series with the least and with the most extra seconds; empty if a row has no interval."""
+    ends = [at_its_ends(row) for row in rows]
+    whole = [end for end in ends if end is not None]
+    return [[end[i] for end in whole] for i in _ENDS] if len(whole) == len(rows) else []
 
 
 def _words_against_time(cells: Sequence[CellRecord]) -> list[str]:
@@ -289,10 +343,33 @@ def _place(cell: CellRecord) -> str:
     return f"{format_size(cell.image_bytes)} at {format_size(cell.cluster_bytes)} clusters"
 
 
-def _extra(cell: CellRecord) -> str:
+def _extra(cell: CellRecord, cells: Sequence[CellRecord]) -> str:
     """Extra seconds with their sign: +172 s; +<0.001 s would read badly."""
+    if not extra_is_resolved(cell, plain_of(cell, cells)):
+        return "nothing that is resolved from noise"
     text = wording.seconds(cell, cell.extra_s)
-    return f"{text} s" if text[0] in "<>-" else f"+{text} s"
+    return f"{text} s" if text[0] == "<" else f"+{text} s"
+
+
+def _duration(cell: CellRecord, cost: QueryCost) -> str:
+    """Projected build-up, with its range where the row has an interval."""
+    ends = [wording.duration(projected_s(end, cost) or 0.0) for end in at_its_ends(cell) or ()]
+    text = wording.duration(projected_s(cell, cost) or 0.0)
+    return f"{text} {wording.between(*ends)}" if len(set(ends)) > 1 else text
+
+
+def _factor(cell: CellRecord, cost: QueryCost) -> str:
+    """Projected slowdown, with its range where the row has an interval."""
+    ends = [wording.factor(slowdown(end, cost) or 0.0) for end in at_its_ends(cell) or ()]
+    text = wording.factor(slowdown(cell, cost) or 0.0)
+    return f"{text} {wording.between(*ends)}" if len(set(ends)) > 1 else text
+
+
+def _ranges(cell: CellRecord) -> str:
+    if cell.interval_kind is None:
+        return ""
+    kind = wording.INTERVAL_NAMES[cell.interval_kind]
+    return f"Ranges: the {kind} interval of the access seconds, less the plain seconds. "
 
 
 def _tib(n_bytes: float) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from hbitmap_bench.cells import format_size
+from hbitmap_bench.growth import extra_is_resolved, plain_of
 from hbitmap_bench.records import CellRecord
 from hbitmap_bench.report.wording import has_default_slice
 from hbitmap_impl.image import SMALL_L2_SLICE_BYTES
@@ -16,12 +17,16 @@ MIN_SIDE = 2
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Access rows of the model by (image bytes, cluster bytes), under one slice rule."""
+    """Access rows of the model by (image bytes, cluster bytes), under one slice rule.
+
+    ``unresolved`` are the places whose extra seconds do not stand out of the noise.
+    """
 
     slice_name: str
     sizes: tuple[int, ...]
     clusters: tuple[int, ...]
     cells: dict[tuple[int, int], CellRecord]
+    unresolved: frozenset[tuple[int, int]] = frozenset()
 
     def __bool__(self) -> bool:
         """Whether there are enough sizes and clusters to make a grid of."""
@@ -30,16 +35,16 @@ class Grid:
 
 def default_slice_grid(cells: Iterable[CellRecord]) -> Grid:
     """The sweep under QEMU's default slice rule."""
-    return _grid("default slice rule", (cell for cell in cells if has_default_slice(cell)))
+    return _grid("default slice rule", [cell for cell in cells if has_default_slice(cell)])
 
 
 def pinned_slice_grid(cells: Iterable[CellRecord]) -> Grid:
     """The sweep with the slice at 4 KiB everywhere."""
     name = f"slice pinned at {format_size(SMALL_L2_SLICE_BYTES)}"
-    return _grid(name, (cell for cell in cells if cell.l2_slice_bytes == SMALL_L2_SLICE_BYTES))
+    return _grid(name, [cell for cell in cells if cell.l2_slice_bytes == SMALL_L2_SLICE_BYTES])
 
 
-def _grid(slice_name: str, cells: Iterable[CellRecord]) -> Grid:
+def _grid(slice_name: str, cells: Sequence[CellRecord]) -> Grid:
     """Keep the sizes that more than one cluster size has: 10T and 11T belong to the table.
 
     Empty where fewer than two such sizes are left.
@@ -57,4 +62,7 @@ def _grid(slice_name: str, cells: Iterable[CellRecord]) -> Grid:
         return Grid(slice_name, (), (), {})
     kept = {place: cell for place, cell in found.items() if place[0] in sizes}
     clusters = sorted({cluster for _, cluster in kept})
-    return Grid(slice_name, tuple(sizes), tuple(clusters), kept)
+    unresolved = frozenset(
+        place for place, cell in kept.items() if not extra_is_resolved(cell, plain_of(cell, cells))
+    )
+    return Grid(slice_name, tuple(sizes), tuple(clusters), kept, unresolved)

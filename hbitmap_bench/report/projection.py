@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from hbitmap_bench import published
@@ -82,6 +82,20 @@ def slowdown(cell: CellRecord, cost: QueryCost) -> float | None:
     """Projected build-up over that of the plain row: 1 where the filter costs nothing."""
     seconds = projected_s(cell, cost)
     return None if seconds is None else seconds / (queries_of(cell) * cost.seconds)
+
+
+def at_its_ends(cell: CellRecord) -> tuple[CellRecord, CellRecord] | None:
+    """The row with the least and the most extra seconds that its interval allows.
+
+    These are the interval's ends less the plain row's seconds, and not below 0. ``None`` without
+    extra seconds or an interval. Everything projected from the two is a range; the plain row and
+    the cost a query are taken as they are, without a range of their own.
+    """
+    if cell.extra_s is None or cell.elapsed_s is None or cell.interval_s is None:
+        return None
+    plain_s = cell.elapsed_s - cell.extra_s
+    least, most = (max(end - plain_s, 0.0) for end in cell.interval_s)
+    return replace(cell, extra_s=least), replace(cell, extra_s=most)
 
 
 def size_reaching(rows: Sequence[CellRecord], cost: QueryCost, limit_s: float) -> float | None:

@@ -7,16 +7,17 @@ from itertools import groupby
 from typing import Final
 
 from hbitmap_bench.cells import format_size
-from hbitmap_bench.growth import plain_of, series, series_key
+from hbitmap_bench.growth import extra_is_resolved, plain_of, series, series_key
 from hbitmap_bench.records import CellRecord, GrowthRecord
 from hbitmap_bench.report import wording
 from hbitmap_bench.report.drawing import Table
 from hbitmap_bench.report.grid import Grid, default_slice_grid, pinned_slice_grid
-from hbitmap_bench.report.projection import QueryCost, projected_s, slowdown
+from hbitmap_bench.report.projection import QueryCost, at_its_ends, projected_s, slowdown
 from hbitmap_bench.report.wording import NOTHING
 
 PROJECTED: Final = "†"
 OTHER_SLICE: Final = "‡"
+UNRESOLVED: Final = "~"
 WHOLE_CLUSTER: Final = "§"
 
 _SOURCES: Final = ("published", "model", "qemu")
@@ -65,23 +66,30 @@ def sweep_table(grid: Grid, cost: QueryCost) -> Table:
     rows = tuple(
         (
             format_size(cluster),
-            *(_sweep_cell(grid.cells.get((size, cluster)), cost) for size in grid.sizes),
+            *(_sweep_cell(grid, (size, cluster), cost) for size in grid.sizes),
         )
         for cluster in grid.clusters
     )
-    marked = any(WHOLE_CLUSTER in text for row in rows for text in row)
-    note = (
-        f"{WHOLE_CLUSTER} the slice is a whole cluster here: fewer queries. Each costs QEMU more "
-        "than assumed, so that the slowdown is overstated"
-    )
+    marked = {mark for row in rows for text in row for mark in _SWEEP_NOTES if mark in text}
+    notes = (f"{mark} {note}" for mark, note in _SWEEP_NOTES.items() if mark in marked)
     return Table(
         f"Access bitmap, {grid.slice_name}: slowdown and projected build-up",
         columns,
         rows,
-        (f"With {cost}.", *([note] if marked else [])),
+        (f"With {cost}.", *notes),
         1,
         grouped=False,
     )
+
+
+_SWEEP_NOTES: Final = {
+    "..": "between two ratios: the ends of the row's 95% prediction interval",
+    UNRESOLVED: "the extra seconds are not resolved from noise: the ratio may as well be 1",
+    WHOLE_CLUSTER: (
+        "the slice is a whole cluster here: fewer queries. Each costs QEMU more than assumed, so "
+        "that the slowdown is overstated"
+    ),
+}
 
 
 def scan_rate_table(cells: Sequence[CellRecord]) -> Table:
@@ -92,11 +100,10 @@ def scan_rate_table(cells: Sequence[CellRecord]) -> Table:
     found = [rows for rows in series(cells).values() if _is_reference_access(rows[0])]
     rates = [{row.image_bytes: row.scan_rate_words_s for row in rows} for rows in found]
     sizes = sorted({size for column in rates for size in column})
-    bits_a_byte = 8
     rows = tuple(
         (
             format_size(size),
-            f"{size / found[0][0].copy_cluster_bytes / bits_a_byte / 2**20:.3g} MiB",
+            wording.bitmap_size(size, found[0][0].copy_cluster_bytes),
             *(_rate(column.get(size)) for column in rates),
         )
         for size in sizes
@@ -153,9 +160,19 @@ def _figures(cell: CellRecord, cells: Sequence[CellRecord], cost: QueryCost) -> 
         wording.spread(cell),
         _ratio(cell, cells, cost),
         _growth(cell, cells),
-        wording.seconds(cell, cell.extra_s),
+        _extra(cell, cells),
         _rate(cell.scan_rate_words_s),
     )
+
+
+def _extra(cell: CellRecord, cells: Sequence[CellRecord]) -> str:
+    """Extra seconds; marked where noise may have made them, words where it has made them 0."""
+    if cell.extra_s is None or cell.source == "published":
+        return wording.seconds(cell, cell.extra_s)
+    if cell.extra_s <= 0:
+        return "not\nresolved"
+    resolved = extra_is_resolved(cell, plain_of(cell, cells))
+    return wording.seconds(cell, cell.extra_s) + ("" if resolved else f" {UNRESOLVED}")
 
 
 def _rate(words_s: float | None) -> str:
@@ -191,29 +208,40 @@ def _growth(cell: CellRecord, cells: Sequence[CellRecord]) -> str:
     smaller = [row for row in rows if row.image_bytes < cell.image_bytes]
     if not smaller or not smaller[-1].elapsed_s or cell.elapsed_s is None:
         return NOTHING
+    before = smaller[-1]
     time = wording.change(cell.elapsed_s, smaller[-1].elapsed_s)
-    return f"{time}\n/ {wording.change(cell.image_bytes, smaller[-1].image_bytes)}"
+    size = wording.change(cell.image_bytes, before.image_bytes)
+    return f"{time}\n/ {size}\nfrom {format_size(before.image_bytes)}"
 
 
 def _notes(
     rows: Sequence[CellRecord], cells: Sequence[CellRecord], cost: QueryCost
 ) -> tuple[str, ...]:
-    ratios = [_ratio(row, cells, cost) for row in rows if row.elapsed_s is not None]
+    measured = [row for row in rows if row.elapsed_s is not None]
+    marked = [_ratio(row, cells, cost) for row in measured]
+    marked += [_extra(row, cells) for row in measured]
     notes = {
         PROJECTED: f"{PROJECTED} projected: modelled extra seconds on top of {cost}",
         OTHER_SLICE: f"{OTHER_SLICE} over the plain row at the default slice",
+        UNRESOLVED: f"{UNRESOLVED} not resolved from the noise of this row and its plain row",
     }
-    return tuple(note for mark, note in notes.items() if any(mark in text for text in ratios))
+    return tuple(note for mark, note in notes.items() if any(mark in text for text in marked))
 
 
-def _sweep_cell(cell: CellRecord | None, cost: QueryCost) -> str:
-    if cell is None:
+def _sweep_cell(grid: Grid, place: tuple[int, int], cost: QueryCost) -> str:
+    """Slowdown with its marks, the range that its interval gives, and the projected build-up."""
+    cell = grid.cells.get(place)
+    seconds, ratio = (projected_s(cell, cost), slowdown(cell, cost)) if cell else (None, None)
+    if cell is None or seconds is None or ratio is None:
         return NOTHING
-    seconds, ratio = projected_s(cell, cost), slowdown(cell, cost)
-    if seconds is None or ratio is None:
-        return NOTHING
-    mark = f" {WHOLE_CLUSTER}" if cell.l2_slice_bytes == cell.cluster_bytes else ""
-    return f"{wording.factor(ratio)}{mark}\n{wording.duration(seconds)}"
+    marks = UNRESOLVED if place in grid.unresolved else ""
+    marks += WHOLE_CLUSTER if cell.l2_slice_bytes == cell.cluster_bytes else ""
+    ends = [slowdown(end, cost) or 0.0 for end in at_its_ends(cell) or ()]
+    lines = [
+        f"{wording.factor(ratio)} {marks}".rstrip(),
+        *([wording.factors(*ends)] if ends else []),
+    ]
+    return "\n".join([*lines, wording.duration(seconds)])
 
 
 def _growth_row(record: GrowthRecord, members: list[CellRecord]) -> tuple[str, ...]:

@@ -72,6 +72,11 @@ def seconds(cell: CellRecord, value: float | None) -> str:
     return f"{value:g}" if cell.source == "published" else number(value)
 
 
+def bitmap_size(image_bytes: int, copy_cluster_bytes: int) -> str:
+    """The last level of a bitmap with a bit for each copy cluster: 20 MiB for 10T."""
+    return f"{image_bytes / copy_cluster_bytes / 8 / 2**20:.3g} MiB"
+
+
 def duration(value_s: float) -> str:
     """Seconds for a reader: 0.51 s, 45.0 s, 2.6 min, 1.2 h."""
     if value_s < 60:
@@ -82,6 +87,17 @@ def duration(value_s: float) -> str:
 def factor(value: float) -> str:
     """A ratio: 1.00x, 6.25x, 15.1x, 120x."""
     return f"{value:.2f}x" if value < 9.995 else f"{number(value)}x"
+
+
+def between(low: str, high: str) -> str:
+    """A range for a sentence: (between 20.1x and 68.2x)."""
+    return f"(between {low} and {high})"
+
+
+def factors(low: float, high: float) -> str:
+    """A range of ratios for a table, two digits each: 2.7..3.1x, 20..68x."""
+    ends = (f"{value:.1f}" if value < 9.95 else f"{value:,.0f}" for value in (low, high))
+    return f"{'..'.join(ends)}x"
 
 
 def change(after: float, before: float) -> str:

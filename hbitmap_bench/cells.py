@@ -52,6 +52,9 @@ SWEEP_CLUSTERS: Final = tuple(2**power for power in range(16, 22))
 
 MIN_CLUSTER_BYTES: Final = 512
 MAX_CLUSTER_BYTES: Final = 2 * 2**20
+L1_ENTRIES: Final = 32 * 2**20 // 8
+"""qcow2's L1 table has at most 32 MiB; an entry of 8 bytes stands for one L2 table."""
+
 MIN_SLICE_BYTES: Final = 512
 
 
@@ -104,6 +107,12 @@ def layout(
     if l2_slice_bytes is None:
         l2_slice_bytes = default_l2_slice(image_bytes, cluster_bytes)
     _require_power_of_two("an L2 slice", l2_slice_bytes, MIN_SLICE_BYTES, cluster_bytes)
+    most = L1_ENTRIES * (cluster_bytes // 8) * cluster_bytes
+    if image_bytes > most:
+        raise UserError(
+            f"qcow2 holds at most {format_size(most)} with {format_size(cluster_bytes)} clusters "
+            f"(its L1 table ends at 32 MiB), not {format_size(image_bytes)}: take larger clusters"
+        )
     if geometry.n_bits(image_bytes, copy_cluster_bytes) > 2**31:
         raise UserError(
             f"an image has at most 2^31 copy clusters here (256 MiB a bitmap), not "

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 a bug of ours, 2 bad input or a missing part, 130 interrup
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -62,7 +63,7 @@ def cli() -> None:
 @click.option(
     "--qemu-size", "qemu_sizes", multiple=True, type=parse_size, metavar="SIZE",
     default=("1T", "2T", "4T"), show_default=True,
-    help="Image size for the real builds; repeatable. 160 MB of disk a TiB.",
+    help="Image size for the real builds; repeatable, whatever --size is. 160 MB of disk a TiB.",
 )  # fmt: skip
 @click.option(
     "--image-dir", type=click.Path(file_okay=False, path_type=Path),
@@ -129,6 +130,9 @@ def reproduce(
 
 def main() -> None:
     """Run the command; every error that a user can mend is one line on stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a mark that an old terminal lacks is no error
     with stop_like_ctrl_c():
         sys.exit(exit_code(lambda: cli.main(standalone_mode=False)))
 
@@ -144,6 +148,8 @@ def exit_code(command: Callable[[], object]) -> int:
     except click.ClickException as error:
         errors.print(f"hbitmap-bench: {error.format_message()}", markup=False)
     except (KeyboardInterrupt, click.exceptions.Abort):
-        errors.print("hbitmap-bench: interrupted; nothing was written")
+        errors.print("hbitmap-bench: interrupted")
         return INTERRUPTED
+    except OSError as error:
+        errors.print(f"hbitmap-bench: the system refused: {error}", markup=False)
     return 2

@@ -33,6 +33,31 @@ def stop_like_ctrl_c() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let a short block run to its end, such as one that writes or removes files.
+
+    A request to stop, Ctrl-C included, is heard when the block is done. Outside of the main thread
+    nothing is changed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    heard: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, frame: heard.append(number))
+        for number in (signal.SIGINT, *_REQUESTS)
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if heard:
+            signal.raise_signal(heard[0])
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:
     """Take SIGINT's own way, by which asyncio ends its tasks in order, unless that is ignored.
 

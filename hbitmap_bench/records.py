@@ -12,6 +12,7 @@ import math
 import os
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -149,8 +150,7 @@ def write_atomic(path: Path, data: bytes) -> None:
     replace a device or a pipe) or the system refuses.
     """
     target = path.resolve()
-    if target.exists() and not target.is_file():
-        raise UserError(f"output goes to a regular file, not {path}: give a file's name")
+    _require_regular(target, path)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
     try:
         with temporary.open("xb") as file:
@@ -164,7 +164,29 @@ def write_atomic(path: Path, data: bytes) -> None:
             f"output needs a folder that can be written to, not {path} ({reason}): name another"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # on a read-only file system even this is refused
+            temporary.unlink(missing_ok=True)
+
+
+def check_folder(path: Path) -> None:
+    """Raise ``UserError`` where files can't be written to a folder, or it can't be made. O(1)."""
+    place = path.resolve()
+    nearest = next(folder for folder in (place, *place.parents) if folder.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise UserError(f"a report needs a folder to write to, not {path}: name one with --out")
+
+
+def check_output(path: Path) -> None:
+    """Raise ``UserError`` now where ``write_atomic`` would refuse this file later. O(1)."""
+    target = path.resolve()
+    _require_regular(target, path)
+    if not target.parent.is_dir() or not os.access(target.parent, os.W_OK | os.X_OK):
+        raise UserError(f"JSON needs a folder to write to, not that of {path}: change --json")
+
+
+def _require_regular(target: Path, path: Path) -> None:
+    if target.exists() and not target.is_file():
+        raise UserError(f"output goes to a regular file, not {path}: give a file's name")
 
 
 _REMEDY: Final = "write it again with hbitmap-bench reproduce --json"

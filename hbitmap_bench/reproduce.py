@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -15,12 +15,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from hbitmap_bench.cells import TABLE_SIZES, Layout, default_layouts, layout, unique
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.growth import growth_records
+from hbitmap_bench.interrupt import uninterrupted
 from hbitmap_bench.model import exact_rows, exact_seconds, sampled_rows
 from hbitmap_bench.published import published_cells
 from hbitmap_bench.qemu.builds import QemuBuild, find_daemon, find_qemu_img, parse_build
 from hbitmap_bench.qemu.images import ensure_images
 from hbitmap_bench.qemu.rows import measure_rows, plan_rows
-from hbitmap_bench.records import CellRecord, Reproduction
+from hbitmap_bench.records import CellRecord, Reproduction, check_folder, check_output
 from hbitmap_bench.report.reproduction import render_terminal, write_report
 
 
@@ -66,7 +67,7 @@ def measure_model(plan: ModelPlan, console: Console) -> list[CellRecord]:
 
 
 def _refuse_default_exact(plan: ModelPlan, layouts: list[Layout]) -> None:
-    if not plan.sizes:
+    if not plan.sizes and not plan.cluster_sizes:
         hours = exact_seconds(layouts) / 3600
         raise UserError(
             f"--exact runs whole build-ups: the default {len(layouts)} cells would take about "
@@ -83,6 +84,10 @@ def _bar(console: Console, title: str) -> Iterator[Callable[[float], object]]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
+    if not console.is_terminal:
+        console.print(title)  # a log gets a line instead of a bar
+        yield lambda share: None
+        return
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(title, total=1.0)
         yield lambda share: progress.advance(task, share)
@@ -115,6 +120,15 @@ class QemuPlan:
             )
         return builds
 
+    @property
+    def images(self) -> list[tuple[int, int]]:
+        """(image_bytes, cluster_bytes) of the images; ``UserError`` for one QEMU would refuse."""
+        clusters = self.cluster_sizes or (65536,)
+        pairs = [(size, cluster) for cluster in clusters for size in self.sizes]
+        for size, cluster in pairs:
+            layout(size, cluster, l2_slice_bytes=self.l2_slice_bytes)
+        return pairs
+
 
 def measure_qemu(plan: QemuPlan, console: Console) -> list[CellRecord]:
     """The real builds' rows, with what is done and a progress bar on ``console``."""
@@ -122,40 +136,64 @@ def measure_qemu(plan: QemuPlan, console: Console) -> list[CellRecord]:
     if not builds:
         console.print("no qemu-storage-daemon on PATH: measured in process only")
         return []
-    sizes = [(size, cluster) for cluster in plan.cluster_sizes or (65536,) for size in plan.sizes]
-    for size, cluster in sizes:
-        layout(size, cluster, l2_slice_bytes=plan.l2_slice_bytes)  # refused before it is made
-    with _image_folder(plan.image_dir) as folder, _bar(console, "real QEMU") as advance:
-        say = partial(console.print, highlight=False)
-        images = ensure_images(folder, sizes, find_qemu_img(builds[0].path), say)
-        return measure_rows(plan_rows(builds, images, plan.l2_slice_bytes), say, advance)
+    with _image_folder(plan.image_dir, console) as folder, _bar(console, "real QEMU") as advance:
+        images = ensure_images(folder, plan.images, find_qemu_img(builds[0].path), console.print)
+        rows = plan_rows(builds, images, plan.l2_slice_bytes)
+        return measure_rows(rows, console.print, advance)
 
 
 @contextmanager
-def _image_folder(kept: Path | None) -> Iterator[Path]:
-    """The folder to keep images in, or one that is removed again."""
+def _image_folder(kept: Path | None, console: Console) -> Iterator[Path]:
+    """The folder to keep images in, or one that is removed again, whatever ends the block."""
     if kept is not None:
         yield kept
         return
-    with TemporaryDirectory(prefix="hbitmap-bench-images-") as name:
-        yield Path(name)
+    folder = Path(mkdtemp(prefix="hbitmap-bench-images-"))
+    try:
+        yield folder
+    finally:
+        with uninterrupted():
+            console.print("removing the images")
+            shutil.rmtree(folder)
+
+
+class _Tables(Console):
+    """Prints the tables, as far as somebody reads them."""
+
+    def on_broken_pipe(self) -> None:
+        """Go on: the reader, such as ``head``, has seen enough, and the report is written."""
+        with suppress(SystemExit):
+            super().on_broken_pipe()
 
 
 def reproduce(
     model: ModelPlan, qemu: QemuPlan | None, *, out_dir: Path, json_path: Path | None
 ) -> None:
-    """Measure, print the tables, and write the report; nothing is written before all is measured.
+    """Measure, write the report, and print its tables; nothing is written before all is measured.
 
-    Progress goes to stderr, tables to stdout. Raises ``UserError``.
+    Progress goes to stderr, tables to stdout. Raises ``UserError``, where it can before measuring.
     """
-    progress, output = Console(stderr=True), Console()
+    progress, output = Console(stderr=True, markup=False, highlight=False), _Tables()
+    _check_before(qemu, out_dir, json_path)
     rows = measure_model(model, progress)
     if qemu is not None:
         rows += measure_qemu(qemu, progress)
     cells = (*published_cells(), *rows)
     reproduction = Reproduction.of_this_run(cells, growth_records(cells))
+    with uninterrupted():
+        files = write_report(reproduction, out_dir)
+        if json_path is not None:
+            reproduction.save(json_path)
+            files = (*files, json_path)
+        progress.print(f"written: {', '.join(str(file) for file in files)}")
     render_terminal(reproduction, output)
-    files = write_report(reproduction, out_dir)
+
+
+def _check_before(qemu: QemuPlan | None, out_dir: Path, json_path: Path | None) -> None:
+    """Refuse now what would be refused after minutes of measuring."""
+    check_folder(out_dir)
     if json_path is not None:
-        reproduction.save(json_path)
-    progress.print(f"written: {', '.join(str(file) for file in files)}")
+        check_output(json_path)
+    if qemu is not None and (builds := qemu.found_builds()):
+        find_qemu_img(builds[0].path)
+        _ = qemu.images

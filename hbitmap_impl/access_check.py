@@ -79,7 +79,7 @@ class AccessBitmap(_Counted):
     @classmethod
     def from_copy_bitmap(cls, copy: HBitmap) -> Self:
         """May be read what is to be copied: the same bits."""
-        check = cls(copy.size, 1 << copy.granularity)
+        check = cls.__new__(cls)
         check._bitmap = copy.copy()
         return check
 
@@ -106,7 +106,7 @@ class DenyBitmap(_Counted):
     @classmethod
     def from_copy_bitmap(cls, copy: HBitmap) -> Self:
         """May not be read what is not to be copied: the inverse bits."""
-        check = cls(copy.size, 1 << copy.granularity)
+        check = cls.__new__(cls)
         check._bitmap = copy.copy()
         check._bitmap.invert()
         return check

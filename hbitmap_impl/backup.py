@@ -63,9 +63,10 @@ class BackupJob:
         again. At the end of the source they are rounded up.
 
         Stops at the source's end, or at the first copy cluster where ``max_queries`` are reached.
-        ``ValueError`` unless ``start`` is a multiple of the copy cluster inside the source.
+        ``ValueError`` unless ``start`` is a multiple of the copy cluster inside the source, or its
+        size.
         """
-        if start % self.cluster_bytes or not 0 <= start <= self.size:
+        if not 0 <= start <= self.size or (start % self.cluster_bytes and start != self.size):
             raise ValueError(
                 f"a build-up starts at a multiple of {self.cluster_bytes} bytes inside the "
                 f"{self.size} of the source, not at {start}"

@@ -53,7 +53,8 @@ class SnapshotRead:
     def finish(self) -> bytes:
         """Do the read; then let the guest writes go on that waited for this read alone.
 
-        To be called once.
+        To be called once. Raises the ``OSError`` of the first of those writes that fails on the
+        disk, after the others: in one thread there is nobody else to tell.
         """
         try:
             return self.node.read(self.offset, self.length)
@@ -196,11 +197,17 @@ class CopyBeforeWrite:
             return
         self._frozen.remove(read)
         waiting, self._waiting = self._waiting, []
+        failures = []
         for write in waiting:
             if self._is_frozen(write.start, write.end):
                 self._waiting.append(write)
-            else:
+                continue
+            try:
                 write.perform()
+            except OSError as error:
+                failures.append(error)  # it is that write's own, and no other waits for it
+        if failures:
+            raise failures[0]
 
     # The side of the snapshot's user. Whatever is denied raises PermissionError (EACCES).
 

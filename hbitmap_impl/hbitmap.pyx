@@ -8,6 +8,7 @@ most 13 loads. A zero bit can't be found that way, for an upper bit says only "n
 level has to be read word by word. That difference is what this project measures.
 """
 
+from cpython.buffer cimport PyBUF_WRITABLE
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
 from libc.stdint cimport INT64_MAX, INT64_MIN, UINT64_MAX, int64_t, uint8_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
@@ -228,6 +229,27 @@ cdef inline int64_t as_natural(object value, str name) except -1:
     return number
 
 
+cdef int64_t as_size(object value) except -1:
+    """A number of items: as ``as_natural``, but refused where int64 can't hold it."""
+    cdef int overflow = 0
+    PyLong_AsLongLongAndOverflow(value, &overflow)
+    if overflow > 0:
+        raise ValueError(f"size must be at most 2**63 - 1 items, not {value}")
+    return as_natural(value, "size")
+
+
+cdef inline uint64_t as_length(object value) except? 0:
+    """The count of an update, up to 2**63: a size of 2**63 - 1 may be rounded up to that."""
+    cdef int overflow = 0
+    cdef int64_t number = PyLong_AsLongLongAndOverflow(value, &overflow)
+    if overflow > 0:
+        # What is larger still lies outside of any bitmap, as this does.
+        return <uint64_t>1 << 63 if value == 1 << 63 else UINT64_MAX
+    if overflow < 0 or number < 0:
+        raise ValueError(f"count must be 0 or more, not {value}")
+    return number
+
+
 cdef class HBitmap:
     """A bitmap over ``size`` items in which one bit stands for ``2**granularity`` items.
 
@@ -270,9 +292,7 @@ cdef class HBitmap:
         shift = as_item(granularity)
         if not 0 <= shift <= 63:
             raise ValueError(f"granularity must be within 0..63, not {granularity}")
-        n_items = as_natural(size, "size")
-        if n_items == INT64_MAX and size > INT64_MAX:
-            raise ValueError(f"size must be at most 2**63 - 1 items, not {size}")
+        n_items = as_size(size)
         self._granularity = shift
         self._allocate(n_items)
 
@@ -295,20 +315,21 @@ cdef class HBitmap:
 
     cdef int _allocate(self, int64_t size) except -1:
         """Take zeroed words for a size. The old ones, if any, are the caller's to free."""
-        cdef int64_t bits = self._bits_for(size), total = 0, n
+        cdef int64_t bits = self._bits_for(size), total = 0, n = bits
+        cdef int64_t n_words[LEVELS]
         cdef int level
         cdef uint64_t *words
-        n = bits
         for level in range(LAST, -1, -1):
             n = max((n + 63) >> 6, 1)
             total += n
-            self.n_words[level] = n
+            n_words[level] = n
         words = <uint64_t *>PyMem_RawCalloc(total, sizeof(uint64_t))
-        if words == NULL:
+        if words == NULL:    # nothing of the bitmap has changed yet
             raise MemoryError(f"no memory for a bitmap of {bits} bits ({total * 8} bytes)")
         for level in range(LAST, -1, -1):
+            self.n_words[level] = n_words[level]
             self.levels[level] = words
-            words += self.n_words[level]
+            words += n_words[level]
         self._size = size
         self.n_bits = bits
         self.n_set = 0
@@ -385,11 +406,11 @@ cdef class HBitmap:
         Raises ``ValueError`` when the range isn't inside the bitmap, which stays unchanged.
         """
         cdef int64_t first = as_natural(start, "start")
-        cdef int64_t n = as_natural(count, "count")
+        cdef uint64_t n = as_length(count)
         if n == 0:
             return
         self._refuse_outside(first, n, start, count)
-        self._set_bits(first >> self._granularity, (first + n - 1) >> self._granularity)
+        self._set_bits(first >> self._granularity, (first + <int64_t>n - 1) >> self._granularity)
 
     def reset(self, start, count):
         """Clear ``count`` items from ``start``; both must be whole groups.
@@ -400,23 +421,23 @@ cdef class HBitmap:
         bitmap stays unchanged.
         """
         cdef int64_t first = as_natural(start, "start")
-        cdef int64_t n = as_natural(count, "count")
+        cdef uint64_t n = as_length(count)
         cdef int64_t mask = self._group_mask()
         cdef uint64_t rounded_up = <uint64_t>self.n_bits << self._granularity
         if n == 0:
             return
-        if <uint64_t>first + <uint64_t>n == rounded_up:
+        if first < self._size and n == rounded_up - <uint64_t>first:
             n = self._size - first
         self._refuse_outside(first, n, start, count)
-        if first & mask or (n & mask and first + n != self._size):
+        if first & mask or (n & mask and first + <int64_t>n != self._size):
             raise ValueError(
-                f"reset takes whole groups of {mask + 1} items, or up to the size {self._size}: "
-                f"not start {start}, count {count}"
+                f"reset takes whole groups of {<uint64_t>mask + 1} items, or up to the size "
+                f"{self._size}: not start {start}, count {count}"
             )
-        self._reset_bits(first >> self._granularity, (first + n - 1) >> self._granularity)
+        self._reset_bits(first >> self._granularity, (first + <int64_t>n - 1) >> self._granularity)
 
-    cdef int _refuse_outside(self, int64_t first, int64_t n, start, count) except -1:
-        if n < 0 or n > self._size - first:
+    cdef int _refuse_outside(self, int64_t first, uint64_t n, start, count) except -1:
+        if first > self._size or n > <uint64_t>(self._size - first):
             raise ValueError(
                 f"a range must lie inside the bitmap of {self._size} items: "
                 f"not start {start}, count {count}"
@@ -440,8 +461,17 @@ cdef class HBitmap:
         if self._granularity == other._granularity:
             self._merge_words(other)
         else:
-            for start, count in other.to_runs().tolist():
-                self.set(start, count)
+            self._merge_areas(other)
+
+    cdef void _merge_areas(self, HBitmap other) noexcept:
+        # A merge isn't a search of the other one: its counter stays.
+        cdef int64_t examined = other.examined, start = 0, end
+        while (start := other._next_dirty(start, INT64_MAX)) >= 0:
+            end = other._next_zero(start, INT64_MAX)
+            end = self._size if end < 0 else end
+            self._set_bits(start >> self._granularity, (end - 1) >> self._granularity)
+            start = end
+        other.examined = examined
 
     cdef void _merge_words(self, HBitmap other) noexcept:
         # A word is non-zero where either is, so that the upper levels are merged by the same "or".
@@ -483,11 +513,8 @@ cdef class HBitmap:
         Raises ``ValueError`` for a size that the constructor refuses, and ``BufferError`` while a
         view from ``words`` is alive; the bitmap stays unchanged.
         """
-        cdef int64_t n_items = as_natural(size, "size")
-        cdef int64_t bits
-        if n_items == INT64_MAX and size > INT64_MAX:
-            raise ValueError(f"size must be at most 2**63 - 1 items, not {size}")
-        bits = self._bits_for(n_items)
+        cdef int64_t n_items = as_size(size)
+        cdef int64_t bits = self._bits_for(n_items)
         if bits != self.n_bits:
             self._move_to(n_items)
         self._size = n_items
@@ -656,7 +683,8 @@ cdef class HBitmap:
         Cost: a ``next_dirty`` a step. Raises ``ValueError`` for a negative start, and the iterator
         raises ``RuntimeError`` once the bitmap has been truncated.
         """
-        return _Walk(self, as_natural(start, "start") >> self._granularity)
+        cdef int64_t first = as_natural(start, "start")
+        return _Walk(self, first >> self._granularity if first < self._size else self.n_bits)
 
     def to_array(self):
         """The start item of each set bit: int64, shape (set bits,).
@@ -674,14 +702,13 @@ cdef class HBitmap:
         cdef const int64_t *end = to + out.shape[0]
         cdef int64_t word, n = self.n_words[LAST]
         cdef int shift = self._granularity
-        with nogil:
-            for word in range(n):
-                if words[word] == 0:
-                    continue
-                if end - to >= 72 and hb_popcount(words + word, 1) >= 8:
-                    to = write_dense(to, words[word], word << 6, shift)
-                else:
-                    to = write_sparse(to, words[word], word << 6, shift)
+        for word in range(n):
+            if words[word] == 0:
+                continue
+            if end - to >= 72 and hb_popcount(words + word, 1) >= 8:
+                to = write_dense(to, words[word], word << 6, shift)
+            else:
+                to = write_sparse(to, words[word], word << 6, shift)
 
     def to_runs(self):
         """The dirty runs as rows (start, count): int64, shape (runs, 2), cut at the size.
@@ -707,21 +734,19 @@ cdef class HBitmap:
 
     cdef void _write_edges(self, int64_t[::1] out):
         """The first item of each run and the first item behind it, in turn."""
-        cdef int64_t word, i = 0
+        cdef int64_t word, bit, i = 0
         cdef uint64_t here, edges, carry = 0
-        with nogil:
-            for word in range(self.n_words[LAST]):
-                here = self.levels[LAST][word]
-                edges = here ^ ((here << 1) | carry)    # a bit that differs from its neighbour
-                while edges:
-                    out[i] = ((word << 6) + hb_ctz(edges)) << self._granularity
-                    i += 1
-                    edges &= edges - 1
-                carry = here >> 63
-            # The last run ends at the size: where no edge shows it, or in a partial last group.
-            if out.shape[0] & 1 == 0 and i < out.shape[0]:
-                out[i] = self._size
-            out[out.shape[0] - 1] = min(out[out.shape[0] - 1], self._size)
+        for word in range(self.n_words[LAST]):
+            here = self.levels[LAST][word]
+            edges = here ^ ((here << 1) | carry)    # a bit that differs from its neighbour
+            while edges:
+                bit = (word << 6) + hb_ctz(edges)
+                out[i] = bit << self._granularity if bit < self.n_bits else self._size
+                i += 1
+                edges &= edges - 1
+            carry = here >> 63
+        if carry:    # a run up to the last bit of the last word: no edge behind it
+            out[i] = self._size
 
     # ------------------------------------------------------------ whole
 
@@ -768,6 +793,8 @@ cdef class HBitmap:
         return np.frombuffer(self, dtype=np.uint64)
 
     def __getbuffer__(self, Py_buffer *buffer, int flags):
+        if flags & PyBUF_WRITABLE:
+            raise BufferError("an HBitmap's words are read-only: use set and reset")
         self.view_shape[0] = self.n_words[LAST]
         self.view_strides[0] = sizeof(uint64_t)
         buffer.buf = self.levels[LAST]

@@ -65,7 +65,8 @@ def test_the_default_slice_jumps_where_the_cache_ends():
         ({"cluster_bytes": 2**22}, "image cluster is a power of two"),
         ({"l2_slice_bytes": 2**17}, "L2 slice is a power of two from 512 to 64K, not 128K"),
         ({"copy_cluster_bytes": 4096}, "copy cluster is a power of two from 64K"),
-        ({"image_bytes": 2**60}, "--copy-cluster-size"),
+        ({"image_bytes": 2**60, "cluster_bytes": 2**21}, "--copy-cluster-size"),
+        ({"image_bytes": 8 * T + 1, "cluster_bytes": 4096}, "at most 8T with 4K clusters"),
     ],
 )
 def test_what_qemu_would_refuse_is_refused(arguments, rule):

@@ -323,3 +323,27 @@ def test_impossible_filters_are_refused():
         CopyBeforeWrite(NullDisk(100), NullDisk(100), DenyBitmap, cluster_bytes=65535)
     with pytest.raises(ValueError, match="99"):
         CopyBeforeWrite(NullDisk(100), NullDisk(100), DenyBitmap, bitmap=HBitmap(99))
+
+
+@BOTH
+def test_a_waiting_write_that_fails_does_not_hold_up_the_others(kind):
+    cbw = make_filter(kind)
+    read = cbw.begin_snapshot_read(0, 2 * C)
+    cbw.write(0, b"first")
+    cbw.write(C, b"second")
+    before, cbw.disk.write = cbw.disk.write, failing_at_zero(cbw.disk.write)
+    with pytest.raises(OSError, match="Input/output"):
+        read.finish()
+    cbw.disk.write = before
+    assert cbw.n_waiting == 0
+    assert cbw.read(0, 5) == pattern()[:5]
+    assert cbw.read(C, 6) == b"second"
+
+
+def failing_at_zero(write):
+    def fail_or_write(offset, data):
+        if offset == 0:
+            raise OSError(errno.EIO, "Input/output error")
+        write(offset, data)
+
+    return fail_or_write

@@ -390,3 +390,79 @@ def test_the_example_in_the_docstring_is_true():
     from hbitmap_impl import hbitmap
 
     assert doctest.testmod(hbitmap) == (0, 4)
+
+
+@pytest.mark.parametrize("granularity", [35, 62, 63])
+def test_runs_and_merges_at_the_largest_size(granularity):
+    size = 2**63 - 1
+    bitmap = HBitmap(size, granularity)
+    bitmap.set(size - 1, 1)
+    start = (size - 1) >> granularity << granularity
+    assert bitmap.to_runs().tolist() == [[start, size - start]]
+    other = HBitmap(size, 63)
+    other.merge(bitmap)
+    assert other.to_runs().tolist() == [[0, size]]
+    assert bitmap.words_examined == 0
+
+
+def test_lengths_past_int64_are_outside_but_for_a_rounded_up_end():
+    bitmap = HBitmap(2**63 - 1, 62)
+    for count in (2**63, 2**70):
+        with pytest.raises(ValueError, match="inside the bitmap"):
+            bitmap.set(0, count)
+    bitmap.set(0, 1)
+    with pytest.raises(ValueError, match="inside the bitmap"):
+        bitmap.reset(0, 2**63 + 1)
+    bitmap.reset(0, 2**63)
+    assert bitmap.count == 0
+    smaller = HBitmap(2**63 - 5, 62)
+    smaller.set(0, 1)
+    smaller.reset(0, 2**63)
+    assert smaller.count == 0
+    whole = HBitmap(2**63 - 1, 63)
+    whole.set(0, 1)
+    assert list(whole.iter_from(2**64)) == []
+
+
+def test_a_truncate_without_memory_changes_nothing():
+    import subprocess
+    import sys
+
+    script = """
+import resource
+from hbitmap_impl.hbitmap import HBitmap
+bitmap = HBitmap(64)
+bitmap.set(3, 2)
+before = bitmap.sha256()
+resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
+try:
+    bitmap.truncate(2**40)
+except MemoryError:
+    bitmap._check()
+    assert (bitmap.size, bitmap.words.shape, bitmap.sha256()) == (64, (1,), before)
+    print("unchanged")
+"""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "unchanged\n"
+
+
+def test_nobody_gets_a_buffer_to_write_to():
+    import io
+
+    bitmap = HBitmap(640)
+    with pytest.raises((BufferError, TypeError)):
+        io.BytesIO(b"\xff" * 16).readinto(bitmap)
+    bitmap._check()
+
+
+def test_a_copy_starts_counting_anew():
+    bitmap = HBitmap(64)
+    bitmap.next_dirty(0)
+    assert bitmap.copy().words_examined == 0
+
+
+def test_equal_bits_at_another_granularity_are_not_equal():
+    assert HBitmap(8, 0) != HBitmap(8, 1)
+    assert HBitmap(4096, 0) != HBitmap(4096, 6)

@@ -1,6 +1,7 @@
 """Sampling: what is counted is exact, what is linear cancels, and intervals hold what they say."""
 
 import itertools
+import math
 import random
 
 import numpy as np
@@ -8,9 +9,11 @@ import pytest
 
 from hbitmap_bench import measure
 from hbitmap_bench.cells import SETUPS, layout
+from hbitmap_bench.growth import over_plain
 from hbitmap_bench.measure import (
     STRATA,
     SamplePass,
+    Timing,
     block_queries,
     block_starts,
     can_sample,
@@ -19,7 +22,8 @@ from hbitmap_bench.measure import (
     sample_pass,
     summarize,
 )
-from hbitmap_bench.model import exact_rows, sampled_rows
+from hbitmap_bench.model import TABLE_VISITS, _require_same_words, exact_rows, sampled_rows
+from hbitmap_bench.records import CellRecord
 
 T = 2**40
 
@@ -114,3 +118,88 @@ def test_exact_rows_have_counted_words_and_no_interval():
     assert [row.words_source for row in rows] == [None, "counted", "counted"]
     assert {row.interval_s for row in rows} == {None}
     assert {row.mode for row in rows} == {"exact"}
+
+
+@pytest.fixture
+def second_a_query(monkeypatch):
+    """A clock by which each query takes a second, and reading it a quarter of one."""
+    calls = []
+
+    def time_queries(job, offset, n_queries=None):
+        calls.append((offset, n_queries))
+        return job.build_up(offset, n_queries).queries + 0.25
+
+    monkeypatch.setattr(measure, "time_queries", time_queries)
+    return calls
+
+
+@pytest.mark.parametrize("setup", SETUPS)
+def test_seconds_are_scaled_to_the_whole_without_the_clocks_own(setup, second_a_query):
+    cell = layout(T)
+    assert sample_pass(cell, setup, random.Random(1)).elapsed_s == pytest.approx(cell.queries)
+    if setup != "access":
+        assert measure_exact(cell, setup).elapsed_s == pytest.approx(cell.queries)
+
+
+def test_each_block_is_warmed_up_by_the_queries_before_it(monkeypatch):
+    asked = []
+    real = measure.open_job
+
+    class Watched:
+        def __init__(self, job):
+            self.size, self.check, self.job = job.size, job.check, job
+
+        def build_up(self, start, n_queries=None):
+            asked.append((start, n_queries))
+            return self.job.build_up(start, n_queries)
+
+    monkeypatch.setattr(measure, "open_job", lambda *cell: Watched(real(*cell)))
+    cell = layout(T)
+    sample_pass(cell, "deny", random.Random(1))
+    blocks = [call for call in asked if call[0] != cell.image_bytes]
+    assert len(blocks) == 2 * STRATA
+    for warm_up, block in zip(blocks[::2], blocks[1::2], strict=True):
+        assert warm_up == (max(block[0] - 2 * cell.answer_bytes, 0), 2)
+
+
+def test_the_order_of_cells_changes_from_pass_to_pass():
+    cells = [(layout(T), setup) for setup in SETUPS] * 2
+    seen = [index for index, _ in sample_cells(cells, seed=3)]
+    orders = {tuple(seen[i : i + 6]) for i in range(0, len(seen), 6)}
+    assert len(orders) > 1
+
+
+def test_the_interval_is_that_of_a_further_draw():
+    low, high = summarize([SamplePass(x, 0) for x in (101, 102, 103)]).interval_s
+    assert (high - low) / 2 == pytest.approx(4.302653 * math.sqrt(1 + 1 / 3), rel=1e-6)
+    assert (high + low) / 2 == pytest.approx(102)
+
+
+def test_an_uneven_layout_with_few_queries_is_run_as_a_whole():
+    cell = layout(4416 * 2**20, copy_cluster_bytes=64 * 2**20, l2_slice_bytes=4096)
+    assert not can_sample(cell)
+    assert {row.mode for row in sampled_rows([cell], seed=1, progress=lambda _: None)} == {"exact"}
+
+
+def test_a_row_whose_words_are_not_those_of_the_formula_is_refused():
+    with pytest.raises(RuntimeError, match="the closed form says"):
+        _require_same_words(layout(T), "access", Timing(1, (1,), None, 99), 100, "sampled")
+    with pytest.raises(RuntimeError, match="the closed form says"):
+        _require_same_words(layout(T), "deny", Timing(1, (1,), None, 10_001), 10_000, "exact")
+
+
+def test_the_published_sizes_are_visited_more_often():
+    rows = sampled_rows([layout(10 * T)], seed=1, progress=lambda _: None)
+    assert {len(row.runs_s) for row in rows} == {TABLE_VISITS * measure.PASSES}
+
+
+def test_extra_seconds_within_the_noise_give_no_scan_rate():
+    place = {"image_bytes": T, "cluster_bytes": 65536, "copy_cluster_bytes": 65536}
+    common = {**place, "source": "model", "mode": "sampled", "l2_slice_bytes": 4096}
+    plain = CellRecord(**common, setup="plain", elapsed_s=1.0, interval_s=(0.8, 1.2))
+    for low, rate in ((1.1, None), (1.3, 100 / 0.5)):
+        row = CellRecord(
+            **common, setup="access", elapsed_s=1.5, interval_s=(low, 1.7), words_examined=100
+        )
+        assert over_plain(row, [plain]).scan_rate_words_s == rate
+        assert over_plain(row, [plain]).extra_s == 0.5

@@ -222,9 +222,18 @@ def test_commit_is_that_of_a_tracked_checkout(
     assert host.commit_of_sources() == f"{clean}-dirty"
 
 
-def test_commit_without_git(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commit_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "__file__", str(tmp_path / "host.py"))
     monkeypatch.setenv("PATH", "")
     assert host.commit_of_sources() is None
+
+
+def test_commit_carried_by_an_installed_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "__file__", str(tmp_path / "host.py"))
+    (tmp_path / "commit.txt").write_text("ab" * 20 + "-dirty")
+    assert host.commit_of_sources() == "ab" * 20 + "-dirty"
 
 
 def test_published_table_and_what_follows_from_it() -> None:

@@ -14,9 +14,9 @@ import click
 from rich.console import Console
 
 from hbitmap_bench import __version__
-from hbitmap_bench.cells import parse_size
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.interrupt import stop_like_ctrl_c
+from hbitmap_bench.sizes import parse_size
 
 INTERRUPTED = 130
 """128 + SIGINT, as shells have it."""

@@ -6,18 +6,25 @@ import errno
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from hbitmap_bench.cells import format_size
+from hbitmap_bench.cells import format_size, layout
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.interrupt import stop_like_ctrl_c
 from hbitmap_bench.qemu.builds import run_tool
 
 _L2_ENTRY_BYTES: Final = 8
+_SECTOR_BYTES: Final = 512
+
+# Looked at in an image that is used again: this many places, from its start to its end, so long.
+# About 0.1 s an image, however large it is.
+_PLACES: Final = 8
+_PLACE_CLUSTERS: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,78 +58,162 @@ def ensure_images(
 ) -> tuple[Image, ...]:
     """Make the images of these (image_bytes, cluster_bytes), or use again those that are there.
 
-    Before anything is made, ``say`` tells the space needed, and free space and the file system's
-    limit are checked. An image appears under its name only when it is complete; a half-made one is
-    removed, whatever ends the making. About 160 MB of disk and 4 s a TiB at 64 KiB clusters.
-    Raises ``UserError`` where room is lacking, a tool fails, or a file is not what its name says.
+    ``check_images`` comes first. An image appears under its name only when it is complete; a
+    half-made one is removed, whatever ends the making. About 160 MB of disk and 4 to 14 s a TiB at
+    64 KiB clusters. Raises ``UserError`` as the check does, and where a tool fails.
     """
-    images = [Image(image_path(directory, *pair), *pair) for pair in dict.fromkeys(sizes)]
-    directory = _made(directory)
-    missing = [image for image in images if not image.path.exists()]
-    needs = [_need(image, qemu_img) for image in missing]
-    for image in images:
-        if image not in missing:
-            _confirm(image, qemu_img)
-    if missing:
-        _check_room(directory, missing, needs, say)
+    pairs = list(sizes)
+    check_images(directory, pairs, qemu_img, say)
+    images = _images(directory, pairs)
+    _make_directory(directory)
     with stop_like_ctrl_c():
-        for image in missing:
-            say(f"making {image.path}")
-            _make(image, qemu_img)
+        for image in images:
+            if _stat(image.path) is None:
+                say(f"making {image.path}")
+                _make(image, qemu_img)
     return tuple(images)
 
 
-def _made(directory: Path) -> Path:
+def check_images(
+    directory: Path,
+    sizes: Iterable[tuple[int, int]],
+    qemu_img: Path,
+    say: Callable[[str], None],
+) -> None:
+    """Refuse what ``ensure_images`` could not make or use again, without making anything.
+
+    Sizes that qcow2 can't hold, files that are not what their name says, a directory that can't be
+    written to, lack of room, and the file system's limit; ``directory`` may be yet to be made.
+    ``say`` tells the space that is needed, if any. Costs about 10 ms for a missing image and 0.15 s
+    for one that is there. Raises ``UserError``.
+    """
+    images = _images(directory, sizes)
+    for image in images:
+        _check_size(image)
+    folder = _nearest_folder(directory)
+    missing = []
+    for image in images:
+        if (found := _stat(image.path)) is None:
+            missing.append(image)
+        else:
+            _confirm(image, found, qemu_img)
+    if missing:  # else the directory may well be read-only
+        _check_room(folder, missing, [_need(image, qemu_img) for image in missing], say)
+
+
+def _images(directory: Path, sizes: Iterable[tuple[int, int]]) -> list[Image]:
+    return [Image(image_path(directory, *pair), *pair) for pair in dict.fromkeys(sizes)]
+
+
+def _check_size(image: Image) -> None:
+    layout(image.image_bytes, image.cluster_bytes)  # refuses what has no place in qcow2's tables
+    above = image.image_bytes % _SECTOR_BYTES
+    if above:
+        raise UserError(
+            f"a qcow2 image is a multiple of {_SECTOR_BYTES} bytes, not {image.image_bytes}: "
+            f"try {image.image_bytes - above + _SECTOR_BYTES}"
+        )
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    """What is at the path, or None where nothing is."""
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise UserError(
+            f"{path} can't be looked at: {error.strerror}; choose another --image-dir"
+        ) from error
+
+
+def _nearest_folder(directory: Path) -> Path:
+    """The directory, or the nearest parent that is there: it lies on the same file system."""
+    for folder in (directory, *directory.parents):
+        found = _stat(folder)
+        if found is not None and stat.S_ISDIR(found.st_mode):
+            return folder
+        if found is not None:
+            break
+    raise UserError(
+        f"image directory {directory} can't be made: {folder} is no directory; choose another"
+    )
+
+
+def _make_directory(directory: Path) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
             f"image directory {directory} can't be made: {error.strerror}; choose another"
         ) from error
-    return directory
 
 
 def _need(image: Image, qemu_img: Path) -> _Need:
     """What qemu-img expects: all metadata of a fully allocated image, and its whole length."""
     options = f"cluster_size={image.cluster_bytes}"
     command: list[str | Path] = [qemu_img, "measure", "--output=json", "-O", "qcow2", "-o", options]
-    answer = json.loads(run_tool([*command, "--size", str(image.image_bytes)]))
+    answer = _answer([*command, "--size", str(image.image_bytes)])
     return _Need(answer["required"], answer["fully-allocated"])
 
 
 def _check_room(
-    directory: Path, images: Sequence[Image], needs: Sequence[_Need], say: Callable[[str], None]
+    folder: Path, images: Sequence[Image], needs: Sequence[_Need], say: Callable[[str], None]
 ) -> None:
     need_bytes = sum(need.disk_bytes for need in needs)
-    free_bytes = shutil.disk_usage(directory).free
+    free_bytes = _free_bytes(folder)
+    directory = images[0].path.parent
     names = ", ".join(format_size(image.image_bytes) for image in images)
     say(
         f"images to make in {directory}: {names}; "
         f"{_mb(need_bytes)} MB of disk needed, {_mb(free_bytes)} MB free"
     )
+    # A read-only file system often has nothing free either, which is not its fault.
+    _check_file_limit(folder, max(need.file_bytes for need in needs))
     if need_bytes > free_bytes:
         raise UserError(
             f"the images need {_mb(need_bytes)} MB and {directory} has {_mb(free_bytes)} MB free: "
             "give --image-dir a directory with more room, or ask for smaller sizes"
         )
-    _check_file_limit(directory, max(need.file_bytes for need in needs))
 
 
-def _check_file_limit(directory: Path, file_bytes: int) -> None:
+def _free_bytes(folder: Path) -> int:
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError as error:
+        raise UserError(
+            f"the free space of {folder} can't be told: {error.strerror}; "
+            "give --image-dir another directory"
+        ) from error
+
+
+def _check_file_limit(folder: Path, file_bytes: int) -> None:
     """Try the length on a sparse file that has no name, so that nothing can be left behind."""
-    with tempfile.TemporaryFile(dir=directory) as probe:
-        try:
+    try:
+        with tempfile.TemporaryFile(dir=folder) as probe:
             os.ftruncate(probe.fileno(), file_bytes)
-        except OSError as error:
-            if error.errno not in (errno.EFBIG, errno.EINVAL):
-                raise
+    except OSError as error:
+        if error.errno not in (errno.EFBIG, errno.EINVAL):
             raise UserError(
-                f"the file system of {directory} holds no file of {file_bytes} bytes (ext4 ends "
-                "below 16 TiB): give --image-dir a directory on another one, such as XFS or tmpfs"
+                f"no file can be made in {folder}: {error.strerror}; "
+                "give --image-dir a directory that can be written to"
             ) from error
+        raise UserError(
+            f"the file system of {folder} holds no file of {file_bytes} bytes (ext4 ends "
+            "below 16 TiB): give --image-dir a directory on another one, such as XFS or tmpfs"
+        ) from error
 
 
 def _make(image: Image, qemu_img: Path) -> None:
+    try:
+        _make_whole(image, qemu_img)
+    except OSError as error:
+        raise UserError(
+            f"{image.path} can't be made: {error.strerror}; give --image-dir another directory"
+        ) from error
+
+
+def _make_whole(image: Image, qemu_img: Path) -> None:
     handle, name = tempfile.mkstemp(".part", f".{image.path.name}.", image.path.parent)
     half = Path(name)
     try:
@@ -142,9 +233,11 @@ def _flush(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _confirm(image: Image, qemu_img: Path) -> None:
+def _confirm(image: Image, found: os.stat_result, qemu_img: Path) -> None:
     """Raise unless the file is the image of these sizes, sound, with all its metadata there."""
-    wrong = _differences(image, qemu_img)
+    # Asked first: qemu-img would wait for a FIFO's other end.
+    regular = stat.S_ISREG(found.st_mode)
+    wrong = _differences(image, qemu_img) if regular else "no regular file"
     if wrong:
         raise UserError(
             f"{image.path} is not the image that its name says ({wrong}): "
@@ -153,7 +246,7 @@ def _confirm(image: Image, qemu_img: Path) -> None:
 
 
 def _differences(image: Image, qemu_img: Path) -> str:
-    info = json.loads(run_tool([qemu_img, "info", "-U", "--output=json", image.path]))
+    info = _answer([qemu_img, "info", "-U", "--output=json", image.path])
     if info["format"] != "qcow2":
         return f"format {info['format']}, not qcow2"
     if info["virtual-size"] != image.image_bytes:
@@ -166,15 +259,37 @@ def _differences(image: Image, qemu_img: Path) -> str:
     # Every L2 entry is on disk where metadata is preallocated, and hardly any elsewhere.
     if info["actual-size"] < image.image_bytes // image.cluster_bytes * _L2_ENTRY_BYTES:
         return "metadata not preallocated"
-    return "" if _last_is_present(image, qemu_img) else "its last cluster not allocated"
+    return _hole(image, qemu_img)
 
 
-def _last_is_present(image: Image, qemu_img: Path) -> bool:
-    """Preallocation goes from the first cluster to the last, so the last one tells of all."""
-    start = (image.image_bytes - 1) // image.cluster_bytes * image.cluster_bytes
+def _hole(image: Image, qemu_img: Path) -> str:
+    """Where clusters are not allocated, or nothing: preallocation cut short, or a discard.
+
+    Any that is longer than a seventh of the image is found; a shorter one may lie between the
+    places. Looking at all clusters would take as long as a build-up.
+    """
+    length = min(_PLACE_CLUSTERS * image.cluster_bytes, image.image_bytes)
+    for place in range(_PLACES):
+        start = (image.image_bytes - length) * place // (_PLACES - 1)
+        start -= start % _SECTOR_BYTES
+        for extent in _map(image, qemu_img, start, length):
+            if not (extent["data"] and "offset" in extent):
+                return f"not allocated at {extent['start']}"
+    return ""
+
+
+def _map(image: Image, qemu_img: Path, start: int, length: int) -> Any:  # noqa: ANN401 - JSON
     command: list[str | Path] = [qemu_img, "map", "-U", "--output=json", "-f", "qcow2"]
-    extents = json.loads(run_tool([*command, f"--start-offset={start}", image.path]))
-    return all(extent["data"] and "offset" in extent for extent in extents)
+    return _answer([*command, f"--start-offset={start}", f"--max-length={length}", image.path])
+
+
+def _answer(command: Sequence[str | Path]) -> Any:  # noqa: ANN401 - JSON
+    try:
+        return json.loads(run_tool(command))
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"{command[0]} {command[1]} answers no JSON: put a qemu-img beside the daemon that does"
+        ) from error
 
 
 def _mb(n_bytes: int) -> int:

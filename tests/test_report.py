@@ -7,6 +7,7 @@ import io
 import re
 import struct
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from hbitmap_bench import published
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.growth import growth_records
 from hbitmap_bench.records import CellRecord, Reproduction
-from hbitmap_bench.report import findings, tables, wording
+from hbitmap_bench.report import findings, plotting, tables, wording
 from hbitmap_bench.report.drawing import Table, to_markdown, to_rich
 from hbitmap_bench.report.figures import pictures
 from hbitmap_bench.report.grid import default_slice_grid, pinned_slice_grid
@@ -184,6 +185,38 @@ def test_a_build_may_have_any_name() -> None:
     assert "a|b <i>[bold]`x` *y*" in stream.getvalue()
 
 
+@pytest.mark.parametrize("name", ["we[b]ird", "a[/b]", r"\[red]x", ":smile:", "a$b$"])
+def test_a_name_is_shown_as_it_is(name: str) -> None:
+    rows = [synthetic.qemu_cell(size, "access", build=name) for size in (1, 2, 4)]
+    found = synthetic.reproduction(*rows, published=False)
+    assert f"qemu {name} (measured" in terminal(found, 160)
+    assert f"qemu {name}, cbw + snap" in terminal(found, 160)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437"])
+def test_a_terminal_may_lack_characters(encoding: str) -> None:
+    rows = [synthetic.qemu_cell(1, "plain", build="größer-Ω"), *synthetic.small().cells]
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding=encoding)
+    render_terminal(
+        synthetic.reproduction(*rows, published=False),
+        Console(file=stream, width=160, color_system=None),
+    )
+    stream.flush()
+    text = raw.getvalue().decode(encoding)
+    assert "* projected: modelled" in text
+    assert "** over the plain row" in text
+    assert "# the slice is a whole cluster" in text
+    assert r"-\u03a9" in text or "-Ω" in text
+
+
+@pytest.mark.parametrize("width", [40, 60, 79])
+def test_a_narrow_terminal_folds(width: int) -> None:
+    text = terminal(synthetic.whole(), width)
+    assert max(len(line) for line in text.splitlines()) <= width
+    assert "…" not in text
+
+
 @pytest.mark.parametrize("width", [80, 100, 160])
 def test_the_terminal_shows_all_of_it(width: int) -> None:
     text = terminal(synthetic.whole(), width)
@@ -346,6 +379,21 @@ def test_projected_figures_say_which_cost_they_use(monkeypatch: pytest.MonkeyPat
     pictures(synthetic.small().cells, QueryCost(1e-4, "measured somewhere"))
     assert len(titles) == 2
     assert all("projected with 100 us a query (measured somewhere)" in text for text in titles)
+
+
+def test_bars_that_reach_0_are_cut_and_the_caption_says_so() -> None:
+    rows = synthetic.model_sweep((1, 2, 4), (64,))
+    assert "arrowhead" not in pictures(rows, pick_query_cost(()))[0].caption
+    rows[1] = replace(rows[1], interval_s=(0.0, 99.0))
+    assert "arrowhead" in pictures(rows, pick_query_cost(()))[0].caption
+
+
+def test_setups_of_one_source_do_not_look_alike() -> None:
+    axes = Figure().subplots()
+    for setup, slice_bytes in product(("plain", "access"), (4096, 65536)):
+        plotting.line(axes, [synthetic.qemu_cell(1, setup, slice_bytes)], [1.0], "", "black")
+    looks = [drawn.get_marker() for drawn in axes.get_lines()]
+    assert looks == ["s", "D", "s", "D"]
 
 
 def test_titles_state_what_the_data_say(monkeypatch: pytest.MonkeyPatch) -> None:

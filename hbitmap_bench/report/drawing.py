@@ -10,8 +10,16 @@ from rich import box
 from rich.table import Table as RichTable
 from rich.text import Text
 
+WIDE_COLUMNS: Final = 110
+"""From this width of a terminal on, the words of a table need no folding."""
+
+FULL_COLUMNS: Final = 80
+"""From this width of a terminal on, the figures of a table need no folding."""
+
 _LONGEST_WORD: Final = len("l2-cache-entry-size=64K")
 """Width of the words in a narrow table: this one must not be cut in two."""
+
+_ASCII_MARKS: Final = {"†": "*", "‡": "**", "§": "#"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +48,20 @@ def to_markdown(table: Table) -> str:
     return "\n".join(lines)
 
 
-def to_rich(table: Table, *, narrow: bool = True) -> RichTable:
-    """The table for a terminal; ``narrow`` folds its words so that it fits 80 columns."""
+def to_rich(table: Table, *, width: int = FULL_COLUMNS, encoding: str = "utf-8") -> RichTable:
+    """The table for a terminal of a width in columns: words fold below 110, ranges below 80.
+
+    Nothing is cut off at any width. No text is read as markup, and all of it is in characters that
+    ``encoding`` has (see ``encodable``).
+    """
+    full = width >= FULL_COLUMNS
+
+    def text(words: str, style: str = "") -> Text:
+        words = words if full else words.replace("..", ".. ")
+        return Text(encodable(words, encoding), style=style)
+
     drawn = RichTable(
-        title=Text(f"\n{table.title}", style="bold"),
+        title=text(f"\n{table.title}", "bold"),
         title_justify="left",
         box=box.HORIZONTALS,
         padding=0,
@@ -54,18 +72,38 @@ def to_rich(table: Table, *, narrow: bool = True) -> RichTable:
     for index, column in enumerate(table.columns[first:], first):
         folds = table.grouped and index == first
         drawn.add_column(
-            Text(column),
+            text(column),
             justify="left" if index < table.n_labels else "right",
-            width=_LONGEST_WORD if narrow and folds else None,
-            no_wrap=not folds,
+            width=_LONGEST_WORD if folds and full and width < WIDE_COLUMNS else None,
+            overflow="fold",
         )
     for name, rows in groupby(table.rows, key=lambda row: row[0] if table.grouped else ""):
         drawn.add_section()
         if table.grouped:
-            drawn.add_row(Text(name, style="bold"))
+            drawn.add_row(text(name, "bold"))
         for row in rows:
-            drawn.add_row(*(Text(text) for text in row[first:]))
+            drawn.add_row(*(text(cell) for cell in row[first:]))
     return drawn
+
+
+def encodable(text: str, encoding: str) -> str:
+    """Text in characters that an encoding has: marks as ASCII ones, others as their numbers.
+
+    Builds are named by the user: a name may hold what the terminal's encoding lacks. Raises
+    ``LookupError`` for an unknown encoding.
+    """
+    if not _has(encoding, "".join(_ASCII_MARKS)):  # all or none, so that no two marks are alike
+        for mark, plain in _ASCII_MARKS.items():
+            text = text.replace(mark, plain)
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _has(encoding: str, text: str) -> bool:
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def escaped(text: str) -> str:

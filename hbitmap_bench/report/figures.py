@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -19,9 +18,13 @@ from hbitmap_bench.report.plotting import (
     COLOURS,
     MARKERS,
     REMEDY_COLOUR,
+    SHORTEST_DRAWN,
     Picture,
     Series,
+    bars,
+    is_cut,
     line,
+    literal,
     png,
     size_axes,
 )
@@ -50,7 +53,7 @@ def time_picture(cells: Sequence[CellRecord]) -> Picture:
         _draw_times(axes, rows)
     size_axes(axes, {row.image_bytes for rows in shown for row in rows})
     axes.set_ylabel("build-up, seconds")
-    axes.set_title(_time_title(shown), loc="left", fontsize=11)
+    axes.set_title(literal(_time_title(shown)), loc="left", fontsize=11)
     axes.legend(
         title="exponent of seconds over image size [95% interval]", fontsize=8, title_fontsize=8,
         loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False,
@@ -60,6 +63,11 @@ def time_picture(cells: Sequence[CellRecord]) -> Picture:
         "The model runs in process, without QEMU's own cost a query, so its plain and deny lines "
         "lie far below QEMU's; slopes compare, heights of plain and deny do not."
     )
+    if any(is_cut(row) for rows in shown for row in rows):
+        caption += (
+            f" A bar that ends in an arrowhead goes on to 0 or near it: it is cut at "
+            f"{SHORTEST_DRAWN:g} of its value."
+        )
     return Picture(name, caption, png(figure))
 
 
@@ -117,7 +125,7 @@ def deny_picture(cells: Sequence[CellRecord], cost: QueryCost) -> Picture:
         axes.legend(fontsize=8, frameon=False)
     left.set_ylabel("build-up, seconds (model: projected)")
     right.set_ylabel("access over deny, times")
-    figure.suptitle(_deny_title(pairs, cost), fontsize=11)
+    figure.suptitle(literal(_deny_title(pairs, cost)), fontsize=11)
     caption = f"Deny against access. The model's rows are projected with {cost}."
     return Picture(name, caption, png(figure))
 
@@ -221,13 +229,7 @@ def _draw_times(axes: Axes, rows: Series) -> None:
     label = f"{wording.series_source_name(first)}: {wording.setup_name(first)}: {_exponent(rows)}"
     times = [row.elapsed_s or 0.0 for row in rows]
     line(axes, rows, times, label, colour)
-    barred = [row for row in rows if row.interval_s is not None]
-    ends = np.array([row.interval_s for row in barred]).reshape(-1, 2)
-    middle = np.array([row.elapsed_s for row in barred])
-    axes.errorbar(
-        [row.image_bytes for row in barred], middle, fmt="none", ecolor=colour, capsize=3,
-        yerr=np.maximum([middle - ends[:, 0], ends[:, 1] - middle], 0),
-    )  # fmt: skip
+    bars(axes, rows, colour)
 
 
 def _exponent(rows: Series) -> str:

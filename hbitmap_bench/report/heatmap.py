@@ -19,7 +19,7 @@ from hbitmap_bench.cells import format_size
 from hbitmap_bench.records import CellRecord
 from hbitmap_bench.report import wording
 from hbitmap_bench.report.grid import Grid, default_slice_grid, pinned_slice_grid
-from hbitmap_bench.report.plotting import Picture, png
+from hbitmap_bench.report.plotting import Picture, literal, png
 from hbitmap_bench.report.projection import QueryCost, projected_s, slowdown
 
 _LINE = Literal[":", "--", "-"]
@@ -51,15 +51,18 @@ def slowdown_picture(cells: Sequence[CellRecord], cost: QueryCost) -> Picture:
         image = axes.imshow(value, norm=norm, cmap="cividis", origin="lower", aspect="auto")
         _draw_limits(axes, _values(grid, lambda cell: projected_s(cell, cost)))
         _hatch_whole_clusters(axes, grid)
-        _write_numbers(axes, value)
+        _write_numbers(axes, grid, value)
         _label_axes(axes, grid)
     figure.colorbar(image, ax=figure.axes, label="access over plain, projected")
     figure.legend(handles=_legend(), loc="outside lower center", ncols=4, frameon=False, fontsize=9)
-    figure.suptitle(f"{_slowdown_title(grids[-1], values[-1])}\nprojected with {cost}", fontsize=11)
+    title = f"{_slowdown_title(grids[-1], values[-1])}\nprojected with {cost}"
+    figure.suptitle(literal(title), fontsize=11)
     caption = (
         "Slowdown of the access bitmap (numbers: projected access over projected plain) and where "
         f"its projected build-up passes a minute, ten minutes and an hour (lines). With {cost}."
     )
+    if any(grid.unresolved for grid in grids):
+        caption += " Numbers with ~ are not resolved from noise; the title leaves them out."
     return Picture(name, caption, png(figure))
 
 
@@ -82,11 +85,13 @@ def _label_axes(axes: Axes, grid: Grid) -> None:
     axes.set_title(grid.slice_name, fontsize=10)
 
 
-def _write_numbers(axes: Axes, values: NDArray[np.float64]) -> None:
+def _write_numbers(axes: Axes, grid: Grid, values: NDArray[np.float64]) -> None:
     for (row, column), value in np.ndenumerate(values):
         if np.isfinite(value):
+            unresolved = (grid.sizes[column], grid.clusters[row]) in grid.unresolved
+            text = wording.factor(float(value)) + (" ~" if unresolved else "")
             axes.text(
-                column, row, wording.factor(float(value)), ha="center", va="center", fontsize=8,
+                column, row, text, ha="center", va="center", fontsize=8,
                 color="white", path_effects=[withStroke(linewidth=2.5, foreground="#222222")],
             )  # fmt: skip
 
@@ -121,6 +126,12 @@ def _legend() -> list[Artist]:
 
 
 def _slowdown_title(grid: Grid, values: NDArray[np.float64]) -> str:
-    low, high = (wording.factor(float(end)) for end in (np.nanmin(values), np.nanmax(values)))
+    """Over the cells that stand out of the noise."""
+    resolved = values.copy()
+    for size, cluster in grid.unresolved:
+        resolved[grid.clusters.index(cluster), grid.sizes.index(size)] = np.nan
+    if np.isnan(resolved).all():
+        return "No slowdown by the access bitmap stands out of the noise"
+    low, high = (wording.factor(float(end)) for end in (np.nanmin(resolved), np.nanmax(resolved)))
     first, last = format_size(grid.sizes[0]), format_size(grid.sizes[-1])
     return f"The access bitmap slows the build-up by {low} to {high} from {first} to {last}"

@@ -16,7 +16,7 @@ from hbitmap_bench import published
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.records import GrowthRecord, Reproduction, write_atomic
 from hbitmap_bench.report import findings, tables
-from hbitmap_bench.report.drawing import Table, escaped, to_markdown, to_rich
+from hbitmap_bench.report.drawing import Table, encodable, escaped, to_markdown, to_rich
 from hbitmap_bench.report.figures import pictures
 from hbitmap_bench.report.grid import default_slice_grid, pinned_slice_grid
 from hbitmap_bench.report.plotting import Picture
@@ -27,8 +27,6 @@ from hbitmap_bench.report.projection import (
 )
 
 STEM: Final = "reproduction"
-WIDE_COLUMNS: Final = 110
-"""From this width of a terminal on, the words of a table need no folding."""
 
 _READING: Final = f"""\
 - **published** rows are those of {published.SOURCE}. Of their machine only these numbers are known.
@@ -108,7 +106,6 @@ def render_terminal(reproduction: Reproduction, console: Console) -> None:
     """The findings and main tables on a terminal; readable from 80 columns on."""
     cells = reproduction.cells
     cost = pick_query_cost(cells)
-    narrow = console.width < WIDE_COLUMNS
     shown = [
         *tables.side_by_side(cells, cost),
         tables.growth_table(_main_growth(reproduction), cells),
@@ -117,9 +114,9 @@ def render_terminal(reproduction: Reproduction, console: Console) -> None:
     ]
     for table in shown:
         if table.rows:
-            console.print(to_rich(table, narrow=narrow))
+            console.print(to_rich(table, width=console.width, encoding=console.encoding))
             for note in table.notes:
-                console.print(Text(note, style="dim"))
+                console.print(Text(encodable(note, console.encoding), style="dim"))
     _print_lines(console, "What was found", findings.headline(cells, cost))
     _print_lines(console, "The hour", findings.the_hour(cells, cost))
     _print_lines(console, "What is not measured", findings.not_measured(cells))
@@ -130,7 +127,7 @@ def _print_lines(console: Console, title: str, lines: Iterable[str]) -> None:
     if lines:
         console.print(Text(f"\n{title}", style="bold"))
     for line in lines:
-        console.print(Text("- ").append(line))
+        console.print(Text(f"- {encodable(line, console.encoding)}"))
 
 
 def _write_picture(picture: Picture, out_dir: Path) -> Path | None:

@@ -9,6 +9,8 @@ import psutil
 import pytest
 
 from hbitmap_bench.qemu.builds import QemuBuild, find_daemon, find_qemu_img, parse_build
+from hbitmap_bench.qemu.daemon import Daemon
+from hbitmap_bench.qemu.graph import add_null_disk
 from hbitmap_bench.qemu.images import ensure_images
 
 T = 2**40
@@ -60,6 +62,32 @@ def scratch(monkeypatch, tmp_path, processes_naming):
         for process in processes_naming(directory):
             process.kill()
         shutil.rmtree(directory)
+
+
+@pytest.fixture
+def daemon(build):
+    with Daemon(build) as running:
+        yield running
+
+
+@pytest.fixture
+def add_denying_filter(daemon):
+    """A function: put ``cbw`` over a null disk, with an empty bitmap: nothing may be read."""
+
+    def add(image_bytes):
+        for name in ("disk", "cbw-target"):
+            add_null_disk(daemon, name, image_bytes)
+        daemon.execute("block-dirty-bitmap-add", node="disk", name="none")
+        daemon.execute(
+            "blockdev-add",
+            driver="copy-before-write",
+            node_name="cbw",
+            file="disk",
+            target="cbw-target",
+            bitmap={"node": "disk", "name": "none"},
+        )
+
+    return add
 
 
 @pytest.fixture

@@ -18,18 +18,12 @@ from hbitmap_bench.qemu.buildup import (
     start_backup,
     wait_for_build_up,
 )
-from hbitmap_bench.qemu.daemon import Daemon, DaemonDied
+from hbitmap_bench.qemu.daemon import DaemonDied
 from hbitmap_bench.qemu.detect import detect_algorithm
 from hbitmap_bench.qemu.graph import BACKUP_TARGET, add_disk, add_filters, add_null_disk
 from hbitmap_bench.qemu.images import ensure_images
 
 K, M, G, T = 2**10, 2**20, 2**30, 2**40
-
-
-@pytest.fixture
-def daemon(build):
-    with Daemon(build) as running:
-        yield running
 
 
 def test_build_up_of_a_tebibyte_is_followed_to_its_end(daemon, image_1t):
@@ -95,21 +89,11 @@ def test_source_without_anything_allocated_is_concluded_at_once(daemon, tmp_path
     assert daemon.execute("query-jobs") == []
 
 
-def test_job_that_fails_is_no_measurement(daemon):
+def test_job_that_fails_is_no_measurement(daemon, add_denying_filter):
     """A snapshot of which everything is denied: the first block status fails, and so the job."""
-    for name in ("disk", "cbw-target", BACKUP_TARGET):
-        add_null_disk(daemon, name, G)
-    daemon.execute("block-dirty-bitmap-add", node="disk", name="none")
-    daemon.execute(
-        "blockdev-add",
-        driver="copy-before-write",
-        node_name="cbw",
-        file="disk",
-        target="cbw-target",
-        bitmap={"node": "disk", "name": "none"},
-    )
+    add_denying_filter(G)
     daemon.execute("blockdev-add", driver="snapshot-access", node_name="snapshot", file="cbw")
-    start_backup(daemon, "snapshot", BACKUP_TARGET)
+    start_backup(daemon, "snapshot", add_null_disk(daemon, BACKUP_TARGET, G))
     with pytest.raises(UserError, match="the backup job failed: Permission denied"):
         wait_for_build_up(daemon, time.perf_counter())
 

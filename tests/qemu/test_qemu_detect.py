@@ -2,7 +2,6 @@
 
 import pytest
 
-from hbitmap_bench.qemu.daemon import Daemon
 from hbitmap_bench.qemu.detect import (
     FILTERS,
     JOB,
@@ -11,32 +10,20 @@ from hbitmap_bench.qemu.detect import (
     detect_algorithm,
     missing_parts,
 )
-from hbitmap_bench.qemu.graph import add_null_disk, first_unnamed_count
+from hbitmap_bench.qemu.graph import first_unnamed_count
 from hbitmap_bench.qemu.rows import probe
 
 
-def test_unpatched_build_has_the_access_bitmap(build):
+def test_unpatched_build_has_the_access_bitmap(daemon):
     """True of every distribution's build; one with the patches on PATH would fail here, rightly."""
-    with Daemon(build) as daemon:
-        assert detect_algorithm(daemon) == "access"
-        assert daemon.execute("query-named-block-nodes") == []
+    assert detect_algorithm(daemon) == "access"
+    assert daemon.execute("query-named-block-nodes") == []
 
 
-def test_filter_whose_first_bitmap_is_empty_is_taken_for_deny(build):
+def test_filter_whose_first_bitmap_is_empty_is_taken_for_deny(daemon, add_denying_filter):
     """An access bitmap made from an empty bitmap is empty, as a deny bitmap is at its start."""
-    with Daemon(build) as daemon:
-        for name in ("disk", "target"):
-            add_null_disk(daemon, name, PROBE_BYTES)
-        daemon.execute("block-dirty-bitmap-add", node="disk", name="none")
-        daemon.execute(
-            "blockdev-add",
-            driver="copy-before-write",
-            node_name="cbw",
-            file="disk",
-            target="target",
-            bitmap={"node": "disk", "name": "none"},
-        )
-        nodes = daemon.execute("query-named-block-nodes")
+    add_denying_filter(PROBE_BYTES)
+    nodes = daemon.execute("query-named-block-nodes")
     assert first_unnamed_count(nodes, "cbw") == 0
     assert classify(first_unnamed_count(nodes, "cbw")) == "deny"
 
@@ -67,6 +54,5 @@ def test_build_without_a_part(without, part):
     assert found.detected is None
 
 
-def test_build_with_all_parts(build):
-    with Daemon(build) as daemon:
-        assert missing_parts(daemon.execute("query-qmp-schema")) == frozenset()
+def test_build_with_all_parts(daemon):
+    assert missing_parts(daemon.execute("query-qmp-schema")) == frozenset()

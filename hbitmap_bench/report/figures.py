@@ -28,7 +28,12 @@ from hbitmap_bench.report.plotting import (
     png,
     size_axes,
 )
-from hbitmap_bench.report.projection import REFERENCE_CLUSTER_BYTES, QueryCost, projected_s
+from hbitmap_bench.report.projection import (
+    REFERENCE_CLUSTER_BYTES,
+    QueryCost,
+    projected_s,
+    projected_text,
+)
 
 
 def pictures(cells: Sequence[CellRecord], cost: QueryCost) -> tuple[Picture, ...]:
@@ -275,11 +280,16 @@ def _times_apart(found: list[Series]) -> str:
 def _deny_title(pairs: list[tuple[Series, Series]], cost: QueryCost) -> str:
     """At the largest size that has both."""
     access, deny = (rows[-1] for rows in max(pairs, key=lambda pair: pair[0][-1].image_bytes))
-    times = [wording.duration(_user_seconds(cell, cost)) for cell in (deny, access)]
+    times = [
+        projected_text(cell, cost)
+        if cell.source == "model"
+        else wording.duration(cell.elapsed_s or 0.0)
+        for cell in (deny, access)
+    ]
     how = f"\nprojected with {cost}" if access.source == "model" else ""
     return (
-        f"{format_size(access.image_bytes)} takes {times[0]} with the deny bitmap, {times[1]} with "
-        f"the access bitmap ({wording.series_source_name(access)}){how}"
+        f"{format_size(access.image_bytes)} takes {times[0]} with the deny bitmap,\n{times[1]} "
+        f"with the access bitmap ({wording.series_source_name(access)}){how}"
     )
 
 

@@ -18,9 +18,11 @@ from hbitmap_bench.report.projection import (
     at_its_ends,
     projected_at,
     projected_s,
+    projected_text,
     query_costs_measured,
     size_reaching,
     slowdown,
+    slowdown_text,
 )
 
 _TIB: Final = 2**40
@@ -144,11 +146,11 @@ def _model_lines(cells: Sequence[CellRecord], cost: QueryCost) -> list[str]:
     seconds, times = projected_s(access, cost) or 0.0, slowdown(access, cost) or 0.0
     line = (
         f"{wording.source_name(access)} on this host, {_place(access)}: the access bitmap costs "
-        f"{_extra(access, cells)}. Projected build-up {_duration(access, cost)} instead of "
-        f"{wording.duration(seconds / times)}: {_factor(access, cost)}"
+        f"{_extra(access, cells)}. Projected build-up {projected_text(access, cost)} instead of "
+        f"{wording.duration(seconds / times)}: {slowdown_text(access, cost)}"
     )
     if deny is not None and deny.extra_s is not None:
-        line += f"; the deny bitmap costs {_extra(deny, cells)}: {_factor(deny, cost)}"
+        line += f"; the deny bitmap costs {_extra(deny, cells)}: {slowdown_text(deny, cost)}"
     return [f"{line}. {_ranges(access)}With {cost}."]
 
 
@@ -215,7 +217,7 @@ def _time_a_word(rows: Sequence[CellRecord], *, above: bool) -> str:
     bitmaps = [
         wording.bitmap_size(row.image_bytes, row.copy_cluster_bytes) for row in (first, last)
     ]
-    if not (above and times[1] > times[0]):
+    if not (above and round(times[1], 2) > round(times[0], 2)):
         return (
             f". A word takes {times[0]:.2f} ns with a bitmap of {bitmaps[0]}, {times[1]:.2f} ns "
             f"with one of {bitmaps[1]}"
@@ -349,20 +351,6 @@ def _extra(cell: CellRecord, cells: Sequence[CellRecord]) -> str:
         return "nothing that is resolved from noise"
     text = wording.seconds(cell, cell.extra_s)
     return f"{text} s" if text[0] == "<" else f"+{text} s"
-
-
-def _duration(cell: CellRecord, cost: QueryCost) -> str:
-    """Projected build-up, with its range where the row has an interval."""
-    ends = [wording.duration(projected_s(end, cost) or 0.0) for end in at_its_ends(cell) or ()]
-    text = wording.duration(projected_s(cell, cost) or 0.0)
-    return f"{text} {wording.between(*ends)}" if len(set(ends)) > 1 else text
-
-
-def _factor(cell: CellRecord, cost: QueryCost) -> str:
-    """Projected slowdown, with its range where the row has an interval."""
-    ends = [wording.factor(slowdown(end, cost) or 0.0) for end in at_its_ends(cell) or ()]
-    text = wording.factor(slowdown(cell, cost) or 0.0)
-    return f"{text} {wording.between(*ends)}" if len(set(ends)) > 1 else text
 
 
 def _ranges(cell: CellRecord) -> str:

@@ -20,7 +20,7 @@ from hbitmap_bench import published
 from hbitmap_bench.cells import format_size
 from hbitmap_bench.geometry import answer_bytes, n_queries
 from hbitmap_bench.records import CellRecord
-from hbitmap_bench.report.wording import number
+from hbitmap_bench.report import wording
 from hbitmap_impl.image import SMALL_L2_SLICE_BYTES
 
 REFERENCE_CLUSTER_BYTES = 64 * 1024
@@ -36,7 +36,7 @@ class QueryCost:
 
     def __str__(self) -> str:
         """``32.0 us a query (origin)``."""
-        return f"{number(self.seconds * 1e6)} us a query ({self.origin})"
+        return f"{wording.number(self.seconds * 1e6)} us a query ({self.origin})"
 
 
 def queries_of(cell: CellRecord) -> int:
@@ -96,6 +96,20 @@ def at_its_ends(cell: CellRecord) -> tuple[CellRecord, CellRecord] | None:
     plain_s = cell.elapsed_s - cell.extra_s
     least, most = (max(end - plain_s, 0.0) for end in cell.interval_s)
     return replace(cell, extra_s=least), replace(cell, extra_s=most)
+
+
+def projected_text(cell: CellRecord, cost: QueryCost) -> str:
+    """Projected build-up, with its range where the row has an interval."""
+    ends = [wording.duration(projected_s(end, cost) or 0.0) for end in at_its_ends(cell) or ()]
+    text = wording.duration(projected_s(cell, cost) or 0.0)
+    return f"{text} {wording.between(*ends)}" if len(set(ends)) > 1 else text
+
+
+def slowdown_text(cell: CellRecord, cost: QueryCost) -> str:
+    """Projected slowdown, with its range where the row has an interval."""
+    ends = [wording.factor(slowdown(end, cost) or 0.0) for end in at_its_ends(cell) or ()]
+    text = wording.factor(slowdown(cell, cost) or 0.0)
+    return f"{text} {wording.between(*ends)}" if len(set(ends)) > 1 else text
 
 
 def size_reaching(rows: Sequence[CellRecord], cost: QueryCost, limit_s: float) -> float | None:

@@ -40,6 +40,9 @@ _READING: Final = f"""\
   words examined over extra seconds. These two compare between machines; raw seconds do not.
 - The model's plain row leaves out what a query costs QEMU itself. So a slowdown of the model is
   always *projected* (†): (queries x cost a query + extra seconds) / (queries x cost a query).
+- *Between* and the second line of a sweep's cell: the ends of the row's interval, less the plain
+  seconds. The plain row and the cost a query have no range of their own in it. A ~ marks extra
+  seconds that do not stand out of the noise: their row's interval overlaps with the plain row's.
 - Growth from one size to the next stays in one column of one build. A growth exponent is the slope
   of log seconds over log image size, fitted in one regime of the slice rule: QEMU's default slice
   drops from a whole cluster to 4K where the image outgrows the L2 cache.

@@ -9,8 +9,7 @@ from typing import Final
 from hbitmap_bench import geometry
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.records import Setup
-from hbitmap_bench.sizes import format_size as format_size
-from hbitmap_bench.sizes import parse_size as parse_size
+from hbitmap_bench.sizes import format_size
 from hbitmap_impl.image import SMALL_L2_SLICE_BYTES, default_l2_slice
 
 SETUPS: Final[tuple[Setup, ...]] = ("plain", "access", "deny")

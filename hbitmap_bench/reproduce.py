@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import gettempdir, mkdtemp
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -19,7 +19,7 @@ from hbitmap_bench.interrupt import uninterrupted
 from hbitmap_bench.model import exact_rows, exact_seconds, sampled_rows
 from hbitmap_bench.published import published_cells
 from hbitmap_bench.qemu.builds import QemuBuild, find_daemon, find_qemu_img, parse_build
-from hbitmap_bench.qemu.images import ensure_images
+from hbitmap_bench.qemu.images import check_images, ensure_images
 from hbitmap_bench.qemu.rows import measure_rows, plan_rows
 from hbitmap_bench.records import CellRecord, Reproduction, check_folder, check_output
 from hbitmap_bench.report.reproduction import render_terminal, write_report
@@ -137,7 +137,7 @@ def measure_qemu(plan: QemuPlan, console: Console) -> list[CellRecord]:
         console.print("no qemu-storage-daemon on PATH: measured in process only")
         return []
     with _image_folder(plan.image_dir, console) as folder, _bar(console, "real QEMU") as advance:
-        images = ensure_images(folder, plan.images, find_qemu_img(builds[0].path), console.print)
+        images = ensure_images(folder, plan.images, find_qemu_img(builds[0].path), lambda _: None)
         rows = plan_rows(builds, images, plan.l2_slice_bytes)
         return measure_rows(rows, console.print, advance)
 
@@ -195,5 +195,5 @@ def _check_before(qemu: QemuPlan | None, out_dir: Path, json_path: Path | None) 
     if json_path is not None:
         check_output(json_path)
     if qemu is not None and (builds := qemu.found_builds()):
-        find_qemu_img(builds[0].path)
-        _ = qemu.images
+        folder = qemu.image_dir or Path(gettempdir())
+        check_images(folder, qemu.images, find_qemu_img(builds[0].path), lambda _: None)

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from hbitmap_bench.cells import format_size, layout
+from hbitmap_bench.cells import layout
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.interrupt import stop_like_ctrl_c
 from hbitmap_bench.qemu.builds import run_tool
+from hbitmap_bench.sizes import format_size
 
 _L2_ENTRY_BYTES: Final = 8
 _SECTOR_BYTES: Final = 512

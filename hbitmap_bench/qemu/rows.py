@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Final
 
-from hbitmap_bench.cells import Layout, format_size, layout
+from hbitmap_bench.cells import Layout, layout
 from hbitmap_bench.growth import over_plain
 from hbitmap_bench.interrupt import stop_like_ctrl_c
 from hbitmap_bench.qemu.builds import QemuBuild
@@ -17,6 +17,7 @@ from hbitmap_bench.qemu.detect import JOB, detect_algorithm, missing_parts
 from hbitmap_bench.qemu.graph import COPY_CLUSTER_BYTES
 from hbitmap_bench.qemu.images import Image
 from hbitmap_bench.records import CellRecord, Detected, Setup
+from hbitmap_bench.sizes import format_size
 
 REPEATS: Final = 3
 """Runs of a row after the warm-up."""

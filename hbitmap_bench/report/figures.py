@@ -9,7 +9,6 @@ from typing import Final
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hbitmap_bench.cells import format_size
 from hbitmap_bench.growth import growth_of, loglog_slope, series
 from hbitmap_bench.records import CellRecord, Setup
 from hbitmap_bench.report import wording
@@ -34,6 +33,7 @@ from hbitmap_bench.report.projection import (
     projected_s,
     projected_text,
 )
+from hbitmap_bench.sizes import format_size
 
 
 def pictures(cells: Sequence[CellRecord], cost: QueryCost) -> tuple[Picture, ...]:

@@ -8,7 +8,6 @@ from typing import Final
 from scipy.optimize import brentq
 
 from hbitmap_bench import published
-from hbitmap_bench.cells import format_size
 from hbitmap_bench.growth import extra_is_resolved, growth_of, loglog_slope, plain_of, series
 from hbitmap_bench.records import CellRecord, Setup
 from hbitmap_bench.report import wording
@@ -24,6 +23,7 @@ from hbitmap_bench.report.projection import (
     slowdown,
     slowdown_text,
 )
+from hbitmap_bench.sizes import format_size
 
 _TIB: Final = 2**40
 _ENDS: Final = (0, 1)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from hbitmap_bench.cells import format_size
 from hbitmap_bench.growth import extra_is_resolved, plain_of
 from hbitmap_bench.records import CellRecord
 from hbitmap_bench.report.wording import has_default_slice
+from hbitmap_bench.sizes import format_size
 from hbitmap_impl.image import SMALL_L2_SLICE_BYTES
 
 MIN_SIDE = 2

@@ -15,12 +15,12 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
-from hbitmap_bench.cells import format_size
 from hbitmap_bench.records import CellRecord
 from hbitmap_bench.report import wording
 from hbitmap_bench.report.grid import Grid, default_slice_grid, pinned_slice_grid
 from hbitmap_bench.report.plotting import Picture, literal, png
 from hbitmap_bench.report.projection import QueryCost, projected_s, slowdown
+from hbitmap_bench.sizes import format_size
 
 _LINE = Literal[":", "--", "-"]
 LIMITS_S: Final[dict[float, tuple[str, _LINE]]] = {

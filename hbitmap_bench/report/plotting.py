@@ -16,9 +16,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from hbitmap_bench.cells import format_size
 from hbitmap_bench.records import CellRecord, Setup
 from hbitmap_bench.report.wording import has_default_slice
+from hbitmap_bench.sizes import format_size
 
 COLOURS: Final[dict[Setup, str]] = {"plain": "#000000", "access": "#D55E00", "deny": "#0072B2"}
 REMEDY_COLOUR: Final = "#CC79A7"

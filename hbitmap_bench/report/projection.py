@@ -17,10 +17,10 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from hbitmap_bench import published
-from hbitmap_bench.cells import format_size
 from hbitmap_bench.geometry import answer_bytes, n_queries
 from hbitmap_bench.records import CellRecord
 from hbitmap_bench.report import wording
+from hbitmap_bench.sizes import format_size
 from hbitmap_impl.image import SMALL_L2_SLICE_BYTES
 
 REFERENCE_CLUSTER_BYTES = 64 * 1024

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Final
 
-from hbitmap_bench.cells import format_size
 from hbitmap_bench.growth import extra_is_resolved, plain_of, series, series_key
 from hbitmap_bench.records import CellRecord, GrowthRecord
 from hbitmap_bench.report import wording
@@ -14,6 +13,7 @@ from hbitmap_bench.report.drawing import Table
 from hbitmap_bench.report.grid import Grid, default_slice_grid, pinned_slice_grid
 from hbitmap_bench.report.projection import QueryCost, at_its_ends, projected_s, slowdown
 from hbitmap_bench.report.wording import NOTHING
+from hbitmap_bench.sizes import format_size
 
 PROJECTED: Final = "†"
 OTHER_SLICE: Final = "‡"

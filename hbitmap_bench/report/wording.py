@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from hbitmap_bench.cells import format_size
 from hbitmap_bench.records import CellRecord, Setup
+from hbitmap_bench.sizes import format_size
 from hbitmap_impl.image import default_l2_slice
 
 LONG_NAMES: Final[dict[Setup, str]] = {

@@ -137,7 +137,7 @@ def measure_qemu(plan: QemuPlan, console: Console) -> list[CellRecord]:
         console.print("no qemu-storage-daemon on PATH: measured in process only")
         return []
     with _image_folder(plan.image_dir, console) as folder, _bar(console, "real QEMU") as advance:
-        images = ensure_images(folder, plan.images, find_qemu_img(builds[0].path), lambda _: None)
+        images = ensure_images(folder, plan.images, find_qemu_img(builds[0].path), console.print)
         rows = plan_rows(builds, images, plan.l2_slice_bytes)
         return measure_rows(rows, console.print, advance)
 
@@ -173,7 +173,8 @@ def reproduce(
 
     Progress goes to stderr, tables to stdout. Raises ``UserError``, where it can before measuring.
     """
-    progress, output = Console(stderr=True, markup=False, highlight=False), _Tables()
+    progress = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+    output = _Tables()
     _check_before(qemu, out_dir, json_path)
     rows = measure_model(model, progress)
     if qemu is not None:

@@ -1,0 +1,37 @@
+"""The command on real QEMU, as a user runs it; the scratch fixture sees what it leaves behind."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+COMMAND = [
+    str(Path(sys.executable).with_name("hbitmap-bench")),
+    *["reproduce", "--size", "64G", "--l2-slice", "4K", "--qemu-size", "64G"],
+]
+
+
+def test_real_rows_stand_beside_the_models(build, qemu_img, tmp_path):
+    done = subprocess.run(COMMAND, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "of disk needed" in done.stderr
+    assert "making" in done.stderr
+    document = json.loads((tmp_path / "reports" / "reproduction.json").read_text())
+    rows = [row for row in document["cells"] if row["source"] == "qemu"]
+    assert [row["setup"] for row in rows] in (["plain", "access"], ["plain", "deny"])
+    assert {(row["build"], len(row["runs_s"])) for row in rows} == {(build.label, 3)}
+    assert {row["mode"] for row in rows} == {"measured"}
+
+
+def test_ctrl_c_twice_leaves_no_daemon_and_no_image(build, qemu_img, tmp_path):
+    process = subprocess.Popen(COMMAND, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if line.startswith("run 1"):
+            break
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode in (130, -signal.SIGINT)  # what a shell calls 130 too
+    assert "Traceback" not in errors
+    assert list(tmp_path.iterdir()) == []

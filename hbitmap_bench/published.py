@@ -16,9 +16,6 @@ SOURCE: Final = (
     "(v2, May 2025)"
 )
 
-SCAN_SHARE: Final = 0.9667
-"""Share of ``hbitmap_next_zero`` in the profile of the stuck job."""
-
 REPORTED_SIZE_GROWTH: Final = 0.10
 REPORTED_TIME_GROWTH: Final = 0.20
 """The report's words: "+10% size results in +20% time". Its own table has 413 s / 325 s: +27%."""

@@ -130,9 +130,8 @@ class QemuPlan:
         return pairs
 
 
-def measure_qemu(plan: QemuPlan, console: Console) -> list[CellRecord]:
-    """The real builds' rows, with what is done and a progress bar on ``console``."""
-    builds = plan.found_builds()
+def measure_qemu(plan: QemuPlan, builds: Sequence[QemuBuild], console: Console) -> list[CellRecord]:
+    """The rows of these builds, with what is done and a progress bar on ``console``."""
     if not builds:
         console.print("no qemu-storage-daemon on PATH: measured in process only")
         return []
@@ -175,10 +174,14 @@ def reproduce(
     """
     progress = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     output = _Tables()
-    _check_before(qemu, out_dir, json_path)
+    builds = qemu.found_builds() if qemu is not None else []
+    _check_outputs(out_dir, json_path)
+    if qemu is not None and builds:
+        folder = qemu.image_dir or Path(gettempdir())
+        check_images(folder, qemu.images, find_qemu_img(builds[0].path), lambda _: None)
     rows = measure_model(model, progress)
     if qemu is not None:
-        rows += measure_qemu(qemu, progress)
+        rows += measure_qemu(qemu, builds, progress)
     cells = (*published_cells(), *rows)
     reproduction = Reproduction.of_this_run(cells, growth_records(cells))
     with uninterrupted():
@@ -190,11 +193,8 @@ def reproduce(
     render_terminal(reproduction, output)
 
 
-def _check_before(qemu: QemuPlan | None, out_dir: Path, json_path: Path | None) -> None:
-    """Refuse now what would be refused after minutes of measuring."""
+def _check_outputs(out_dir: Path, json_path: Path | None) -> None:
+    """Refuse now what could not be written after minutes of measuring."""
     check_folder(out_dir)
     if json_path is not None:
         check_output(json_path)
-    if qemu is not None and (builds := qemu.found_builds()):
-        folder = qemu.image_dir or Path(gettempdir())
-        check_images(folder, qemu.images, find_qemu_img(builds[0].path), lambda _: None)

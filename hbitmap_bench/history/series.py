@@ -1,0 +1,91 @@
+"""A history: what one machine measured in one environment, commit after commit."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Param = int | str
+Params = tuple[Param, ...]
+"""One value for each of ``Benchmark.param_names``, in their order."""
+
+Kind = Literal["time", "track", "peakmemory"]
+"""asv's: seconds with samples; an exact cost; bytes, noisy."""
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What a series belongs to: results of another version are another series."""
+
+    name: str
+    kind: Kind
+    unit: str
+    version: str
+    param_names: tuple[str, ...]
+    param_values: tuple[tuple[Param, ...], ...]
+
+    @property
+    def suite(self) -> str:
+        """The module of the suite, such as ``buildup``."""
+        return self.name.split(".", 1)[0]
+
+    @property
+    def is_exact(self) -> bool:
+        """A counter: the same on every run and every machine."""
+        return self.kind == "track"
+
+    @cached_property
+    def cells(self) -> tuple[Params, ...]:
+        """All cells, the last parameter varying fastest, as asv stores them."""
+        return tuple(itertools.product(*self.param_values))
+
+    @cached_property
+    def place(self) -> Mapping[Params, int]:
+        """The column of each cell."""
+        return {params: i for i, params in enumerate(self.cells)}
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A measured commit. ``date`` is the committer's, in UTC; ``subject`` is text, never markup."""
+
+    hash: str
+    date: datetime
+    subject: str
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One benchmark over the commits: arrays of float64, commits x cells; NaN is not measured.
+
+    ``low`` and ``high`` are the interval of the median that asv stores (99%), and equal ``value``
+    for exact counters. They are NaN where asv has stored none.
+    """
+
+    value: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class History:
+    """All series of one machine and one environment.
+
+    ``commits`` are the measured ones, oldest first, by their order in the repository. ``machine``
+    holds asv's fields: machine, cpu, arch, num_cpu, os, ram. ``refused`` says, a line each, which
+    stored results were not taken, and why.
+    """
+
+    machine: Mapping[str, str]
+    environment: str
+    benchmarks: Mapping[str, Benchmark]
+    commits: tuple[Commit, ...]
+    measured: Mapping[str, Measured]
+    refused: tuple[str, ...] = ()

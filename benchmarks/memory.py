@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.access_check import CHECKS
 from benchmarks.buildup import Cell
-from benchmarks.common import KIB, TIB, Suite, benchmark, provided
+from benchmarks.common import KIB, TIB, Suite, benchmark, provided, testify
 
 if TYPE_CHECKING:
     from hbitmap_impl.copy_before_write import CopyBeforeWrite
@@ -77,6 +77,7 @@ class Peak:
     def setup(self, *_: object) -> None:
         """Import, or skip."""
         provided("setups", "assemble")
+        testify()
 
     @benchmark(version="1", timeout=120)
     def peakmem_build_up(self, implementation: str, image_tib: int, cluster_kib: int) -> None:

@@ -14,7 +14,7 @@ overwrite them with nothing, and cost a process a cell.
 
 from __future__ import annotations
 
-import subprocess
+import os
 import sys
 from typing import NamedTuple
 
@@ -59,14 +59,13 @@ def asv_arguments(profile: Profile) -> list[str]:
     return arguments
 
 
-def main() -> int:
-    """Run asv; its exit code."""
+def main() -> None:
+    """Become asv: a process between would swallow a request to stop."""
     if len(sys.argv) < 2 or sys.argv[1] not in PROFILES:
-        print(f"name a profile first: {' or '.join(PROFILES)}", file=sys.stderr)
-        return 2
+        sys.exit(f"name a profile first: {' or '.join(PROFILES)}")
     command = [sys.executable, "-m", "asv", "run", *asv_arguments(PROFILES[sys.argv[1]])]
-    return subprocess.run([*command, *sys.argv[2:]], check=False).returncode
+    os.execv(sys.executable, [*command, *sys.argv[2:]])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

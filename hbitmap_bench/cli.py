@@ -128,6 +128,38 @@ def reproduce(
     run.reproduce(model, qemu, out_dir=out_dir, json_path=json_path)
 
 
+@cli.command()
+@click.argument("commits", required=False)
+@click.option(
+    "--profile", type=click.Choice(["quick", "full"]), default="quick", show_default=True,
+    help="Which cells, how often: a minute and a half a commit, or half an hour.",
+)  # fmt: skip
+@click.option(
+    "--machine", metavar="NAME", default="local", show_default=True,
+    envvar="HBITMAP_BENCH_MACHINE", show_envvar=True,
+    help="What results of this machine are stored under.",
+)  # fmt: skip
+def bench(commits: str | None, profile: str, machine: str) -> int:
+    """Measure commits of hbitmap_impl by asv, and store the results.
+
+    COMMITS is a range, as git has it. Without one, those are measured that are newer than the
+    newest result of this machine; on a new machine, the newest alone. Commits that do not change
+    hbitmap_impl are left out: they would measure the same code again. Run it in a clone.
+
+    Every measuring process tells which files it imported. A result is stored only if they are the
+    commit's, with a side record that says so.
+
+    \b
+    Examples:
+      hbitmap-bench bench
+      hbitmap-bench bench HEAD~20..HEAD
+      hbitmap-bench bench --profile full HEAD^!
+    """  # noqa: D301 - click wants the control character, not its name
+    from hbitmap_bench.history import run
+
+    return run.bench(Path.cwd(), profile=profile, machine=machine, commits=commits)
+
+
 def main() -> None:
     """Run the command; every error that a user can mend is one line on stderr."""
     for stream in (sys.stdout, sys.stderr):

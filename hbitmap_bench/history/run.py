@@ -1,0 +1,245 @@
+"""Measure commits by asv, and store what was really measured on them.
+
+asv works in a staging folder, with a home folder of its own. Only results whose processes imported
+the commit's own files go from there to ``results/``, each with its side record.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from asv import util
+from rich.console import Console
+
+from hbitmap_bench.errors import UserError
+from hbitmap_bench.history import sources
+from hbitmap_bench.history.machine import machine_fields
+from hbitmap_bench.interrupt import uninterrupted
+from hbitmap_bench.records import write_atomic
+
+EVIDENCE = "HBITMAP_BENCH_EVIDENCE"
+"""The folder where measuring processes tell what they imported: see ``benchmarks/common.py``."""
+
+MEASURED = ("hbitmap_impl", "setup.py")
+"""What a measurement depends on; a commit that changes none of it measures the same again."""
+
+STOP_S = 20
+"""asv's time to end its processes when it is interrupted."""
+
+
+@dataclass(frozen=True)
+class Project:
+    """A checkout with asv's configuration. All paths are absolute."""
+
+    root: Path
+    conf: Mapping[str, object]
+
+    @property
+    def results_dir(self) -> Path:
+        """Where results are kept."""
+        return self.root / str(self.conf["results_dir"])
+
+    @property
+    def env_dir(self) -> Path:
+        """Where asv keeps environments and wheels."""
+        return self.root / str(self.conf["env_dir"])
+
+
+def find_project(folder: Path) -> Project:
+    """The project that a folder is in. Raises ``UserError`` where there is none."""
+    root = _git_lines(folder, "rev-parse", "--show-toplevel")[0]
+    path = Path(root, "asv.conf.json")
+    if not path.exists():
+        raise UserError(f"benchmarks need asv.conf.json, and {root} has none: go to a clone")
+    return Project(Path(root), util.load_json(str(path), js_comments=True))
+
+
+def bench(folder: Path, *, profile: str, machine: str, commits: str | None) -> int:
+    """Measure a range of commits, or the new ones; asv's exit code, 0 if nothing failed.
+
+    Raises ``UserError`` where there is nothing to measure, and for results that are refused, once
+    the others are stored.
+    """
+    project = find_project(folder)
+    fields = machine_fields(machine, project.results_dir)
+    chosen = commits_to_measure(project, machine, commits)
+    console = Console(soft_wrap=True, highlight=False)
+    if not chosen:
+        console.print(
+            f"Nothing to measure: no commit since the newest result of {machine} changes "
+            f"{' or '.join(MEASURED)}. Name commits, such as HEAD~20..HEAD, to measure them again.",
+            markup=False,
+        )
+        return 0
+    with _staging(project) as staging:
+        prepare(project, staging, fields)
+        code = _run_asv(project, staging, fields, profile, chosen)
+        refused = store(project, staging, machine)
+    console.print(f"Stored in {project.results_dir / machine}", markup=False)
+    if refused:
+        raise UserError("; ".join(["results that can't be trusted were not stored", *refused]))
+    return code
+
+
+def commits_to_measure(project: Project, machine: str, commits: str | None) -> list[str]:
+    """Hashes, oldest first, of commits that changed what is measured.
+
+    Of a range, all; else those after the newest with a valid result of this machine. Where there
+    is none, the newest alone: a whole history is only measured if someone asks for it.
+    """
+    changed = _git_lines(project.root, "log", "--format=%H", commits or "HEAD", "--", *MEASURED)
+    if commits:
+        if not changed:
+            raise UserError(
+                f"only commits that change {' or '.join(MEASURED)} measure anything new, and "
+                f"{commits!r} has none: name a longer range"
+            )
+        return changed[::-1]
+    refused = sources.refusals(project.results_dir, project.root)
+    paths = (project.results_dir / machine).glob("*-*.json")
+    known = {path.name.split("-")[0] for path in paths if path not in refused}
+    measured = [i for i, commit in enumerate(changed) if any(map(commit.startswith, known))]
+    return changed[: measured[0] if measured else 1][::-1]
+
+
+def prepare(project: Project, staging: Path, fields: Mapping[str, str]) -> None:
+    """Give asv a configuration, the machine, and the results that it may add to."""
+    conf = dict(project.conf)
+    conf["repo"] = str(project.root)
+    conf["benchmark_dir"] = str(project.root / str(conf["benchmark_dir"]))
+    conf["env_dir"] = str(project.env_dir)
+    conf["results_dir"] = str(staging / "results")
+    (staging / "asv.conf.json").write_text(json.dumps(conf))
+    (staging / "evidence").mkdir()
+    (staging / "home").mkdir()
+    machine_file = staging / "home" / ".asv-machine.json"
+    machine_file.write_text(json.dumps({fields["machine"]: dict(fields), "version": 1}))
+    if project.results_dir.is_dir():
+        refused = sources.refusals(project.results_dir, project.root)
+        left_out = {path.name for path in refused}
+        shutil.copytree(
+            project.results_dir,
+            staging / "results",
+            ignore=lambda _, names: [name for name in names if name in left_out],
+        )
+
+
+def store(project: Project, staging: Path, machine: str) -> list[str]:
+    """Move the results that asv has made or changed, with side records; why others were refused."""
+    evidence = _evidence(staging / "evidence")
+    refused = []
+    for path in sorted((staging / "results" / machine).glob("*-*.json")):
+        target = project.results_dir / machine / path.name
+        if target.exists() and target.read_bytes() == path.read_bytes():
+            continue
+        commit = str(util.load_json(str(path))["commit_hash"])
+        wrong = _untrusted(project, commit, evidence.get(commit, []))
+        if wrong:
+            refused.append(wrong)
+            continue
+        imported = [*sources.recorded(target), *evidence[commit]]
+        with uninterrupted():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(target, path.read_bytes())
+            sources.write_record(target, commit, _distinct(imported))
+    for name in ("benchmarks.json", f"{machine}/machine.json"):
+        if (project.results_dir / machine).is_dir():
+            write_atomic(project.results_dir / name, (staging / "results" / name).read_bytes())
+    return refused
+
+
+def _untrusted(project: Project, commit: str, imported: Sequence[sources.Imported]) -> str | None:
+    """Why a commit's processes did not measure the commit, if so."""
+    wheels = sorted(project.env_dir.glob(f"*/asv-build-cache/{commit}/*.whl"))
+    if not imported:
+        return f"commit {commit[:10]}: no process told what it imported"
+    if not wheels:
+        return f"commit {commit[:10]}: its wheel is not in {project.env_dir}"
+    wanted = [(commit, files) for files in imported]
+    known = sources.committed_files(project.root, wanted)
+    for files in imported:
+        wrong = sources.difference(files, commit, known)
+        if wrong:
+            return wrong
+        wrongs = [sources.difference_from_wheel(files, wheel) for wheel in wheels]
+        if all(wrongs):  # one environment each; the files are those of one of them
+            return wrongs[0]
+    return None
+
+
+def _evidence(folder: Path) -> dict[str, list[sources.Imported]]:
+    """What processes imported, by the commit that asv had installed for them."""
+    found: dict[str, list[sources.Imported]] = {}
+    for path in sorted(folder.iterdir()):
+        told = json.loads(path.read_text(encoding="utf-8"))
+        found.setdefault(told["commit"], []).append(told["files"])
+    return found
+
+
+def _distinct(imported: Sequence[sources.Imported]) -> list[sources.Imported]:
+    """Each set of files once."""
+    return [files for i, files in enumerate(imported) if files not in imported[:i]]
+
+
+def _run_asv(
+    project: Project,
+    staging: Path,
+    fields: Mapping[str, str],
+    profile: str,
+    commits: Sequence[str],
+) -> int:
+    """``asv run`` of a profile over commits, its rounds interleaved among them."""
+    hashes = staging / "commits"
+    hashes.write_text("\n".join(commits))
+    command = [sys.executable, "-m", "benchmarks.profiles", profile, f"HASHFILE:{hashes}"]
+    command += ["--config", str(staging / "asv.conf.json"), "--machine", fields["machine"]]
+    environment = {
+        **os.environ,
+        "HOME": str(staging / "home"),
+        EVIDENCE: str(staging / "evidence"),
+    }
+    # A session of its own: Ctrl-C comes to this process, which ends asv in order.
+    with subprocess.Popen(
+        [*command, "--interleave-rounds"], cwd=project.root, env=environment, start_new_session=True
+    ) as running:
+        try:
+            return running.wait()
+        except BaseException:
+            _end(running)
+            raise
+
+
+def _end(running: subprocess.Popen[bytes]) -> None:
+    """Interrupt asv, which ends its benchmark; after a while, kill its session."""
+    running.send_signal(signal.SIGINT)
+    try:
+        running.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(running.pid, signal.SIGKILL)
+
+
+@contextmanager
+def _staging(project: Project) -> Iterator[Path]:
+    """A folder beside the environments, gone afterwards."""
+    parent = project.env_dir.parent
+    parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="staging-", dir=parent) as folder:
+        yield Path(folder)
+
+
+def _git_lines(folder: Path, *arguments: str) -> list[str]:
+    """Lines that git prints; its complaint as a ``UserError``."""
+    ran = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True)
+    if ran.returncode != 0:
+        raise UserError(f"git {arguments[0]} failed: {ran.stderr.strip().splitlines()[0]}")
+    return ran.stdout.split()

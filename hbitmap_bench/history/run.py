@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from asv import util
 from rich.console import Console
@@ -32,6 +34,9 @@ EVIDENCE = "HBITMAP_BENCH_EVIDENCE"
 
 MEASURED = ("hbitmap_impl", "setup.py")
 """What a measurement depends on; a commit that changes none of it measures the same again."""
+
+PROGRESS = re.compile(r"\[|·+ \w")
+"""Lines of asv's that tell how far it is; rows of its tables have neither form."""
 
 STOP_S = 20
 """asv's time to end its processes when it is interrupted."""
@@ -81,11 +86,12 @@ def bench(folder: Path, *, profile: str, machine: str, commits: str | None) -> i
             markup=False,
         )
         return 0
+    target = project.results_dir / machine
     with _staging(project) as staging:
         prepare(project, staging, fields)
         code = _run_asv(project, staging, fields, profile, chosen)
-        refused = store(project, staging, machine)
-    console.print(f"Stored in {project.results_dir / machine}", markup=False)
+        stored, refused = store(project, staging, machine)
+    console.print(f"{stored} of {len(chosen)} commits stored in {target}", markup=False)
     if refused:
         raise UserError("; ".join(["results that can't be trusted were not stored", *refused]))
     return code
@@ -134,10 +140,10 @@ def prepare(project: Project, staging: Path, fields: Mapping[str, str]) -> None:
         )
 
 
-def store(project: Project, staging: Path, machine: str) -> list[str]:
-    """Move the results that asv has made or changed, with side records; why others were refused."""
+def store(project: Project, staging: Path, machine: str) -> tuple[int, list[str]]:
+    """Move results that asv has made or changed, with side records: how many; others' reasons."""
     evidence = _evidence(staging / "evidence")
-    refused = []
+    stored, refused = 0, []
     for path in sorted((staging / "results" / machine).glob("*-*.json")):
         target = project.results_dir / machine / path.name
         if target.exists() and target.read_bytes() == path.read_bytes():
@@ -152,17 +158,17 @@ def store(project: Project, staging: Path, machine: str) -> list[str]:
             target.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(target, path.read_bytes())
             sources.write_record(target, commit, _distinct(imported))
-    for name in ("benchmarks.json", f"{machine}/machine.json"):
-        if (project.results_dir / machine).is_dir():
-            write_atomic(project.results_dir / name, (staging / "results" / name).read_bytes())
-    return refused
+        stored += 1
+    for name in ("benchmarks.json", f"{machine}/machine.json") if stored else ():
+        write_atomic(project.results_dir / name, (staging / "results" / name).read_bytes())
+    return stored, refused
 
 
 def _untrusted(project: Project, commit: str, imported: Sequence[sources.Imported]) -> str | None:
     """Why a commit's processes did not measure the commit, if so."""
     wheels = sorted(project.env_dir.glob(f"*/asv-build-cache/{commit}/*.whl"))
     if not imported:
-        return f"commit {commit[:10]}: no process told what it imported"
+        return f"commit {commit[:10]}: nothing was measured, it was not built or lacks all parts"
     if not wheels:
         return f"commit {commit[:10]}: its wheel is not in {project.env_dir}"
     wanted = [(commit, files) for files in imported]
@@ -208,18 +214,35 @@ def _run_asv(
         "HOME": str(staging / "home"),
         EVIDENCE: str(staging / "evidence"),
     }
+    log = project.env_dir.parent / "bench.log"
     # A session of its own: Ctrl-C comes to this process, which ends asv in order.
-    with subprocess.Popen(
-        [*command, "--interleave-rounds"], cwd=project.root, env=environment, start_new_session=True
-    ) as running:
+    with (
+        log.open("w", encoding="utf-8") as kept,
+        subprocess.Popen(
+            [*command, "--interleave-rounds"], cwd=project.root, env=environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        ) as running,
+    ):  # fmt: skip
         try:
-            return running.wait()
+            _show_progress(running, kept)
+            code = running.wait()
         except BaseException:
             _end(running)
             raise
+    if code:
+        print(f"asv ended with {code}, which says that something failed: see {log}")
+    return code
 
 
-def _end(running: subprocess.Popen[bytes]) -> None:
+def _show_progress(running: subprocess.Popen[str], kept: TextIO) -> None:
+    """Show asv's progress. Its tables, a row for each cell that there could be, go to the log."""
+    for line in running.stdout or ():
+        kept.write(line)
+        if PROGRESS.match(line):
+            print(line, end="", flush=True)
+
+
+def _end(running: subprocess.Popen[str]) -> None:
     """Interrupt asv, which ends its benchmark; after a while, kill its session."""
     running.send_signal(signal.SIGINT)
     try:

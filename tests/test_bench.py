@@ -1,0 +1,248 @@
+"""``hbitmap-bench bench`` on a repository of its own: a real asv, environments and wheels."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from asv import util
+
+from hbitmap_bench.errors import UserError
+from hbitmap_bench.history import sources
+from hbitmap_bench.history.machine import machine_fields
+
+ROOT = Path(__file__).parent.parent
+COMMAND = Path(sys.executable).with_name("hbitmap-bench")
+SETUP = "from setuptools import setup\nsetup(name='tiny', packages=['hbitmap_impl'])\n"
+SUITE = """
+from benchmarks.common import Suite, benchmark, provided
+
+
+class Tiny(Suite):
+    param_names = ("implementation",)
+    params = (["deny"],)
+
+    def prepare(self, implementation):
+        self.words = provided("words", "WORDS")
+
+    @benchmark(version="1", timeout=60)
+    def track_words(self, implementation):
+        return self.words
+"""
+PROFILES = """
+import os, sys
+
+if __name__ == "__main__":
+    os.execv(sys.executable, [sys.executable, "-m", "asv", "run", *sys.argv[2:]])
+"""
+
+
+def git(repo: Path, *arguments: str) -> str:
+    who = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
+    command = ["git", "-C", str(repo), *who, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def commit(repo: Path, files: dict[str, str], subject: str) -> str:
+    for name, text in files.items():
+        (repo / name).parent.mkdir(exist_ok=True)
+        (repo / name).write_text(text)
+    git(repo, "add", ".")
+    git(repo, "commit", "-q", "-m", subject)
+    return git(repo, "rev-parse", "HEAD")
+
+
+def bench(repo: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [COMMAND, "bench", "--machine", "test"]
+    return subprocess.run([*command, *arguments], cwd=repo, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def repo(tmp_path_factory):
+    repo = tmp_path_factory.mktemp("bench") / "repo"
+    repo.mkdir()
+    git(repo, "init", "-q", "-b", "main")
+    conf = configuration()
+    common = (ROOT / "benchmarks" / "common.py").read_text()
+    files = {
+        "asv.conf.json": json.dumps(conf),
+        "setup.py": SETUP,
+        ".gitignore": ".asv/\n__pycache__/\n",
+        "hbitmap_impl/__init__.py": "",
+        "hbitmap_impl/words.py": "WORDS = 7\n",
+        "benchmarks/__init__.py": "",
+        "benchmarks/common.py": common,
+        "benchmarks/profiles.py": PROFILES,
+        "benchmarks/tiny.py": SUITE,
+    }
+    commit(repo, files, "Begin")
+    commit(repo, {"README": "words"}, "Change nothing that is measured")
+    commit(repo, {"hbitmap_impl/words.py": "WORDS = 8\n"}, "Read a word more")
+    return repo
+
+
+def configuration() -> dict:
+    """The project's own configuration, but for what a pure package does not need."""
+    conf = util.load_json(str(ROOT / "asv.conf.json"), js_comments=True)
+    pinned = conf["matrix"]["req"]
+    keep = ("setuptools", "pip+asv_runner")
+    return {**conf, "matrix": {"req": {name: pinned[name] for name in keep}}}
+
+
+@pytest.fixture(scope="module")
+def measured(repo):
+    ran = bench(repo, "HEAD")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran
+
+
+def results(repo: Path) -> list[Path]:
+    return list(sources.result_paths(repo / "results"))
+
+
+def test_commits_that_changed_the_package_are_measured(repo, measured):
+    assert "100.00%" in measured.stdout
+    assert "n/a" not in measured.stdout  # asv's tables are in the log
+    values = {}
+    for path in results(repo):
+        stored = json.loads(path.read_text())
+        row = stored["results"]["tiny.Tiny.track_words"]
+        (value,) = row[stored["result_columns"].index("result")]
+        values[git(repo, "show", "-s", "--format=%s", stored["commit_hash"])] = value
+    assert values == {"Begin": 7, "Read a word more": 8}
+
+
+def test_each_has_a_side_record_of_what_was_imported(repo, measured):
+    assert sources.refusals(repo / "results", repo) == {}
+    for path in results(repo):
+        (files,) = sources.recorded(path)
+        hash_ = json.loads(path.read_text())["commit_hash"]
+        assert set(files) == {"hbitmap_impl/__init__.py", "hbitmap_impl/words.py"}
+        for name, blob in files.items():
+            assert blob == git(repo, "rev-parse", f"{hash_}:{name}")
+
+
+def test_nothing_names_the_machine_or_its_folders(repo, measured):
+    for path in (repo / "results").rglob("*.*"):
+        text = path.read_text()
+        assert str(repo) not in text
+        assert str(Path.home()) not in text or str(Path.home()) == "/"
+        assert sys.prefix not in text
+    fields = json.loads((repo / "results" / "test" / "machine.json").read_text())
+    assert fields["os"] == "Linux"
+
+
+def test_new_commits_alone_are_measured_later(repo, measured):
+    ran = bench(repo)
+    assert ran.returncode == 0
+    assert ran.stdout.startswith("Nothing to measure")
+
+
+def test_a_range_without_a_change_of_the_package_is_refused(repo, measured):
+    ran = bench(repo, "HEAD~1^!")
+    assert ran.returncode == 2
+    assert ran.stderr.startswith("hbitmap-bench: only commits that change hbitmap_impl")
+    assert bench(repo, "nowhere..HEAD").stderr.startswith("hbitmap-bench: git log failed")
+
+
+def test_what_is_not_the_commits_own_is_not_stored(repo, measured, tmp_path):
+    """The suite puts another package before the commit's: as a stale install would."""
+    shutil.copytree(repo / "hbitmap_impl", tmp_path / "hbitmap_impl")
+    (tmp_path / "hbitmap_impl" / "words.py").write_text("WORDS = 6\n")
+    suite = repo / "benchmarks" / "tiny.py"
+    before = {path: path.read_bytes() for path in results(repo)}
+    suite.write_text(f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\n" + SUITE)
+    ran = bench(repo, "HEAD^!")
+    suite.write_text(SUITE)
+    assert ran.returncode == 2
+    assert "hbitmap_impl/words.py as imported is not that of commit" in ran.stderr
+    assert {path: path.read_bytes() for path in results(repo)} == before
+
+
+def test_ctrl_c_leaves_results_and_no_process(repo, measured):
+    suite = repo / "benchmarks" / "tiny.py"
+    started = repo / "started"
+    suite.write_text(
+        SUITE.replace("return self.words", f"open({str(started)!r}, 'w'); time.sleep(600)").replace(
+            "from benchmarks", "import time\nfrom benchmarks", 1
+        )
+    )
+    before = {path: path.read_bytes() for path in results(repo)}
+    command = [COMMAND, "bench", "--machine", "test", "HEAD"]
+    with subprocess.Popen(command, cwd=repo, stderr=subprocess.PIPE, text=True) as running:
+        while not started.exists():
+            assert running.poll() is None
+            time.sleep(0.1)
+        children = psutil.Process(running.pid).children(recursive=True)
+        running.send_signal(signal.SIGINT)
+        _, errors = running.communicate()
+    suite.write_text(SUITE)
+    started.unlink()
+    assert running.returncode == 130
+    assert errors.strip() == "hbitmap-bench: interrupted"
+    assert psutil.wait_procs(children, timeout=20)[1] == []
+    assert {path: path.read_bytes() for path in results(repo)} == before
+    assert list((repo / ".asv").glob("staging-*")) == []
+
+
+def test_a_result_is_refused_without_a_true_side_record(repo, measured, tmp_path):
+    copy = tmp_path / "results"
+    shutil.copytree(repo / "results", copy)
+    first, second = sources.result_paths(copy)
+
+    def reason() -> str:
+        ((path, why),) = sources.refusals(copy, repo).items()
+        assert path == first
+        return why
+
+    record = first.with_suffix(sources.SUFFIX)
+    kept = record.read_text()
+    record.write_text(kept.replace('words.py": "', 'words.py": "0'))
+    assert "words.py as imported is not that of commit" in reason()
+    record.write_text(second.with_suffix(sources.SUFFIX).read_text())
+    assert "of another commit" in reason()
+    record.write_text(kept[: len(kept) // 2])
+    assert "not JSON" in reason()
+    record.write_text("[]")
+    assert "not one of schema 1" in reason()
+    record.unlink()
+    assert "no side record" in reason()
+    record.write_text(kept)
+    assert sources.refusals(copy, repo) == {}
+    first.write_text(first.read_text() + " ")
+    assert reason() == "changed since it was measured and checked"
+
+
+def test_results_of_an_unknown_commit_are_refused(repo, measured, tmp_path):
+    git(tmp_path, "init", "-q")
+    reasons = sources.refusals(repo / "results", tmp_path).values()
+    assert all("is not in this repository" in reason for reason in reasons)
+    assert len(reasons) == 2
+
+
+def test_another_machine_needs_another_name(repo, measured, tmp_path):
+    shutil.copytree(repo / "results", tmp_path / "results")
+    path = tmp_path / "results" / "test" / "machine.json"
+    fields = json.loads(path.read_text())
+    assert machine_fields("test", tmp_path / "results")["cpu"] == fields["cpu"]
+    path.write_text(json.dumps(fields | {"cpu": "another", "ram": "1"}))
+    with pytest.raises(UserError, match="cpu is 'another'"):
+        machine_fields("test", tmp_path / "results")
+    with pytest.raises(UserError, match="letters"):
+        machine_fields("../test", tmp_path / "results")
+
+
+def test_the_committed_history_is_valid_and_neutral():
+    refused = sources.refusals(ROOT / "results", ROOT)
+    if git(ROOT, "rev-parse", "--is-shallow-repository") == "true":  # knows no old commits
+        refused = {path: why for path, why in refused.items() if "not in this repo" not in why}
+    assert refused == {}
+    for path in (ROOT / "results").rglob("*.*"):
+        text = path.read_text()
+        for trace in ("/home/", "/root", "/tmp", "/usr/", str(ROOT)):
+            assert trace not in text, path

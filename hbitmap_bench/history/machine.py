@@ -14,7 +14,7 @@ from asv.machine import Machine
 from hbitmap_bench.errors import UserError
 
 NAME = re.compile(r"[\w][\w.+-]{0,63}", re.ASCII)
-KIB_A_GIB = 2**20
+GIB = 2**30
 
 IDENTITY = ("arch", "cpu", "num_cpu")
 """Fields that another machine differs in; memory and kernel change on the same one."""
@@ -46,7 +46,7 @@ def machine_fields(name: str, results_dir: Path) -> dict[str, str]:
 def _fields_here(name: str) -> dict[str, str]:
     """What asv finds out, without the kernel's version, and memory in whole GiB."""
     found: dict[str, str] = Machine.get_defaults()
-    gib = round(int(found["ram"] or 0) / KIB_A_GIB)
+    gib = round(int(found["ram"] or 0) / GIB)
     return found | {"machine": name, "os": found["os"].split()[0], "ram": f"{gib} GiB"}
 
 

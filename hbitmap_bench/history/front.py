@@ -1,0 +1,161 @@
+"""The front page's content: what a reader sees first, in the terminal and in a browser alike."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hbitmap_bench.history.changes import Change, StepsOf, Word, changes
+from hbitmap_bench.history.derived import Exponents, exponents
+from hbitmap_bench.history.series import Benchmark, Commit, History, Params
+from hbitmap_bench.records import Reproduction
+from hbitmap_bench.report.drawing import Table
+from hbitmap_bench.report.projection import pick_query_cost
+from hbitmap_bench.report.tables import side_by_side
+
+REPRODUCTION = Path("reports") / "reproduction.json"
+"""In the repository: the committed report of one host."""
+
+WORDS_MARGIN = 0.01
+"""Above its limit an exponent of words is another algorithm's. Words are counted, so this only
+leaves room for the upper levels of a small bitmap: some 0.0001 at the sizes of the suite."""
+
+SHOWN_REASONS = 5
+"""More of a kind are counted, not listed: the list of changes has them all."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the newest commit is, against the one measured before it.
+
+    ``counts`` has how many cells of that commit are each word; they add up to all cells that either
+    commit has. ``reasons`` are sentences, the weightiest first.
+    """
+
+    word: Word
+    commit: Commit
+    before: Commit | None
+    counts: Mapping[Word, int]
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FrontPage:
+    """All that the front page shows. ``changes`` are newest first."""
+
+    history: History
+    verdict: Verdict
+    exponents: tuple[Exponents, ...]
+    changes: tuple[Change, ...]
+    reproduction: Reproduction | None
+    tables: tuple[Table, ...]
+
+
+def front_page(
+    history: History, reproduction: Reproduction | None, steps_of: StepsOf | None = None
+) -> FrontPage:
+    """Put the page together. ``steps_of`` is as in ``changes``."""
+    found = changes(history, steps_of)
+    fitted = exponents(history)
+    tables: tuple[Table, ...] = ()
+    if reproduction is not None:
+        cells = reproduction.cells
+        tables = side_by_side(cells, pick_query_cost(cells))
+    return FrontPage(history, verdict(history, found, fitted), fitted, found, reproduction, tables)
+
+
+def load_reproduction(repo: Path) -> Reproduction | None:
+    """The committed report, None where the repository has none. Raises ``UserError`` if broken."""
+    path = repo / REPRODUCTION
+    return Reproduction.load(path) if path.exists() else None
+
+
+def verdict(history: History, found: tuple[Change, ...], fitted: tuple[Exponents, ...]) -> Verdict:
+    """The newest commit's verdict: the worst of its cells, with reasons."""
+    newest = history.commits[-1]
+    before = history.commits[-2] if len(history.commits) > 1 else None
+    here = [change for change in found if change.commit == newest]
+    lost = _lost(history)
+    counts: Counter[Word] = Counter(change.word for change in here)
+    counts["NOT_MEASURED"] = len(lost)
+    counts["UNCHANGED"] = _n_measured(history) - len(here) if before else 0
+    too_steep = _too_steep(fitted)
+    word = _worst(counts, bool(too_steep), before)
+    reasons = [*too_steep, *_reasons(here), *_lost_reasons(lost)]
+    if before is None:
+        reasons.append("It is the first commit measured here: there is nothing to compare it with.")
+    elif not reasons:
+        reasons.append(f"{counts['UNCHANGED']} cells are as they were at {before.hash[:10]}.")
+    return Verdict(word, newest, before, dict(counts), tuple(reasons))
+
+
+def _worst(counts: Mapping[Word, int], too_steep: bool, before: Commit | None) -> Word:
+    """REGRESSED before what is missing, and that before what is unclear; never a pass by lack."""
+    if too_steep or counts["REGRESSED"]:
+        return "REGRESSED"
+    if counts["NOT_MEASURED"] or (before is not None and not sum(counts.values())):
+        return "NOT_MEASURED"
+    if counts["INCONCLUSIVE"] or before is None:
+        return "INCONCLUSIVE"
+    return "IMPROVED" if counts["IMPROVED"] else "UNCHANGED"
+
+
+def _n_measured(history: History) -> int:
+    """Cells that the newest commit has measured."""
+    return sum(int(np.isfinite(m.value[-1]).sum()) for m in history.measured.values())
+
+
+def _lost(history: History) -> list[tuple[Benchmark, Params]]:
+    """Cells that the commit before has, and the newest has not."""
+    if len(history.commits) < 2:
+        return []
+    lost = []
+    for name, measured in history.measured.items():
+        have = np.isfinite(measured.value)
+        benchmark = history.benchmarks[name]
+        places = np.flatnonzero(have[-2] & ~have[-1]).tolist()
+        lost += [(benchmark, benchmark.cells[place]) for place in places]
+    return lost
+
+
+def _too_steep(fitted: tuple[Exponents, ...]) -> list[str]:
+    """Words that grow faster at the newest commit than their algorithm promises."""
+    return [
+        f"Words of {line.implementation} grow with exponent {line.value[-1]:.3f} at "
+        f"{line.cluster_kib}K clusters: its limit is {line.limit:g}."
+        for line in fitted
+        if line.quantity == "words" and line.value[-1] > line.limit + WORDS_MARGIN
+    ]
+
+
+def _reasons(here: list[Change]) -> list[str]:
+    """A sentence a kind of change, naming the benchmarks that have it."""
+    sentences: list[tuple[Word, str]] = [
+        ("REGRESSED", "cost more"),
+        ("INCONCLUSIVE", "lie off their level, at this commit alone: measure another to know"),
+        ("IMPROVED", "cost less"),
+    ]
+    reasons = []
+    for word, does in sentences:
+        cells = Counter(change.benchmark.name for change in here if change.word == word)
+        if cells:
+            reasons.append(f"{cells.total()} cells {does}: {_listed(cells)}.")
+    return reasons
+
+
+def _lost_reasons(lost: list[tuple[Benchmark, Params]]) -> list[str]:
+    if not lost:
+        return []
+    cells = Counter(benchmark.name for benchmark, _ in lost)
+    return [f"{len(lost)} cells were not measured, which the commit before has: {_listed(cells)}."]
+
+
+def _listed(cells: Counter[str]) -> str:
+    """Benchmarks with their number of cells, the most frequent first."""
+    named = [f"{name} ({n})" for name, n in cells.most_common(SHOWN_REASONS)]
+    more = len(cells) - SHOWN_REASONS
+    return ", ".join(named) + (f" and {more} more benchmarks" if more > 0 else "")

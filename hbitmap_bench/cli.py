@@ -160,6 +160,36 @@ def bench(commits: str | None, profile: str, machine: str) -> int:
     return run.bench(Path.cwd(), profile=profile, machine=machine, commits=commits)
 
 
+@cli.command()
+@click.option(
+    "--results", type=click.Path(file_okay=False, path_type=Path), default="results",
+    show_default=True, help="Folder of stored results.",
+)  # fmt: skip
+@click.option(
+    "--repo", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".",
+    show_default=True, help="The clone whose commits they are.",
+)  # fmt: skip
+def show(results: Path, repo: Path) -> None:
+    """Show the stored history: the newest commit's verdict, growth, regressions, improvements.
+
+    The same as the front page that publish makes, without its graphs. A cost of a noisy benchmark
+    counts as changed when its level changed by 10% and stayed; one commit alone is unconfirmed.
+    A counter counts with any difference.
+
+    \b
+    Examples:
+      hbitmap-bench show
+      hbitmap-bench show --results /tmp/results
+    """  # noqa: D301 - click wants the control character, not its name
+    from hbitmap_bench.history.front import front_page, load_reproduction
+    from hbitmap_bench.history.store import load_histories
+    from hbitmap_bench.report.front import render_front
+
+    reproduction = load_reproduction(repo)
+    for history in load_histories(results, repo):
+        render_front(front_page(history, reproduction), Console())
+
+
 def main() -> None:
     """Run the command; every error that a user can mend is one line on stderr."""
     for stream in (sys.stdout, sys.stderr):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hbitmap_bench.history.changes import Change, StepsOf, Word, changes
+from hbitmap_bench.history.changes import Change, Word, changes
 from hbitmap_bench.history.derived import Exponents, exponents
 from hbitmap_bench.history.series import Benchmark, Commit, History, Params
 from hbitmap_bench.records import Reproduction
@@ -55,11 +55,9 @@ class FrontPage:
     tables: tuple[Table, ...]
 
 
-def front_page(
-    history: History, reproduction: Reproduction | None, steps_of: StepsOf | None = None
-) -> FrontPage:
-    """Put the page together. ``steps_of`` is as in ``changes``."""
-    found = changes(history, steps_of)
+def front_page(history: History, reproduction: Reproduction | None) -> FrontPage:
+    """Put the page together."""
+    found = changes(history)
     fitted = exponents(history)
     tables: tuple[Table, ...] = ()
     if reproduction is not None:

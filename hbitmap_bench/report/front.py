@@ -1,0 +1,161 @@
+"""The front page on a terminal: what ``hbitmap-bench show`` prints."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+from rich.console import Console
+from rich.text import Text
+
+from hbitmap_bench.history.changes import Change
+from hbitmap_bench.history.derived import Exponents
+from hbitmap_bench.history.front import FrontPage
+from hbitmap_bench.history.series import Benchmark, Params
+from hbitmap_bench.html.pages_words import amount
+from hbitmap_bench.report.drawing import Table, encodable, to_rich
+
+HASH_LENGTH: Final = 10
+SUBJECT_LENGTH: Final = 48
+
+SHOWN_COMMITS: Final = 12
+SHOWN_CHANGES: Final = 40
+"""A terminal's worth; the pages have all."""
+
+STYLES: Final = {
+    "REGRESSED": "bold white on red",
+    "IMPROVED": "bold black on green",
+    "UNCHANGED": "bold black on green",
+    "INCONCLUSIVE": "bold black on yellow",
+    "NOT_MEASURED": "bold black on yellow",
+}
+
+EVIDENCE: Final = {
+    "exact": "exact counter",
+    "step": "step in time",
+    "single": "one commit alone, unconfirmed",
+}
+
+
+def render_front(page: FrontPage, console: Console) -> None:
+    """Print the page; readable from 80 columns on. Text from data is never read as markup."""
+
+    def say(text: str, style: str = "") -> None:
+        console.print(Text(encodable(text, console.encoding), style=style))
+
+    history, verdict = page.history, page.verdict
+    say(f"{len(history.commits)} commits on {_machine(page)}", "dim")
+    say("")
+    console.print(
+        Text(f" {verdict.word} ", style=STYLES[verdict.word]),
+        Text(encodable(_newest(page), console.encoding)),
+    )
+    for reason in verdict.reasons:
+        say(f"- {reason}")
+    for table in (change_table(page), exponent_table(page), *_published(page.tables)):
+        if table.rows:
+            console.print(to_rich(table, width=console.width, encoding=console.encoding))
+        for note in table.notes:
+            say(note, "dim")
+    for line in history.refused:
+        say(f"Refused, not used: {line}", "yellow")
+
+
+def exponent_table(page: FrontPage) -> Table:
+    """Growth exponents, a row for each of the newest commits: newest first."""
+    lines = page.exponents
+    commits = list(enumerate(page.history.commits))[::-1][:SHOWN_COMMITS]
+    rows = tuple(
+        (commit.hash[:HASH_LENGTH], _shortened(commit.subject), *(_exponent(x, i) for x in lines))
+        for i, commit in commits
+    )
+    notes = [
+        "Slope of log cost over log image size. Limits: access 2, plain and deny 1. Words are "
+        "counted and exact; seconds carry what caches add, and 95% of the fit's scatter as range.",
+        *([f"The newest {SHOWN_COMMITS} commits; the pages have all."] if len(rows) < len(
+            page.history.commits) else []),
+    ]  # fmt: skip
+    return Table(
+        title="Growth exponent of the build-up, commit by commit (newest first)",
+        columns=("commit", "subject", *(_line_name(line, lines) for line in lines)),
+        rows=rows if lines else (),
+        notes=tuple(notes) if lines else ("No growth exponent: fewer than two sizes measured.",),
+        grouped=False,
+    )
+
+
+def change_table(page: FrontPage) -> Table:
+    """Regressions and improvements, newest first."""
+    shown = page.changes[:SHOWN_CHANGES]
+    left_out = len(page.changes) - len(shown)
+    notes = []
+    if not shown:
+        notes = ["No regressions and no improvements in this history."]
+    elif left_out:
+        notes = [f"{left_out} older ones are not listed here; the pages have all."]
+    return Table(
+        title="Regressions and improvements",
+        columns=("commit", "verdict", "benchmark", "before", "after", "ratio"),
+        rows=tuple(_change_row(change) for change in shown),
+        notes=tuple(notes),
+        n_labels=3,
+        grouped=False,
+    )
+
+
+def cell_words(benchmark: Benchmark, params: Params) -> str:
+    """A cell's parameters, sizes as QEMU writes them: ``deny 16T 64K start``."""
+    words = []
+    for name, value in zip(benchmark.param_names, params, strict=True):
+        suffix = {"tib": "T", "kib": "K", "percent": "%"}.get(name.rsplit("_", 1)[-1], "")
+        words.append(f"{value}{suffix}")
+    return " ".join(words)
+
+
+def _published(tables: Sequence[Table]) -> Sequence[Table]:
+    """Tables beside published rows: they are the main ones. All, where there are none."""
+    return [t for t in tables if any(row[0] == "published" for row in t.rows)] or tables
+
+
+def _change_row(change: Change) -> tuple[str, ...]:
+    benchmark = change.benchmark
+    return (
+        change.commit.hash[:HASH_LENGTH],
+        f"{change.word}\n{EVIDENCE[change.evidence]}",
+        f"{benchmark.name}\n{cell_words(benchmark, change.params)}",
+        amount(change.before, benchmark.unit),
+        amount(change.after, benchmark.unit),
+        f"{change.ratio:.3g}x" if math.isfinite(change.ratio) else "from 0",
+    )
+
+
+def _exponent(line: Exponents, commit: int) -> str:
+    value, low, high = (float(a[commit]) for a in (line.value, line.low, line.high))
+    if not math.isfinite(value):
+        return "not measured"
+    if line.quantity == "words" or not math.isfinite(low):
+        return f"{value:.3f}"
+    return f"{value:.2f}\n{low:.2f}..{high:.2f}"
+
+
+def _line_name(line: Exponents, among: Sequence[Exponents]) -> str:
+    """``access seconds``, with the cluster size where there is more than one."""
+    several = len({other.cluster_kib for other in among}) > 1
+    return f"{line.implementation} {line.quantity}" + (f" {line.cluster_kib}K" if several else "")
+
+
+def _machine(page: FrontPage) -> str:
+    machine = page.history.machine
+    facts = [f"{machine.get('num_cpu', '?')} cores", machine.get("cpu", ""), machine.get("ram", "")]
+    named = ", ".join(fact for fact in facts if fact)
+    return f"{machine['machine']} ({named}), {page.history.environment}"
+
+
+def _newest(page: FrontPage) -> str:
+    newest = page.verdict.commit
+    return f"{newest.hash[:HASH_LENGTH]} {newest.date:%Y-%m-%d} {newest.subject}"
+
+
+def _shortened(subject: str) -> str:
+    return subject if len(subject) <= SUBJECT_LENGTH else f"{subject[: SUBJECT_LENGTH - 3]}..."

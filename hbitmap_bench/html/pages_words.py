@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 
@@ -94,20 +95,19 @@ UNLIKE_CELLS: Final = {
 _SECONDS: Final = ((1, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 _BYTES: Final = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"), (1, "B"))
 _COUNTS: Final = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1, ""))
+_STEPS: Final = {"seconds": _SECONDS, "bytes": _BYTES}
 NOTHING: Final = "-"
 
 
 def amount(value: float, unit: str) -> str:
-    """A number with its unit, four digits: 1.234 ms, 20.5 MiB, 429.5 G words, 2.63x."""
+    """A number with its unit, four digits: 1.230 ms, 20.50 MiB, 429.5 G words, 2.630x."""
     if value != value:
         return NOTHING
     if unit == "x":
-        return f"{_digits(value)}x"
-    if unit == "seconds":
-        return _scaled(value, _SECONDS)
-    if unit == "bytes":
-        return _scaled(value, _BYTES)
-    return f"{_scaled(value, _COUNTS).strip()} {unit}".strip()
+        return f"{_measured(value)}x"
+    if unit in _STEPS:
+        return _scaled(value, _STEPS[unit], _measured)
+    return f"{_scaled(value, _COUNTS, _counted).strip()} {unit}".strip()
 
 
 def interval(low: float, high: float, unit: str) -> str:
@@ -125,13 +125,22 @@ def benchmark_words(name: str) -> Words:
     return BENCHMARKS.get(name, Words(name, ""))
 
 
-def _scaled(value: float, steps: tuple[tuple[float, str], ...]) -> str:
+def _scaled(
+    value: float, steps: tuple[tuple[float, str], ...], digits: Callable[[float], str]
+) -> str:
+    if value == 0:
+        return "0"
     factor, name = next((step for step in steps if abs(value) >= step[0]), steps[-1])
-    return f"{_digits(value / factor)} {name}"
+    return f"{digits(value / factor)} {name}"
 
 
-def _digits(value: float) -> str:
-    """Four significant digits at the least, thousands apart."""
-    if abs(value) >= 1000:
+def _measured(value: float) -> str:
+    """Four significant digits, noughts too; thousands apart."""
+    if abs(value) >= 999.95:
         return f"{value:,.0f}"
-    return f"{value:.4g}" if abs(value) >= 1e-4 or value == 0 else f"{value:.3e}"
+    return f"{value:#.4g}" if abs(value) >= 1e-4 else f"{value:.4g}"
+
+
+def _counted(value: float) -> str:
+    """Four significant digits at most; thousands apart."""
+    return f"{value:,.0f}" if abs(value) >= 999.95 else f"{value:.4g}"

@@ -1,0 +1,172 @@
+"""The front page as its template wants it: words for verdicts, links for changes, figures found."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote, urlencode
+
+from hbitmap_bench.history.changes import Change, Word
+from hbitmap_bench.history.derived import Exponents
+from hbitmap_bench.history.front import FrontPage
+from hbitmap_bench.history.series import Commit, Param
+from hbitmap_bench.html.pages_suite import HASH_LENGTH, cell_address, page_name
+from hbitmap_bench.html.pages_words import amount, benchmark_words
+from hbitmap_bench.report.drawing import Table
+
+VERDICTS: Final[dict[Word, str]] = {
+    "REGRESSED": "costs rose",
+    "IMPROVED": "costs fell, and none rose",
+    "UNCHANGED": "every cell is as it was",
+    "INCONCLUSIVE": "not a pass: some cells can't be judged yet",
+    "NOT_MEASURED": "not a pass: some cells were not measured",
+}
+"""What a word means for a whole commit."""
+
+EVIDENCE: Final = {
+    "exact": "exact counter",
+    "step": "step in its level",
+    "single": "one commit alone, unconfirmed",
+}
+
+REPORT: Final = "reproduction.md"
+FIGURE: Final = re.compile(r"^!\[(?P<caption>.*)\]\((?P<file>reproduction-[\w-]+\.png)\)$", re.M)
+"""A figure as ``hbitmap_bench.report.reproduction`` puts it into the committed page."""
+
+
+@dataclass(frozen=True)
+class ChangeRow:
+    """A change, as text, with links to its cell here and on asv's page."""
+
+    word: Word
+    evidence: str
+    commit: Commit
+    title: str
+    benchmark: str
+    params: str
+    before: str
+    after: str
+    ratio: str
+    href: str
+    asv: str
+
+
+@dataclass(frozen=True)
+class ExponentRow:
+    """The newest exponent of one implementation, cluster size and quantity, as text."""
+
+    implementation: str
+    cluster_kib: int
+    quantity: str
+    exponent: str
+    interval: str
+    n_sizes: int
+    limit: float
+    commit: str
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A committed figure and its caption."""
+
+    path: Path
+    caption: str
+
+
+def change_rows(front: FrontPage) -> Iterator[ChangeRow]:
+    """All changes, newest first."""
+    for change in front.changes:
+        benchmark = change.benchmark
+        yield ChangeRow(
+            word=change.word,
+            evidence=EVIDENCE[change.evidence],
+            commit=change.commit,
+            title=benchmark_words(benchmark.name).title,
+            benchmark=benchmark.name,
+            params=params_text(benchmark.param_names, change.params),
+            before=amount(change.before, benchmark.unit),
+            after=amount(change.after, benchmark.unit),
+            ratio=f"{change.ratio:.3g}x" if math.isfinite(change.ratio) else "from 0",
+            href=_cell_link(change),
+            asv=asv_hash(change, front.history.machine["machine"]),
+        )
+
+
+def params_text(names: Sequence[str], params: Sequence[Param]) -> str:
+    """A cell's parameters: ``deny, image_tib 16, cluster_kib 64``."""
+    named = zip(names, params, strict=True)
+    return ", ".join(str(v) if name == "implementation" else f"{name} {v}" for name, v in named)
+
+
+def _cell_link(change: Change) -> str:
+    benchmark = change.benchmark
+    address = cell_address(benchmark.name, benchmark.param_names, change.params, "commits")
+    return f"{page_name(benchmark.suite)}#{address}"
+
+
+def asv_hash(change: Change, machine: str) -> str:
+    """Behind ``#`` of asv's page: the cell's graph, the commit marked. asv has parameters' repr."""
+    benchmark = change.benchmark
+    named = zip(benchmark.param_names, change.params, strict=True)
+    query = {"machine": machine, **{f"p-{name}": repr(value) for name, value in named}}
+    return (
+        f"{benchmark.name}?{urlencode({**query, 'commits': change.commit.hash}, quote_via=quote)}"
+    )
+
+
+def exponent_rows(front: FrontPage) -> Iterator[ExponentRow]:
+    """The newest exponent of every line that has one."""
+    for line in front.exponents:
+        measured = [i for i, value in enumerate(line.value.tolist()) if value == value]
+        if measured:
+            yield _exponent_row(line, measured[-1], front.history.commits)
+
+
+def _exponent_row(line: Exponents, newest: int, commits: Sequence[Commit]) -> ExponentRow:
+    low, high = float(line.low[newest]), float(line.high[newest])
+    digits = 3 if line.quantity == "words" else 2
+    return ExponentRow(
+        implementation=line.implementation,
+        cluster_kib=line.cluster_kib,
+        quantity=line.quantity,
+        exponent=f"{line.value[newest]:.{digits}f}",
+        interval=f"{low:.{digits}f} to {high:.{digits}f}" if low == low else "two sizes: none",
+        n_sizes=int(line.n_sizes[newest]),
+        limit=line.limit,
+        commit=commits[newest].hash[:HASH_LENGTH],
+    )
+
+
+def is_published(table: Table) -> bool:
+    """Whether a table has a published row: those are the ones to look at first."""
+    return any(row[0] == "published" for row in table.rows)
+
+
+def figures(reports_dir: Path) -> list[Figure]:
+    """The committed figures that are there, in the order of the committed page, with its captions.
+
+    Without that page they come by name, without captions.
+    """
+    try:
+        page = (reports_dir / REPORT).read_text(encoding="utf-8")
+    except OSError:
+        page = ""
+    captions = {found["file"]: _unescaped(found["caption"]) for found in FIGURE.finditer(page)}
+    paths = {path.name: path for path in sorted(reports_dir.glob("reproduction-*.png"))}
+    names = [
+        *(name for name in captions if name in paths),
+        *(n for n in paths if n not in captions),
+    ]
+    return [Figure(paths[name], captions.get(name, "")) for name in names]
+
+
+def _unescaped(text: str) -> str:
+    """The inverse of ``hbitmap_bench.report.drawing.escaped``."""
+    text = text.replace("<br>", "\n")
+    for entity, character in (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&")):
+        text = text.replace(entity, character)
+    return re.sub(r"\\([\\`*_\[\]|])", r"\1", text)

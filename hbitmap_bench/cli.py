@@ -190,6 +190,45 @@ def show(results: Path, repo: Path) -> None:
         render_front(front_page(history, reproduction), Console())
 
 
+@cli.command()
+@click.option(
+    "--results", type=click.Path(file_okay=False, path_type=Path), default="results",
+    show_default=True, help="Folder of stored results.",
+)  # fmt: skip
+@click.option(
+    "--repo", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".",
+    show_default=True, help="The clone whose commits they are.",
+)  # fmt: skip
+@click.option(
+    "--html", "html_dir", type=click.Path(file_okay=False, path_type=Path),
+    default="reports/html", show_default=True, help="Folder of the pages; replaced as a whole.",
+)  # fmt: skip
+def publish(results: Path, repo: Path, html_dir: Path) -> None:
+    """Build the pages: the front page, one for each suite, and asv's own behind them.
+
+    They load nothing from any other host, and open from the file system. What others wrote for
+    them (d3, Observable Plot, and what asv's pages need) comes from npm the first time, pinned and
+    checked, and is kept in .asv/parts.
+
+    \b
+    Examples:
+      hbitmap-bench publish
+      hbitmap-bench publish --html /srv/www/hbitmap-bench
+    """  # noqa: D301 - click wants the control character, not its name
+    from hbitmap_bench.html.site import publish as build
+
+    console = Console(soft_wrap=True, highlight=False)
+    front = build(repo, results, html_dir, console)
+    history, verdict = front.history, front.verdict
+    for line in history.refused:
+        console.print(f"Refused, not published: {line}", markup=False)
+    console.print(
+        f"{len(history.commits)} commits of {history.machine['machine']}; the newest, "
+        f"{verdict.commit.hash[:10]}, is {verdict.word}.\nOpen {html_dir / 'index.html'}",
+        markup=False,
+    )
+
+
 def main() -> None:
     """Run the command; every error that a user can mend is one line on stderr."""
     for stream in (sys.stdout, sys.stderr):

@@ -1,0 +1,139 @@
+"""The whole site: our pages in front, asv's behind them, put into place in one piece."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from rich.console import Console
+
+from hbitmap_bench.errors import UserError
+from hbitmap_bench.history import sources
+from hbitmap_bench.history.front import FrontPage, front_page, load_reproduction
+from hbitmap_bench.history.run import Project, find_project
+from hbitmap_bench.history.store import load_histories
+from hbitmap_bench.html.pages import write_pages
+from hbitmap_bench.html.parts import install_parts
+from hbitmap_bench.html.stock import make_offline
+from hbitmap_bench.interrupt import uninterrupted
+
+ASV = "asv"
+"""Folder of asv's own pages in the site."""
+
+
+def publish(repo: Path, results_dir: Path, html_dir: Path, console: Console) -> FrontPage:
+    """Build the site from stored results; the front page's content.
+
+    An earlier site stays as it is until the new one is complete. Raises ``UserError`` for results
+    that can't be used at all, missing parts, and an ``html_dir`` that is something else.
+    """
+    results_dir, html_dir = results_dir.resolve(), html_dir.resolve()  # asv changes its folder
+    _require_site(html_dir)
+    project = find_project(repo)
+    console.print("Reading results", markup=False)
+    histories = load_histories(results_dir, project.root)
+    reproduction = load_reproduction(project.root)
+    fronts = [front_page(history, reproduction) for history in histories]
+    parts = install_parts(project.env_dir.parent / "parts")
+    html_dir.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".publishing-", dir=html_dir.parent) as folder:
+        site = Path(folder) / "site"
+        console.print("asv publish", markup=False)
+        _run_asv(project, results_dir, Path(folder), site / ASV)
+        make_offline(site / ASV, parts)
+        console.print("Front page and suites", markup=False)
+        write_pages(site, fronts, parts, project.root / "reports")
+        _put_in_place(site, html_dir, Path(folder) / "old")
+    return fronts[0]
+
+
+def _require_site(html_dir: Path) -> None:
+    """Refuse to replace a folder that holds anything but an earlier site."""
+    if html_dir.exists() and not (html_dir / ASV).is_dir() and any(_entries(html_dir)):
+        raise UserError(
+            f"pages replace their folder as a whole, and {html_dir} holds something else: "
+            "name an empty or new one by --html"
+        )
+
+
+def _entries(path: Path) -> Iterator[Path]:
+    if not path.is_dir():
+        raise UserError(f"pages go to a folder, and {path} is a file: name another by --html")
+    return path.iterdir()
+
+
+def _run_asv(project: Project, results_dir: Path, scratch: Path, html_dir: Path) -> None:
+    """Asv's pages of the results that are not refused."""
+    accepted = scratch / "results"
+    _link_accepted(results_dir, project.root, accepted)
+    conf = {
+        **project.conf,
+        "repo": str(project.root),
+        "results_dir": str(accepted),
+        "html_dir": str(html_dir),
+        "env_dir": str(project.env_dir),
+        "benchmark_dir": str(project.root / str(project.conf["benchmark_dir"])),
+        "branches": _branches(project),
+    }
+    path = scratch / "asv.conf.json"
+    path.write_text(json.dumps(conf))
+    html_dir.parent.mkdir(parents=True)
+    command = [sys.executable, "-m", "asv", "publish", "--no-pull", "--config", str(path)]
+    home = {"HOME": str(scratch)}  # asv's file of machines there is none of the user's
+    ran = _finished(command, {**os.environ, **home})
+    if ran.returncode != 0:
+        last = (ran.stdout.strip().splitlines() or ["no message"])[-1]
+        raise UserError(f"asv publish failed ({last}): run it by itself to see all of its output")
+
+
+def _finished(
+    command: list[str], environment: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Run to the end, all output in ``stdout``; an interrupt ends the process before it goes on."""
+    return subprocess.run(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def _branches(project: Project) -> list[str]:
+    """The configured branches that this clone has; where it has none, what is checked out."""
+    wanted = project.conf.get("branches", [])
+    git = ["git", "-C", str(project.root), "rev-parse", "--verify", "--quiet"]
+    has = [
+        name
+        for name in (wanted if isinstance(wanted, list) else [])
+        if subprocess.run([*git, f"{name}^{{commit}}"], capture_output=True).returncode == 0
+    ]
+    return has or ["HEAD"]
+
+
+def _link_accepted(results_dir: Path, repo: Path, target: Path) -> None:
+    """A copy of the results without those refused."""
+    refused = {path.name for path in sources.refusals(results_dir, repo)}
+
+    def left_out(_: str, names: list[str]) -> list[str]:
+        return [name for name in names if name in refused or name.endswith(sources.SUFFIX)]
+
+    shutil.copytree(results_dir, target, ignore=left_out, copy_function=_link)
+
+
+def _link(source: str, target: str) -> None:
+    """Link where the file system can, copy where it can't."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def _put_in_place(site: Path, html_dir: Path, old: Path) -> None:
+    """Swap the folders; the old one goes with the scratch folder."""
+    with uninterrupted():
+        if html_dir.exists():
+            html_dir.rename(old)
+        site.rename(html_dir)

@@ -7,8 +7,9 @@ wherever it is put: no character in it can end a script, an attribute or a strin
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,13 @@ DIGITS: Final = 6
 _ESCAPES: Final = str.maketrans({"<": r"\u003c", ">": r"\u003e", "&": r"\u0026"})
 
 
-class Literal(str):
-    """JSON text that is ready: ``script`` puts it in as it is."""
+class Rows(NamedTuple):
+    """An array, commits x cells, that is written turned: a row of commits for each cell.
+
+    A cell that no commit has measured is null as a whole.
+    """
+
+    values: NDArray[np.float64]
 
 
 def safe_json(value: object) -> str:
@@ -39,24 +45,35 @@ def numbers(values: NDArray[np.float64]) -> str:
     return f"[{text}]".replace("-inf", "null").replace("inf", "null").replace("nan", "null")
 
 
-def rows(values: NDArray[np.float64]) -> Literal:
-    """JSON of an array, commits x cells, turned: a row of commits for each cell.
-
-    A cell that no commit has measured is null as a whole.
-    """
-    return Literal(f"[{','.join(numbers(column) for column in values.T)}]")
+def nullable(values: NDArray[np.float64]) -> list[float | None]:
+    """A short row as a list, None where a number is not finite."""
+    return [value if np.isfinite(value) else None for value in values.tolist()]
 
 
-def script(name: str, fields: Iterable[tuple[str, object]]) -> bytes:
-    """A script that puts an object of these fields under ``name``."""
-    target = f"(globalThis.hbitmapData ??= {{}})[{safe_json(name)}]"
-    return f"{target} = {nested(fields)};\n".encode("ascii")
+def write_script(path: Path, name: str, value: object) -> None:
+    """Write a script that puts ``value`` under ``name``; ``Rows`` may be in dicts, at any depth."""
+    with path.open("w", encoding="ascii") as file:
+        file.write(f"(globalThis.hbitmapData ??= {{}})[{safe_json(name)}] = ")
+        file.writelines(_chunks(value))
+        file.write(";\n")
 
 
-def nested(fields: Iterable[tuple[str, object]]) -> Literal:
-    """JSON of an object of these fields, those that are ``Literal`` as they are."""
-    parts = (
-        f"{safe_json(key)}:{value if isinstance(value, Literal) else safe_json(value)}"
-        for key, value in fields
-    )
-    return Literal(f"{{{','.join(parts)}}}")
+def _chunks(value: object) -> Iterator[str]:
+    """The JSON of a value in pieces: whole, that of a long history takes tens of megabytes."""
+    if isinstance(value, Rows):
+        yield from _list(numbers(column) for column in value.values.T)
+    elif isinstance(value, dict):
+        yield "{"
+        for i, (key, inner) in enumerate(value.items()):
+            yield f"{',' if i else ''}{safe_json(str(key))}:"
+            yield from _chunks(inner)
+        yield "}"
+    else:
+        yield safe_json(value)
+
+
+def _list(items: Iterator[str]) -> Iterator[str]:
+    yield "["
+    for i, item in enumerate(items):
+        yield f",{item}" if i else item
+    yield "]"

@@ -116,9 +116,12 @@ class _Site:
     def _write_data(self, suites: Sequence[SuitePage]) -> None:
         for suite in suites:
             for panel in suite.panels:
-                (self.folder / _data_file(panel.name)).write_bytes(panel.script())
-        (self.folder / "data/index.js").write_bytes(_index(self.front.history, suites))
-        (self.folder / "data/exponents.js").write_bytes(_exponents(self.front.exponents))
+                self._script(_data_file(panel.name), panel.name, panel.content())
+        self._script("data/index.js", "index", _index(self.front.history, suites))
+        self._script("data/exponents.js", "exponents", {"lines": _exponents(self.front.exponents)})
+
+    def _script(self, file: str, name: str, value: object) -> None:
+        data.write_script(self.folder / file, name, value)
 
     def _write_front(self, common: dict[str, object]) -> None:
         published_first = sorted(self.front.tables, key=lambda t: not pages_front.is_published(t))
@@ -154,8 +157,8 @@ def suite_pages(history: History, exponents: Sequence[Exponents]) -> tuple[Suite
     return tuple(SuitePage(n, tuple(p for p in panels if p.suite == n)) for n in ordered)
 
 
-def _index(history: History, suites: Sequence[SuitePage]) -> bytes:
-    """The script with what all pages share: commits, and where each panel's data is."""
+def _index(history: History, suites: Sequence[SuitePage]) -> dict[str, object]:
+    """What all pages share: commits, and where each panel's data is."""
     commits = [
         {"hash": c.hash, "date": f"{c.date:%Y-%m-%d %H:%M} UTC", "subject": c.subject}
         for c in history.commits
@@ -168,28 +171,24 @@ def _index(history: History, suites: Sequence[SuitePage]) -> bytes:
         for suite in suites
     }
     asv = {"machine": history.machine["machine"]}
-    return data.script("index", [("commits", commits), ("suites", found), ("asv", asv)])
+    return {"commits": commits, "suites": found, "asv": asv}
 
 
-def _exponents(lines: Sequence[Exponents]) -> bytes:
-    """The script with the growth exponents over commits."""
-    found = [
-        data.nested(
-            [
-                ("implementation", line.implementation),
-                ("cluster_kib", line.cluster_kib),
-                ("quantity", line.quantity),
-                ("limit", line.limit if line.limit == line.limit else None),
-                ("n_sizes", line.n_sizes.tolist()),
-                *((end, data.Literal(data.numbers(getattr(line, end)))) for end in _ENDS),
-            ]
-        )
+def _exponents(lines: Sequence[Exponents]) -> list[dict[str, object]]:
+    """The growth exponents over commits."""
+    return [
+        {
+            "implementation": line.implementation,
+            "cluster_kib": line.cluster_kib,
+            "quantity": line.quantity,
+            "limit": line.limit if line.limit == line.limit else None,
+            "n_sizes": line.n_sizes.tolist(),
+            "value": data.nullable(line.value),
+            "low": data.nullable(line.low),
+            "high": data.nullable(line.high),
+        }
         for line in lines
     ]
-    return data.script("exponents", [("lines", data.Literal(f"[{','.join(found)}]"))])
-
-
-_ENDS: Final = ("value", "low", "high")
 
 
 def _data_file(panel: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -46,15 +46,17 @@ class Grid:
         """All cells, the last parameter varying fastest."""
         return tuple(itertools.product(*self.param_values))
 
-    def fields(self) -> Iterator[tuple[str, object]]:
+    def content(self) -> dict[str, object]:
         """What a page's script needs of it; intervals only where there are any."""
         names = zip(self.param_names, self.param_values, strict=True)
-        yield "parameters", [{"name": name, "values": list(values)} for name, values in names]
         found = self.measured
-        yield "value", data.rows(found.value)
         same = np.array_equal(found.low, found.high, equal_nan=True)
-        yield "low", None if same else data.rows(found.low)
-        yield "high", None if same else data.rows(found.high)
+        return {
+            "parameters": [{"name": name, "values": list(values)} for name, values in names],
+            "value": data.Rows(found.value),
+            "low": None if same else data.Rows(found.low),
+            "high": None if same else data.Rows(found.high),
+        }
 
 
 @dataclass(frozen=True)
@@ -81,32 +83,31 @@ class Panel:
         """The suite that it belongs to."""
         return self.name.split(".", 1)[0]
 
-    def script(self) -> bytes:
-        """The script that holds its data."""
+    def content(self) -> dict[str, object]:
+        """What its script holds."""
         slopes = self.slopes
         if slopes is None:
             slopes = newest_slopes(self.grid) if self.grows else {}
-        fields = [
-            ("name", self.name),
-            ("title", self.words.title),
-            ("about", self.words.about),
-            ("unit", self.unit),
-            ("asv", self.asv),
-            ("exact", self.exact),
-            ("grows", self.grows),
-            ("slopes", slopes),
-            ("how", list(self.how)),
-            *self.grid.fields(),
-            ("ratio", self._ratio()),
-        ]
-        return data.script(self.name, fields)
+        return {
+            "name": self.name,
+            "title": self.words.title,
+            "about": self.words.about,
+            "unit": self.unit,
+            "asv": self.asv,
+            "exact": self.exact,
+            "grows": self.grows,
+            "slopes": slopes,
+            "how": list(self.how),
+            **self.grid.content(),
+            "ratio": self._ratio(),
+        }
 
-    def _ratio(self) -> object:
+    def _ratio(self) -> dict[str, object] | None:
         if self.ratio is None:
             return None
         title = f"{self.words.title}: one implementation over another"
-        named = [("title", title), ("about", "" if self.exact else RATIO_ABOUT), ("unit", "x")]
-        return data.nested([*named, *self.ratio.fields()])
+        about = "" if self.exact else RATIO_ABOUT
+        return {"title": title, "about": about, "unit": "x", **self.ratio.content()}
 
 
 def panel_of(benchmark: Benchmark, measured: Measured) -> Panel:

@@ -96,18 +96,26 @@ globalThis.hbitmapChart = (() => {
     return [low / spread, high * spread];
   }
 
-  function logTicks(domain, base) {
-    const [low, high] = domain;
-    const step = Math.log(high / low) / Math.log(base);
-    const bases = base === 2 ? [1] : step > 2.2 ? [1] : [1, 2, 5];
-    const every = Math.max(1, Math.ceil(step / (base === 2 ? 8 : 9)));
-    const from = Math.floor(Math.log(low) / Math.log(base));
+  /** Powers of the base inside a domain, at most nine; of ten also twice and five times. */
+  function logTicks([low, high], base) {
+    const powers = Math.log(high / low) / Math.log(base);
+    const bases = base === 10 && powers < 2.2 ? [1, 2, 5] : [1];
+    const every = Math.max(1, Math.ceil(powers / 9));
     const ticks = [];
-    for (let power = from; base ** power <= high; power += 1) {
+    for (let power = Math.floor(Math.log(low) / Math.log(base)); base ** power <= high; power += 1) {
       if (power % every === 0) ticks.push(...bases.map((b) => b * base ** power));
     }
-    const inside = ticks.filter((t) => t >= low && t <= high);
-    return inside.length > 1 ? inside : d3.scaleLinear(domain, [0, 1]).ticks(5);
+    return ticks.filter((t) => t >= low && t <= high);
+  }
+
+  function linearTicks(domain, unit) {
+    const factor = unit === "bytes" ? stepOf(domain[1], BYTES)[0] : 1; // round in MiB, not in bytes
+    return d3.scaleLinear(domain.map((end) => end / factor), [0, 1]).ticks(6).map((tick) => tick * factor);
+  }
+
+  function yTicks(domain, { log, unit }) {
+    const ticks = log ? logTicks(domain, unit === "bytes" ? 2 : 10) : [];
+    return ticks.length > 1 ? ticks : linearTicks(domain, unit);
   }
 
   /** Ticks that lie too near to the one before lose their names. */
@@ -125,25 +133,16 @@ globalThis.hbitmapChart = (() => {
     const points = line.points.filter((p) => Number.isFinite(p.y) && (!yLog || p.y > 0));
     const barred = points.filter(hasInterval).map((p) => ({ ...p, low: Math.max(p.low, domain[0]) }));
     const { colour, symbol, dash } = line.style;
-    const marks = [];
-    if (band) {
-      marks.push(Plot.areaY(barred, { x: "x", y1: "low", y2: "high", fill: colour, fillOpacity: 0.18 }));
-    } else {
-      marks.push(Plot.ruleX(barred, { x: "x", y1: "low", y2: "high", stroke: colour, strokeWidth: 2,
-        strokeOpacity: 0.65, className: "interval" }));
-    }
-    if (line.joined !== false) {
-      marks.push(Plot.line(points, { x: "x", y: "y", stroke: colour, strokeWidth: 2,
-        strokeDasharray: dash || undefined, className: "series" }));
-    }
-    if (!band || points.length < 3) {
-      marks.push(Plot.dot(points, { x: "x", y: "y", fill: colour, symbol, r: 4.2 }));
-    }
-    if (line.fit) {
-      marks.push(Plot.line(line.fit, { x: "x", y: "y", stroke: colour, strokeWidth: 1.5,
-        strokeDasharray: "1 4", strokeLinecap: "round", className: "fit" }));
-    }
-    return marks;
+    const ends = { x: "x", y1: "low", y2: "high", className: "interval" };
+    const every = band ? Math.ceil(points.length / 18) : 1; // enough to tell the line by
+    return [
+      band ? Plot.areaY(barred, { ...ends, fill: colour, fillOpacity: 0.18 })
+        : Plot.ruleX(barred, { ...ends, stroke: colour, strokeWidth: 2, strokeOpacity: 0.65 }),
+      Plot.line(points, { x: "x", y: "y", stroke: colour, strokeWidth: 2, strokeDasharray: dash, className: "series" }),
+      Plot.dot(points.filter((_, i) => i % every === 0), { x: "x", y: "y", fill: colour, symbol, r: 4.2 }),
+      Plot.line(line.fit ?? [], { x: "x", y: "y", stroke: colour, strokeWidth: 1.5, strokeDasharray: "1 4",
+        strokeLinecap: "round", className: "fit" }),
+    ];
   }
 
   function ruleMarks(rules) {
@@ -256,12 +255,6 @@ globalThis.hbitmapChart = (() => {
     return Math.max(16, 16 + Math.max(0, ...names.map((name) => name.length)) * 6.9);
   }
 
-  function yTicks(domain, y) {
-    if (y.log) return logTicks(domain, y.unit === "bytes" ? 2 : 10);
-    const factor = y.unit === "bytes" ? stepOf(domain[1], BYTES)[0] : 1; // round ones of MiB, not of bytes
-    return d3.scaleLinear(domain.map((end) => end / factor), [0, 1]).ticks(6).map((tick) => tick * factor);
-  }
-
   function xAxis(x, inner) {
     const place = (x.log ? d3.scaleLog : d3.scaleLinear)(x.domain, [0, inner]);
     const named = spaced(x.ticks, place, x.gap);
@@ -299,7 +292,7 @@ globalThis.hbitmapChart = (() => {
   }
 
   function along(box, points, by) {
-    if (box.cursor < 0) return by > 0 ? 0 : points.length - 1;
+    if (box.cursor < 0 && Math.abs(by) === 1) return by > 0 ? 0 : points.length - 1;
     return Math.min(points.length - 1, Math.max(0, box.cursor + by));
   }
 

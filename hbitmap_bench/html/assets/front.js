@@ -99,7 +99,6 @@
     });
   }
 
-  document.documentElement.classList.add("js");
   if (byId("growth")) startGrowth();
   startFilter();
 })();

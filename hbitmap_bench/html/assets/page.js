@@ -53,5 +53,6 @@ globalThis.hbitmapPage = (() => {
     return other;
   }
 
+  document.documentElement.classList.add("js");
   return { element, shortHash, commitText, commitAxis, commitCells, legend, keepFocus, toggled, commits };
 })();

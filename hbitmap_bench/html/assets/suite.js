@@ -448,7 +448,6 @@
     if (row && !event.target.closest("a")) row.querySelector("a").click();
   }
 
-  document.documentElement.classList.add("js");
   for (const box of document.querySelectorAll(".all-cells")) {
     box.addEventListener("change", () =>
       box.closest("[data-panel]").classList.toggle("show-all", box.checked));

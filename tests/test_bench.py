@@ -10,15 +10,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from asv import util
-
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.history import sources
 from hbitmap_bench.history.machine import machine_fields
+from tiny import COMMAND, ROOT, bench, commit, git, make_repo
 
-ROOT = Path(__file__).parent.parent
-COMMAND = Path(sys.executable).with_name("hbitmap-bench")
-SETUP = "from setuptools import setup\nsetup(name='tiny', packages=['hbitmap_impl'])\n"
 SUITE = """
 from benchmarks.common import Suite, benchmark, provided
 
@@ -34,64 +30,15 @@ class Tiny(Suite):
     def track_words(self, implementation):
         return self.words
 """
-PROFILES = """
-import os, sys
-
-if __name__ == "__main__":
-    os.execv(sys.executable, [sys.executable, "-m", "asv", "run", *sys.argv[2:]])
-"""
-
-
-def git(repo: Path, *arguments: str) -> str:
-    who = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
-    command = ["git", "-C", str(repo), *who, *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-
-def commit(repo: Path, files: dict[str, str], subject: str) -> str:
-    for name, text in files.items():
-        (repo / name).parent.mkdir(exist_ok=True)
-        (repo / name).write_text(text)
-    git(repo, "add", ".")
-    git(repo, "commit", "-q", "-m", subject)
-    return git(repo, "rev-parse", "HEAD")
-
-
-def bench(repo: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [COMMAND, "bench", "--machine", "test"]
-    return subprocess.run([*command, *arguments], cwd=repo, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
 def repo(tmp_path_factory):
     repo = tmp_path_factory.mktemp("bench") / "repo"
-    repo.mkdir()
-    git(repo, "init", "-q", "-b", "main")
-    conf = configuration()
-    common = (ROOT / "benchmarks" / "common.py").read_text()
-    files = {
-        "asv.conf.json": json.dumps(conf),
-        "setup.py": SETUP,
-        ".gitignore": ".asv/\n__pycache__/\n",
-        "hbitmap_impl/__init__.py": "",
-        "hbitmap_impl/words.py": "WORDS = 7\n",
-        "benchmarks/__init__.py": "",
-        "benchmarks/common.py": common,
-        "benchmarks/profiles.py": PROFILES,
-        "benchmarks/tiny.py": SUITE,
-    }
-    commit(repo, files, "Begin")
+    make_repo(repo, {"tiny": SUITE})
     commit(repo, {"README": "words"}, "Change nothing that is measured")
     commit(repo, {"hbitmap_impl/words.py": "WORDS = 8\n"}, "Read a word more")
     return repo
-
-
-def configuration() -> dict:
-    """The project's own configuration, but for what a pure package does not need."""
-    conf = util.load_json(str(ROOT / "asv.conf.json"), js_comments=True)
-    pinned = conf["matrix"]["req"]
-    keep = ("setuptools", "pip+asv_runner")
-    return {**conf, "matrix": {"req": {name: pinned[name] for name in keep}}}
 
 
 @pytest.fixture(scope="module")

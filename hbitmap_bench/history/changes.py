@@ -64,7 +64,7 @@ class Change:
 
 
 def changes(history: History) -> tuple[Change, ...]:
-    """All changes of a history, newest first, the largest of a commit first.
+    """All changes of a history, newest first; of a commit the confirmed ones first, then by size.
 
     Costs some 0.2 ms a cell at 1,000 commits.
     """
@@ -75,7 +75,12 @@ def changes(history: History) -> tuple[Change, ...]:
         for change in _changes_of(history, benchmark, cell)
     ]
     place = {commit.hash: i for i, commit in enumerate(history.commits)}
-    return tuple(sorted(found, key=lambda c: (-place[c.commit.hash], -abs(_log_ratio(c)))))
+    return tuple(
+        sorted(
+            found,
+            key=lambda c: (-place[c.commit.hash], c.evidence == "single", -abs(_log_ratio(c))),
+        )
+    )
 
 
 def _changes_of(history: History, benchmark: Benchmark, cell: int) -> Iterator[Change]:

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tiny import COMMAND, ROOT, bench, commit, git, make_repo
+
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.history import sources
 from hbitmap_bench.history.machine import machine_fields
-from tiny import COMMAND, ROOT, bench, commit, git, make_repo
 
 SUITE = """
 from benchmarks.common import Suite, benchmark, provided

@@ -12,6 +12,7 @@ from synthetic_history import HOSTILE, history
 
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.history.front import front_page, load_reproduction
+from hbitmap_bench.history.series import Benchmark, Measured
 from hbitmap_bench.html import data, pages_front
 from hbitmap_bench.html.pages import OWN, PARTS, suite_pages, write_pages
 from hbitmap_bench.html.pages_suite import cell_table
@@ -193,6 +194,7 @@ def test_changes_lead_to_the_cell_here_and_on_the_page_of_asv(publish):
     row = next(r for r in rows if r.benchmark == SECONDS)
     assert (row.word, row.commit) == ("REGRESSED", found.commits[3])
     assert row.href.startswith(f"buildup.html#{SECONDS}?view=commits&p-implementation=deny&")
+    assert row.href.endswith(f"&commit={found.commits[3].hash[:10]}")
     assert row.asv.startswith(f"{SECONDS}?machine=bench&p-implementation=%27deny%27&p-image_tib=")
     assert row.asv.endswith(f"&commits={found.commits[3].hash}")
     page = Page(publish(found) / "index.html")
@@ -214,6 +216,20 @@ def test_one_commit_without_reproduction_says_what_is_missing(publish, tmp_path)
     assert "The only commit measured." in text
     assert "One commit is measured. Changes show from the second one on." in text
     assert "No reproduction on record" in text
+
+
+def test_a_benchmark_without_parameters_has_one_cell(publish):
+    found = history(2)
+    only = Benchmark("other.time_it", "time", "seconds", "1", (), ())
+    measured = Measured(*(np.array([[1.0], [2.0]]) * f for f in (1, 0.9, 1.1)))
+    found = replace(
+        found,
+        benchmarks={**found.benchmarks, only.name: only},
+        measured={**found.measured, only.name: measured},
+    )
+    page = Page(publish(found) / "other.html")
+    assert page.all("a", "href")[-1] == "#other.time_it?view=commits"
+    assert "2.000 s 1.800 s to 2.200 s" in page.text
 
 
 def test_a_history_without_any_number_still_has_pages(publish):

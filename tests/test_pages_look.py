@@ -156,6 +156,8 @@ def test_a_link_to_what_is_not_there_says_so(visit):
         assert "no image_tib 9999" in notes
         assert "no commit ffff" in notes
         assert n_lines(page) == 3
+    with visit("buildup.html#%E0%A4?x") as page:
+        assert "no benchmark %E0%A4" in page.locator("#notes").inner_text()
 
 
 def test_every_cell_of_a_table_can_be_chosen_by_keyboard(visit):
@@ -184,7 +186,7 @@ def test_points_are_told_by_keyboard_and_by_pointer(visit):
         assert "Change the bitmap 4" in page.locator("#plot [aria-live]").inner_text()
         assert "Change the bitmap 4" in page.locator("#plot .tip").text_content()
         page.keyboard.press("Escape")
-        dot = page.locator("#plot [aria-label=dot] path").first.bounding_box()
+        dot = page.locator("#plot .marker path").first.bounding_box()
         page.mouse.move(dot["x"] + 4, dot["y"] + 4)
         assert "99% interval" in page.locator("#plot .tip").text_content()
 
@@ -222,6 +224,8 @@ def test_a_change_leads_to_its_plot(visit):
         page.wait_for_selector("#plot .series path")
         assert "over commits" in page.locator("#plot-title").inner_text()
         assert page.locator("tr[aria-current]:visible").count() == 1
+        assert page.locator("#plot .marked line").count() == 1
+        assert "Change the bitmap" in page.locator("#numbers tr.marked").inner_text()
 
 
 def test_without_javascript_the_newest_numbers_are_there(visit):

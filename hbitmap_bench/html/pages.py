@@ -33,7 +33,7 @@ PARTS: Final = {
 }
 """Files that pages load, and where packages from npm have them."""
 
-OWN: Final = ("chart.js", "front.js", "page.js", "suite.js", "style.css")
+OWN: Final = ("chart.js", "front.js", "page.js", "selection.js", "suite.js", "style.css")
 
 FILTERS: Final = (
     ("", "All"),

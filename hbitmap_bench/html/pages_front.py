@@ -103,9 +103,10 @@ def params_text(names: Sequence[str], params: Sequence[Param]) -> str:
 
 
 def _cell_link(change: Change) -> str:
+    """The cell over commits, this one marked."""
     benchmark = change.benchmark
     address = cell_address(benchmark.name, benchmark.param_names, change.params, "commits")
-    return f"{page_name(benchmark.suite)}#{address}"
+    return f"{page_name(benchmark.suite)}#{address}&commit={change.commit.hash[:HASH_LENGTH]}"
 
 
 def asv_hash(change: Change, machine: str) -> str:

@@ -139,7 +139,8 @@ globalThis.hbitmapChart = (() => {
       band ? Plot.areaY(barred, { ...ends, fill: colour, fillOpacity: 0.18 })
         : Plot.ruleX(barred, { ...ends, stroke: colour, strokeWidth: 2, strokeOpacity: 0.65 }),
       Plot.line(points, { x: "x", y: "y", stroke: colour, strokeWidth: 2, strokeDasharray: dash, className: "series" }),
-      Plot.dot(points.filter((_, i) => i % every === 0), { x: "x", y: "y", fill: colour, symbol, r: 4.2 }),
+      Plot.dot(points.filter((_, i) => i % every === 0), { x: "x", y: "y", fill: colour, symbol, r: 4.2,
+        className: "marker" }),
       Plot.line(line.fit ?? [], { x: "x", y: "y", stroke: colour, strokeWidth: 1.5, strokeDasharray: "1 4",
         strokeLinecap: "round", className: "fit" }),
     ];
@@ -183,7 +184,7 @@ globalThis.hbitmapChart = (() => {
 
   /**
    * Draw into `box`, and again whenever its width changes; a new call replaces the plot.
-   * spec: lines [{name, short, style, points [{x, y, low, high, tip}], fit}], rules [{y, label}],
+   * spec: lines [{name, short, style, points [{x, y, low, high, tip}], fit}], rules [{y, label}], marked x,
    * x {label, log, ticks, format, gap}, y {label, log, unit}, label (for those who can't see it).
    */
   function draw(box, spec) {
@@ -232,19 +233,22 @@ globalThis.hbitmapChart = (() => {
       y: { type: y.log ? "log" : "linear", domain, label: null },
       marks: [
         Plot.gridY(ticks, { stroke: "var(--grid)", strokeOpacity: 1 }),
-        Plot.axisY(ticks, { tickFormat: (v) => format(v, y.unit, true), tickSize: 0,
+        Plot.axisY(ticks, { text: (v) => format(v, y.unit, true), tickSize: 0,
           fill: "var(--muted)", fontSize: narrow ? 10 : 11 }),
         ...xAxis(x, width - margins.marginLeft - margins.marginRight),
         ...axisNames(x, y),
         ...ruleMarks(rules),
+        Plot.ruleX(Number.isInteger(spec.marked) ? [spec.marked] : [], { stroke: "var(--rule)", className: "marked" }),
         ...lines.flatMap((line) => lineMarks(line, domain, y.log, band)),
         ...nameMarks(lines, place, narrow),
         Plot.tip(points, Plot.pointer({ x: "x", y: "y", title: "tip", maxRadius: 60,
-          fill: "var(--surface)", stroke: "var(--border-strong)", fontSize: 12, lineWidth: narrow ? 20 : 34,
+          fill: "var(--surface)", stroke: "var(--border-strong)", fontSize: 12, lineHeight: 1.3,
+          lineWidth: narrow ? 20 : 34,
           pathFilter: "none", className: "tip" })),
       ],
     });
     svg.querySelectorAll("style").forEach((style) => style.remove()); // style.css has it: no inline styles
+    svg.querySelectorAll("[aria-label]").forEach((part) => part.removeAttribute("aria-label")); // parts have no role
     svg.setAttribute("role", "img");
     svg.points = points;
     return svg;
@@ -260,8 +264,8 @@ globalThis.hbitmapChart = (() => {
     const named = spaced(x.ticks, place, x.gap);
     const marked = x.ticks.length * 3 < inner ? x.ticks : named;
     return [
-      Plot.axisX(marked, { tickFormat: () => "", tickSize: 5, stroke: "var(--border-strong)", label: null }),
-      Plot.axisX(named, { tickFormat: x.format, tickSize: 0, tickPadding: 9, fill: "var(--muted)",
+      Plot.axisX(marked, { text: null, tickSize: 5, stroke: "var(--border-strong)", label: null }),
+      Plot.axisX(named, { text: x.format, tickSize: 0, tickPadding: 9, fill: "var(--muted)",
         fontSize: 11, label: null }),
     ];
   }

@@ -72,7 +72,8 @@
   }
 
   function showNumbers(found) {
-    const named = found.map((l) => element("th", { scope: "col", className: "number", textContent: `${l.implementation}, ${l.quantity}` }));
+    const named = found.map((l) => element("th", { scope: "col", className: "number",
+      textContent: `${l.implementation}, ${l.quantity}` }));
     const head = element("tr", {}, element("th", { scope: "col", textContent: "commit" }),
       element("th", { scope: "col", textContent: "subject" }), ...named);
     const rows = d3.range(commits.length).reverse().map((commit) => element("tr", {}, ...commitCells(commit),
@@ -83,7 +84,8 @@
   function startGrowth() {
     byId("cluster").append(...clusters.map((c) => element("option", { value: String(c), textContent: String(c) })));
     byId("cluster-field").hidden = clusters.length < 2;
-    byId("cluster").addEventListener("change", (event) => go({ ...readAddress(), cluster: Number(event.target.value) }));
+    byId("cluster").addEventListener("change", (event) =>
+      go({ ...readAddress(), cluster: Number(event.target.value) }));
     window.addEventListener("hashchange", show);
     show();
   }

@@ -4,16 +4,13 @@
 
 (() => {
   const { draw, look, format, withInterval, hasInterval } = globalThis.hbitmapChart;
-  const { element, shortHash, commitText, commitAxis, commitCells, legend, keepFocus, toggled, commits } =
+  const { element, commitText, commitAxis, commitCells, legend, keepFocus, toggled, commits } =
     globalThis.hbitmapPage;
+  const { panels, state, shown, parameter, axes, cellAt, pointAt, placesOf, readAddress, select, hasView,
+    addressOf, addressOfView } = globalThis.hbitmapSelection;
   const data = globalThis.hbitmapData;
-  const { suites, asv } = data.index;
-  const panels = suites[document.body.dataset.suite];
   const byId = (id) => document.getElementById(id);
   const VIEWS = { growth: "Growth", commits: "Over commits", ratio: "Ratio of two implementations" };
-  
-
-  let state = null;
 
   // ------------------------------------------------------------------ small things
 
@@ -31,146 +28,16 @@
     return panel.loading;
   }
 
-  // ------------------------------------------------------------------ cells
-
-  const shown = () => (state.view === "ratio" ? state.panel.ratio : state.panel);
-  const parameter = (name) => shown().parameters.find((p) => p.name === name);
-  const numeric = (p) => p.values.length > 1 && p.values.every((v) => typeof v === "number" && v > 0);
-  const axes = () => (state.panel.grows ? state.panel.parameters.filter(numeric) : []);
-
-  /** The column of the cell with the picked values, some of them changed. */
-  function cellAt(changed = {}) {
-    return shown().parameters.reduce((place, { name, values }) =>
-      place * values.length + (changed[name] ?? state.picked[name]), 0);
-  }
-
-  function pointAt(cell, commit, x) {
-    const { value, low, high } = shown();
-    const y = value[cell]?.[commit] ?? null;
-    return { x, y, low: low?.[cell]?.[commit] ?? null, high: high?.[cell]?.[commit] ?? null, cell, commit };
-  }
-
-  const isMeasured = (cell) => shown().value[cell] !== null;
-
-  /** Column to places of values, the inverse of `cellAt`. */
-  function placesOf(cell) {
-    const places = {};
-    for (const { name, values } of [...shown().parameters].reverse()) {
-      places[name] = cell % values.length;
-      cell = Math.floor(cell / values.length);
-    }
-    return places;
-  }
-
-  /** The value of each parameter that most cells have been measured with. */
-  function defaultPlaces(parameters, value) {
-    const counts = Object.fromEntries(parameters.map((p) => [p.name, p.values.map(() => 0)]));
-    value.forEach((row, cell) => {
-      if (row === null) return;
-      for (const [name, place] of Object.entries(placesOf(cell))) counts[name][place] += 1;
-    });
-    return Object.fromEntries(parameters.map(({ name }) =>
-      [name, counts[name].indexOf(Math.max(...counts[name]))]));
-  }
-
-  // ------------------------------------------------------------------ the address
-
-  function readAddress() {
-    const [name, query] = location.hash.slice(1).split("?");
-    const wanted = new URLSearchParams(query ?? "");
-    const panel = panels.find((p) => p.name === decodeURIComponent(name));
-    const notes = name && !panel ? [`no benchmark ${decodeURIComponent(name)} in this history`] : [];
-    return { panel: panel ?? panels[0], wanted, notes };
-  }
-
-  /** The state that an address asks for; what it names and isn't there is said, not hidden. */
-  function stateOf(panel, wanted, notes) {
-    state = { panel, notes, hidden: new Set(wanted.getAll("hide")) };
-    state.view = viewOf(wanted.get("view"));
-    state.picked = defaultPlaces(shown().parameters, shown().value);
-    for (const { name, values } of shown().parameters) readPlace(name, values, wanted);
-    state.over = axes().find((p) => p.name === wanted.get("over"))?.name ?? defaultAxis();
-    state.lines = readLines(wanted.get("lines"));
-    state.log = wanted.get("y") ? wanted.get("y") !== "linear" : state.view === "growth";
-    state.commit = readCommit(wanted.get("commit"));
-    return state;
-  }
-
-  function viewOf(name) {
-    if (name in VIEWS && hasView(name)) return name;
-    return Object.keys(state.panel.slopes).length ? "growth" : "commits";
-  }
-
-  function hasView(view) {
-    if (view === "ratio") return Boolean(state.panel.ratio);
-    return view === "commits" || axes().length > 0;
-  }
-
-  function readPlace(name, values, wanted) {
-    const text = wanted.get(`p-${name}`);
-    if (text === null) return;
-    const place = values.findIndex((value) => String(value) === text);
-    if (place >= 0) state.picked[name] = place;
-    else state.notes.push(`no ${name} ${text}`);
-  }
-
-  function defaultAxis() {
-    return (axes().find((p) => p.name === "image_tib") ?? axes()[0])?.name;
-  }
-
-  function readLines(name) {
-    const possible = shown().parameters.filter((p) => state.view !== "growth" || p.name !== state.over);
-    return (possible.find((p) => p.name === name) ?? possible[0])?.name;
-  }
-
-  function readCommit(hash) {
-    if (hash) {
-      const found = commits.findIndex((commit) => commit.hash.startsWith(hash));
-      if (found >= 0) return found;
-      state.notes.push(`no commit ${hash} in this history`);
-    }
-    return newestMeasured();
-  }
-
-  function newestMeasured() {
-    for (let commit = commits.length - 1; commit > 0; commit -= 1) {
-      if (shown().value.some((row) => row !== null && row[commit] !== null)) return commit;
-    }
-    return 0;
-  }
-
-  function addressOf(changed) {
-    const next = { ...state, ...changed };
-    const query = new URLSearchParams({ view: next.view });
-    if (next.lines) query.set("lines", next.lines);
-    if (next.view === "growth") query.set("over", next.over);
-    for (const { name, values } of (next.view === "ratio" ? next.panel.ratio : next.panel).parameters) {
-      const place = next.picked[name];
-      if (place !== undefined && name !== next.lines && !(next.view === "growth" && name === next.over)) {
-        query.set(`p-${name}`, values[place]);
-      }
-    }
-    if (next.view === "growth" && next.commit !== newestMeasured()) query.set("commit", shortHash(next.commit));
-    if (next.log !== (next.view === "growth")) query.set("y", next.log ? "log" : "linear");
-    for (const name of next.hidden) query.append("hide", name);
-    return `#${next.panel.name}?${query}`;
-  }
-
-  const go = (changed) => { location.hash = addressOf(changed); };
-
   async function arrive() {
     const { panel, wanted, notes } = readAddress();
     const arrival = (arrive.last = {});
-    try {
-      const loaded = await load(panel);
-      if (arrival !== arrive.last) return; // another address came meanwhile
-      state = stateOf(loaded, wanted, notes);
-      showAll();
-    } catch (error) {
-      if (!panel.loading) throw error;
-      byId("notes").textContent = error.message;
-    }
+    const loaded = await load(panel).catch((error) => { byId("notes").textContent = error.message; });
+    if (!loaded || arrival !== arrive.last) return; // another address came meanwhile
+    select(loaded, wanted, notes);
+    showAll();
   }
+
+  const go = (changed) => { location.hash = addressOf(changed); };
 
   // ------------------------------------------------------------------ lines to draw
 
@@ -247,16 +114,20 @@
   }
 
   function showNotes() {
-    byId("notes").textContent = state.notes.length ? `This link asks for what isn't here: ${state.notes.join("; ")}.` : "";
+    const missing = state.notes.join("; ");
+    byId("notes").textContent = missing ? `This link asks for what isn't here: ${missing}.` : "";
   }
 
   function showPlot(lines) {
     const drawn = lines.filter((line) => !state.hidden.has(line.key));
     byId("plot-title").textContent = titleText();
-    byId("plot-at").textContent = state.view === "growth" ? `At commit ${commitText(state.commit)}` : "";
+    const growth = state.view === "growth";
+    byId("plot-at").textContent = growth || state.marked !== null ? `Commit ${commitText(state.commit)}` : "";
     byId("plot-about").textContent = aboutText();
     const empty = !drawn.some((line) => line.points.length);
     byId("plot-empty").hidden = !empty;
+    const who = growth ? "This commit has measured none of" : "No commit has measured any of";
+    byId("plot-empty").textContent = `${who} these cells. Those with a measurement are in the table below.`;
     byId("plot").hidden = empty;
     byId("asv-link").hidden = !state.panel.asv;
     if (state.panel.asv) byId("asv-link").href = asvAddress();
@@ -282,6 +153,7 @@
       lines,
       label: `${titleText()}. ${lines.map(said).join(". ")}. The numbers are in the table below.`,
       rules: state.view === "ratio" ? [{ y: 1, label: "equal" }] : [],
+      marked: state.view === "growth" ? null : state.marked,
       x: state.view === "growth" ? sizeAxis(lines) : commitAxis(),
       y: { label: unitText(panel), log: state.log, unit: panel.unit },
     };
@@ -318,7 +190,8 @@
     const at = new Map(lines.map((line) => [line, new Map(line.points.map((p) => [p.x, p]))]));
     const keys = [...new Set(lines.flatMap((line) => line.points.map((p) => p.x)))]
       .sort((a, b) => (growth ? a - b : b - a));
-    const rows = keys.map((key) => element("tr", {}, ...labelsOf(key, growth),
+    const rows = keys.map((key) => element("tr", { className: !growth && key === state.marked ? "marked" : "" },
+      ...labelsOf(key, growth),
       ...lines.map((line) => numberCell(at.get(line).get(key)))));
     const fits = growth && lines.some((line) => line.slope) ? [slopeRow(lines)] : [];
     byId("numbers").replaceChildren(element("thead", {}, head), element("tbody", {}, ...rows, ...fits));
@@ -329,12 +202,12 @@
     (growth ? [element("th", { scope: "row", textContent: String(key) })] : commitCells(key));
 
   const numberCell = (point) => element("td", { className: "number",
-    textContent: point ? withInterval(point, shown().unit) : "–" });
+    textContent: point ? withInterval(point, shown().unit) : "-" });
 
   function slopeRow(lines) {
     return element("tr", { className: "fits" }, element("th", { scope: "row", textContent: "log-log slope" }),
       ...lines.map((line) => element("td", { className: "number",
-        textContent: line.slope ? slopeText(line.slope) : "–" })));
+        textContent: line.slope ? slopeText(line.slope) : "-" })));
   }
 
   // ------------------------------------------------------------------ controls
@@ -354,24 +227,13 @@
 
   function viewControls() {
     return Object.entries(VIEWS).filter(([view]) => hasView(view)).map(([view, text]) =>
-      radio("view", view, text, state.view === view, () => goToView(view)));
+      radio("view", view, text, state.view === view, () => { location.hash = addressOfView(view); }));
   }
 
   function radio(name, value, text, checked, chosen) {
     const input = element("input", { type: "radio", name, value, checked });
     input.addEventListener("change", chosen);
     return element("label", {}, input, element("span", { textContent: text }));
-  }
-
-  /** Another view may have other parameters: those with the same name keep their value. */
-  function goToView(view) {
-    const query = new URLSearchParams({ view });
-    for (const { name, values } of shown().parameters) query.set(`p-${name}`, values[state.picked[name]]);
-    const target = view === "ratio" ? state.panel.ratio : state.panel;
-    for (const key of [...query.keys()]) {
-      if (key.startsWith("p-") && !target.parameters.some((p) => `p-${p.name}` === key)) query.delete(key);
-    }
-    location.hash = `#${state.panel.name}?${query}`;
   }
 
   function pickers() {
@@ -400,9 +262,15 @@
     const growth = state.view === "growth";
     const possible = shown().parameters.filter((p) => !growth || p.name !== state.over);
     const fields = [];
-    if (possible.length > 1) fields.push(field("a line for each", "lines", named_(possible), state.lines, (lines) => go({ lines, hidden: new Set() })));
+    if (possible.length > 1) {
+      fields.push(field("a line for each", "lines", named_(possible), state.lines,
+        (lines) => go({ lines, hidden: new Set() })));
+    }
     if (growth && axes().length > 1) fields.push(field("growth over", "over", named_(axes()), state.over, changeAxis));
-    if (growth) fields.push(field("at commit", "commit", commitOptions(), String(state.commit), (c) => go({ commit: Number(c) })));
+    if (growth) {
+      fields.push(field("at commit", "commit", commitOptions(), String(state.commit),
+        (commit) => go({ marked: Number(commit) })));
+    }
     const scales = [{ value: "log", text: "logarithmic" }, { value: "linear", text: "linear" }];
     fields.push(field("value axis", "scale", scales, state.log ? "log" : "linear", (s) => go({ log: s === "log" })));
     return fields;
@@ -431,10 +299,12 @@
   }
 
   function asvAddress() {
-    const query = new URLSearchParams(asv);
+    const query = new URLSearchParams(data.index.asv);
+    const over = state.view === "growth" ? state.over : null;
+    if (over) query.set("x-axis", over);
     for (const { name, values } of state.panel.parameters) {
       const place = state.picked[name];
-      if (place !== undefined && name !== state.lines) query.set(`p-${name}`, literal(values[place]));
+      if (place !== undefined && name !== state.lines && name !== over) query.set(`p-${name}`, literal(values[place]));
     }
     if (state.log) query.set("y-axis-scale", "log");
     return `${document.body.dataset.asv}#${state.panel.asv}?${query.toString().replaceAll("+", "%20")}`;

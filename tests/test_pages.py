@@ -256,7 +256,7 @@ def test_the_front_page_has_reproduction_rows_by_source_and_the_committed_figure
 def test_refused_results_are_told_on_top_and_listed(publish):
     found = replace(history(2), refused=("here/abc.json: no side record",))
     text = Page(publish(found) / "index.html").text
-    assert "1 stored results were refused" in text
+    assert "Stored results refused: 1." in text
     assert "here/abc.json: no side record" in text
 
 

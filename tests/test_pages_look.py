@@ -1,7 +1,6 @@
 """The published pages in a real browser, from the file system, with every other host cut off."""
 
 import re
-import shutil
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,15 +12,8 @@ from hbitmap_bench.history.front import front_page, load_reproduction
 from hbitmap_bench.html.pages import write_pages
 from hbitmap_bench.html.parts import install_parts
 
-sync_api = pytest.importorskip("playwright.sync_api")
-
 ROOT = Path(__file__).parent.parent
-CHROMIUM = shutil.which("chromium")
-QUIET = ("background-networking", "component-update", "sync", "gpu", "quic")
-FLAGS = ["--no-sandbox", "--no-first-run", *(f"--disable-{part}" for part in QUIET)]
 SECONDS = "buildup.seconds"
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt install chromium")
 
 
 @pytest.fixture(scope="session")
@@ -42,14 +34,6 @@ def published(tmp_path_factory, parts):
     ]
     write_pages(folder, fronts, parts, ROOT / "reports")
     return folder
-
-
-@pytest.fixture(scope="session")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield running
-        running.close()
 
 
 @pytest.fixture

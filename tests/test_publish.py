@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 from tiny import COMMAND, ROOT, bench, commit, git, make_repo
 
 from hbitmap_bench.errors import UserError
@@ -24,13 +24,6 @@ from hbitmap_bench.html.parts import install_parts
 
 HTML = "<img src=x onerror=alert(1)>&amp;"
 """What a machine and a commit are called here."""
-
-CHROMIUM = shutil.which("chromium")
-ARGUMENTS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update"),
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # no name leads anywhere
-]
 
 SUITE = """
 from benchmarks.common import Suite, benchmark, provided
@@ -115,16 +108,6 @@ def served(site):
     server.shutdown()
     thread.join()
     server.server_close()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("needs a browser: Debian's package chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(params=["file", "http"])

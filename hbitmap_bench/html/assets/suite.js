@@ -195,7 +195,7 @@
       ...lines.map((line) => numberCell(at.get(line).get(key)))));
     const fits = growth && lines.some((line) => line.slope) ? [slopeRow(lines)] : [];
     byId("numbers").replaceChildren(element("thead", {}, head), element("tbody", {}, ...rows, ...fits));
-    byId("numbers-summary").textContent = `Numbers in this plot (${keys.length} ${growth ? "sizes" : "commits"})`;
+    byId("numbers-summary").textContent = `Numbers in this plot (${growth ? "sizes" : "commits"}: ${keys.length})`;
   }
 
   const labelsOf = (key, growth) =>

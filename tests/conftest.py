@@ -1,0 +1,28 @@
+"""What tests in several files share: one real browser, without a network."""
+
+import shutil
+
+import pytest
+
+QUIET = ("background-networking", "component-update", "sync", "gpu", "quic")
+FLAGS = [
+    *("--no-sandbox", "--no-first-run", *(f"--disable-{part}" for part in QUIET)),
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # no name leads anywhere
+]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """One for the tests of a file, and none after them.
+
+    While Playwright's synchronous form runs, its thread has a running event loop: neither a second
+    one nor anything else with a loop of its own, such as QMP, can be started in it.
+    """
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("needs a browser: Debian's package chromium")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield running
+        running.close()

@@ -137,9 +137,9 @@ def open_page(page, address: str) -> None:
 
 
 def see_lines(page, plot: str) -> None:
-    """Wait for a line of some length in a colour: Observable Plot names the group of its lines."""
+    """Wait for a line of some length in a colour."""
     page.wait_for_function(
-        """plot => [...document.querySelectorAll(`${plot} svg g[aria-label=line] path`)].some(
+        """plot => [...document.querySelectorAll(`${plot} svg .series path`)].some(
             path => path.getTotalLength() > 100 && getComputedStyle(path).stroke !== "none")""",
         arg=plot,
     )

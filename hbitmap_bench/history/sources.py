@@ -52,7 +52,7 @@ def refusals(results_dir: Path, repo: Path) -> dict[Path, str]:
     imported: dict[Path, Sequence[Imported]] = {}
     for path in result_paths(results_dir):
         try:
-            commits[path], imported[path] = _read(path)
+            commits[path], imported[path] = read_record(path)
         except (OSError, ValueError) as error:
             refused[path] = str(error)
     known = committed_files(
@@ -79,7 +79,7 @@ def write_record(result: Path, commit: str, imported: Iterable[Imported]) -> Non
 def recorded(result: Path) -> list[Imported]:
     """What the side record of a result says was imported; nothing where there is no valid one."""
     try:
-        return list(_read(result)[1])
+        return list(read_record(result)[1])
     except (OSError, ValueError):
         return []
 
@@ -128,7 +128,7 @@ def _sources(imported: Iterable[Imported]) -> set[str]:
     return {path for files in imported for path in files if not path.endswith(COMPILED)}
 
 
-def _read(result: Path) -> tuple[str, Sequence[Imported]]:
+def read_record(result: Path) -> tuple[str, Sequence[Imported]]:
     """The commit and the imported files of a result's side record.
 
     Raises ``ValueError`` or ``OSError`` if there is none, or none that belongs to this result.

@@ -79,7 +79,9 @@ def load_benchmarks(results_dir: Path) -> dict[str, Benchmark]:
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
         return {
-            name: _benchmark(found) for name, found in stored.items() if isinstance(found, dict)
+            name: decode_benchmark(found)
+            for name, found in stored.items()
+            if isinstance(found, dict)
         }
     except FileNotFoundError:
         raise UserError(
@@ -92,7 +94,8 @@ def load_benchmarks(results_dir: Path) -> dict[str, Benchmark]:
         ) from None
 
 
-def _benchmark(found: Mapping[str, Any]) -> Benchmark:
+def decode_benchmark(found: Mapping[str, Any]) -> Benchmark:
+    """A benchmark as asv describes it. Raises ``KeyError``, ``TypeError``, ``ValueError``."""
     return Benchmark(
         name=found["name"],
         kind=cast(Kind, found["type"]),

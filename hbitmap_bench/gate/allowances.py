@@ -1,0 +1,70 @@
+"""Counters that may rise in this change: a reviewed file says which, and why.
+
+``benchmarks/allowed.toml`` of the head::
+
+    [[allowed]]
+    benchmark = "buildup.Words.track_words_examined"
+    params = ["deny", 16, 64]        # left out: all of them
+    reason = "An eighth level, for bitmaps beyond 2^41 bits."
+
+An entry counts in the change that brings it: those that the base has already are spent, so that
+none stays behind as a hole.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from hbitmap_bench.errors import UserError
+from hbitmap_bench.gate.suites import Cell
+
+FILE: Final = "benchmarks/allowed.toml"
+KEYS: Final = {"benchmark", "params", "reason"}
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """A counter that may rise, by name; ``params`` None stands for all its cells."""
+
+    benchmark: str
+    params: Sequence[int | str] | None
+    reason: str
+
+    def allows(self, cell: Cell) -> bool:
+        """Whether it is for this cell."""
+        return cell.benchmark == self.benchmark and (
+            self.params is None or tuple(self.params) == cell.params
+        )
+
+
+def new_allowances(repo: Path, base: str, head: str) -> tuple[Allowance, ...]:
+    """Entries of the head's file that the base's has not. Raises ``UserError`` if one is wrong."""
+    before = _read(repo, base)
+    return tuple(entry for entry in _read(repo, head) if entry not in before)
+
+
+def _read(repo: Path, commit: str) -> list[Allowance]:
+    ran = subprocess.run(["git", "-C", str(repo), "show", f"{commit}:{FILE}"], capture_output=True)
+    if ran.returncode != 0:
+        return []  # the file is there when something is allowed
+    try:
+        return [_entry(found) for found in tomllib.loads(ran.stdout.decode())["allowed"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{FILE} of commit {commit[:10]} must be a list [[allowed]] of benchmark, reason and "
+            f"perhaps params, and is not ({error})"
+        ) from None
+
+
+def _entry(found: dict[str, object]) -> Allowance:
+    benchmark, params, reason = (found.get(key) for key in ("benchmark", "params", "reason"))
+    if not (isinstance(benchmark, str) and isinstance(reason, str) and reason.strip()):
+        raise ValueError("an entry needs a benchmark and a reason")
+    if set(found) - KEYS or not (params is None or isinstance(params, list)):
+        raise ValueError(f"an entry has {', '.join(sorted(KEYS))} alone")
+    return Allowance(benchmark, params, reason)

@@ -1,0 +1,88 @@
+"""What this machine can resolve: the gate's noise, from a commit measured against itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from hbitmap_bench.errors import UserError
+from hbitmap_bench.gate.thresholds import DEFAULT_BAND, LEAST_BAND
+from hbitmap_bench.records import write_atomic
+
+SCHEMA: Final = 1
+FILE: Final = "band.calibration"
+"""Beside the machine's results; not ``.json``, which asv would take for a result."""
+
+QUANTILE: Final = 0.99
+"""Of the differences that one commit showed against itself: the band holds so many of them."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A commit against itself: log ratios of all noisy cells, in ``n_passes`` sessions.
+
+    ``band`` is the relative change that ``QUANTILE`` of them stay within, and ``LEAST_BAND`` at
+    least. Valid for the machine and rounds that it was measured with.
+    """
+
+    commit: str
+    created: str
+    machine: Mapping[str, str]
+    profile: str
+    n_passes: int
+    n_rounds: int
+    log_ratios: Sequence[float]
+    band: float
+
+
+def band_of(log_ratios: Sequence[float]) -> float:
+    """The band that such log ratios call for: a relative change, rounded up to a tenth of 1%."""
+    if not len(log_ratios):
+        raise UserError("a calibration needs noisy cells, and none was measured: widen --bench")
+    widest = float(np.expm1(np.quantile(np.abs(log_ratios), QUANTILE)))
+    return max(LEAST_BAND.value, float(np.ceil(widest * 1000)) / 1000)
+
+
+def save(results_dir: Path, calibration: Calibration) -> Path:
+    """Write it beside the machine's results; returns where."""
+    folder = results_dir / calibration.machine["machine"]
+    folder.mkdir(parents=True, exist_ok=True)
+    stored = {"schema": SCHEMA, **asdict(calibration)}
+    write_atomic(folder / FILE, (json.dumps(stored, indent=1) + "\n").encode())
+    return folder / FILE
+
+
+def load_band(results_dir: Path, machine: Mapping[str, str]) -> tuple[float, str]:
+    """The band of a machine, and where it comes from; the documented default without calibration.
+
+    Raises ``UserError`` if the file is damaged or of another machine.
+    """
+    path = results_dir / machine["machine"] / FILE
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return DEFAULT_BAND.value, "default: this machine is not calibrated"
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path} must be JSON, and can't be read ({error}): calibrate again"
+        ) from None
+    try:
+        if stored["schema"] != SCHEMA:
+            raise ValueError(f"schema {stored['schema']}")
+        same_machine = stored["machine"] == dict(machine)
+        band, created, n = float(stored["band"]), stored["created"], len(stored["log_ratios"])
+        if not 0 < band < 1:
+            raise ValueError(f"a band of {band}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is no calibration ({error!r}): calibrate again") from None
+    if not same_machine:
+        raise UserError(
+            f"{path} was measured on another machine than {machine['machine']!r} is now: "
+            "calibrate again, or name this machine otherwise by --machine"
+        )
+    return band, f"calibrated on {created[:10]}: one commit against itself, {n} differences"

@@ -1,0 +1,161 @@
+"""Which two commits the gate compares."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from hbitmap_bench.errors import UserError
+from hbitmap_bench.gate.verdict import SideFacts
+from hbitmap_bench.history.run import MEASURED
+
+MAIN_BRANCHES = ("origin/HEAD", "origin/main", "main", "origin/master", "master")
+"""Where a change is to go, the first that there is: a clone's remote before its own branch."""
+
+IDENTITY = {
+    f"GIT_{who}_{what}": value
+    for who in ("AUTHOR", "COMMITTER")
+    for what, value in (
+        ("NAME", "hbitmap-bench"),
+        ("EMAIL", "gate@localhost"),
+        ("DATE", "2000-01-01T00:00:00Z"),  # one tree gives one commit
+    )
+}
+
+
+@dataclass(frozen=True)
+class Side:
+    """A commit to measure. ``measured`` is the git ids of what a measurement depends on."""
+
+    facts: SideFacts
+    measured: tuple[str, ...]
+
+    @property
+    def commit(self) -> str:
+        """Its hash."""
+        return self.facts.commit
+
+
+def resolve(
+    repo: Path, base: str | None, head: str | None, *, allow_dirty: bool
+) -> tuple[Side, Side]:
+    """Base and head as commits; by default the merge base with the main branch, and HEAD.
+
+    Without a ``head``, uncommitted work is refused, or with ``allow_dirty`` measured as a commit of
+    its own, which no branch and no index comes to know of. Raises ``UserError``.
+    """
+    dirty = head is None and bool(git(repo, "status", "--porcelain"))
+    if dirty and not allow_dirty:
+        raise UserError(
+            "the gate measures commits, and the working tree has changes that are in none: commit "
+            "them, or measure them as they are by --allow-dirty"
+        )
+    head_commit = _commit(repo, head or "HEAD")
+    base_ref = base or _main_branch(repo)
+    base_commit = _commit(repo, base) if base else _merge_base(repo, base_ref, head_commit)
+    ref = base if base else f"merge base with {base_ref}"
+    if dirty:
+        head_commit = _commit_of_work(repo)
+    return (
+        _side(repo, ref, base_commit, dirty=False),
+        _side(repo, head or "HEAD", head_commit, dirty=dirty),
+    )
+
+
+def git(repo: Path, *arguments: str, env: dict[str, str] | None = None) -> str:
+    """What git prints, stripped; its complaint as a ``UserError``."""
+    ran = subprocess.run(
+        ["git", "-C", str(repo), *arguments],
+        capture_output=True, text=True, errors="replace",
+        env=None if env is None else {**os.environ, **env},
+    )  # fmt: skip
+    if ran.returncode != 0:
+        said = ran.stderr.strip().splitlines() or ["it gave no reason"]
+        raise UserError(f"git {arguments[0]} failed: {said[0]}")
+    return ran.stdout.strip()
+
+
+def measured_ids(repo: Path, commit: str) -> tuple[str, ...]:
+    """Git ids of what a measurement depends on, "" where the commit has it not."""
+    names = "\n".join(f"{commit}:{path}" for path in MEASURED)
+    ran = subprocess.run(
+        ["git", "-C", str(repo), "cat-file", "--batch-check"],
+        input=names, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    answers = [line.split() for line in ran.stdout.splitlines()]
+    return tuple("" if words[-1] == "missing" else words[0] for words in answers)
+
+
+def _side(repo: Path, ref: str, commit: str, *, dirty: bool) -> Side:
+    measured = measured_ids(repo, commit)
+    if not measured[0]:
+        raise UserError(
+            f"the gate measures {MEASURED[0]}, and commit {commit[:10]} ({ref}) has none: "
+            "name a commit that has it"
+        )
+    subject = git(repo, "show", "-s", "--format=%s", commit)
+    return Side(SideFacts(ref, commit, subject, dirty), measured)
+
+
+def _commit(repo: Path, ref: str) -> str:
+    try:
+        return git(
+            repo, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}"
+        )
+    except UserError:
+        if not _is_repository(repo):
+            raise UserError(f"the gate compares commits, and {repo} is no git clone") from None
+        hint = _shallow_hint(repo) or "see git log for what there is"
+        raise UserError(
+            f"a commit must be one of this clone, and {ref!r} is none: {hint}"
+        ) from None
+
+
+def _main_branch(repo: Path) -> str:
+    for name in MAIN_BRANCHES:
+        if _git_succeeds(repo, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"):
+            return name
+    raise UserError(
+        f"the base is the merge base with the main branch, and there is none of "
+        f"{', '.join(MAIN_BRANCHES)}: name the base by --base"
+    )
+
+
+def _merge_base(repo: Path, branch: str, head: str) -> str:
+    try:
+        found = git(repo, "merge-base", branch, head)
+    except UserError:
+        hint = _shallow_hint(repo) or "name a base by --base"
+        raise UserError(
+            f"the base is where the change left {branch}, and the two have no commit in common: "
+            f"{hint}"
+        ) from None
+    return found
+
+
+def _shallow_hint(repo: Path) -> str:
+    is_shallow = (
+        _is_repository(repo) and git(repo, "rev-parse", "--is-shallow-repository") == "true"
+    )
+    return "this clone is shallow: git fetch --unshallow" if is_shallow else ""
+
+
+def _is_repository(repo: Path) -> bool:
+    return _git_succeeds(repo, "rev-parse", "--git-dir")
+
+
+def _git_succeeds(repo: Path, *arguments: str) -> bool:
+    return subprocess.run(["git", "-C", str(repo), *arguments], capture_output=True).returncode == 0
+
+
+def _commit_of_work(repo: Path) -> str:
+    """What the working tree holds, new files too, as a commit on HEAD, by an index of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        index = {"GIT_INDEX_FILE": str(Path(folder, "index"))}
+        git(repo, "read-tree", "HEAD", env=index)
+        git(repo, "add", "--all", ":/", env=index)
+        tree = git(repo, "write-tree", env=index)
+    return git(repo, "commit-tree", tree, "-p", "HEAD", "-m", "Uncommitted work", env=IDENTITY)

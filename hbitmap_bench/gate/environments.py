@@ -1,0 +1,164 @@
+"""A virtual environment for each side, with that commit's wheel in it.
+
+Both have paths of one length and the same packages, pinned as asv's configuration pins them.
+They are kept, and only brought up to date: a new commit costs building and installing its wheel.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Final, Literal
+
+from hbitmap_bench.errors import UserError
+from hbitmap_bench.gate.commits import Side
+from hbitmap_bench.history.run import Project
+from hbitmap_bench.history.sources import COMPILED, blob_id
+
+SideName = Literal["base", "head"]
+SIDES: Final[tuple[SideName, SideName]] = ("base", "head")
+
+BUILD_VARIABLES: Final = ("CC", "CFLAGS", "CPPFLAGS", "LDFLAGS", "SOURCE_DATE_EPOCH")
+"""What changes the compiled code without changing the sources."""
+
+PACKAGE: Final = "hbitmap_impl/"
+KEPT_WHEELS: Final = 64
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where environments, wheels and runs are kept: beside asv's own environments."""
+
+    project: Project
+
+    @property
+    def folder(self) -> Path:
+        """All of it."""
+        return self.project.env_dir.parent / "gate"
+
+    def python(self, side: SideName) -> Path:
+        """The interpreter of a side's environment."""
+        return self.folder / "envs" / side / "bin" / "python"
+
+    @property
+    def requirements(self) -> list[str]:
+        """What both environments have, as asv's configuration pins it."""
+        matrix = self.project.conf["matrix"]
+        assert isinstance(matrix, dict)
+        pins = {name.removeprefix("pip+"): versions[0] for name, versions in matrix["req"].items()}
+        return [f"{name}=={version}" for name, version in pins.items()]
+
+
+def prepare(workshop: Workshop, sides: Mapping[SideName, Side]) -> dict[SideName, Path]:
+    """Bring both environments up to date; each side's wheel. ``UserError`` if a build fails."""
+    for name in SIDES:
+        _environment(workshop, name)
+    wheels = {name: wheel(workshop, side) for name, side in sides.items()}
+    for name, path in wheels.items():
+        install(workshop, name, path)
+    return wheels
+
+
+def package_files(wheel_path: Path) -> dict[str, str]:
+    """What Python can import of a wheel's measured files, by git blob id."""
+    with zipfile.ZipFile(wheel_path) as archive:
+        return {
+            name: blob_id(archive.read(name))
+            for name in archive.namelist()
+            if name.startswith(PACKAGE) and name.endswith((".py", *COMPILED))
+        }
+
+
+def wheel(workshop: Workshop, side: Side) -> Path:
+    """The wheel of a commit, built in one place for all, so that no path differs in what is built.
+
+    Kept by the sources, compiler flags, interpreter and pinned packages that it is made of.
+    """
+    folder = workshop.folder / "wheels" / _digest(workshop, side)
+    if built := sorted(folder.glob("*.whl")):
+        return built[0]
+    sources = workshop.folder / "build"
+    shutil.rmtree(sources, ignore_errors=True)
+    extract(workshop.project.root, side.commit, ".", sources)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as unfinished:
+        command = [str(workshop.python("head")), "-m", "pip", "wheel", "--quiet", "--no-deps"]
+        command += ["--no-build-isolation", "-w", unfinished, str(sources)]
+        _run(command, f"the wheel of commit {side.commit[:10]} ({side.facts.ref}) can't be built")
+        shutil.rmtree(sources)
+        folder.mkdir()
+        for path in Path(unfinished).glob("*.whl"):
+            path.replace(folder / path.name)
+    _forget_old(folder.parent)
+    return next(folder.glob("*.whl"))
+
+
+def install(workshop: Workshop, side: SideName, wheel_path: Path) -> None:
+    """Put a wheel into a side's environment, whatever was there before."""
+    command = [str(workshop.python(side)), "-m", "pip", "install", "--quiet", "--no-deps"]
+    command += ["--force-reinstall", "--disable-pip-version-check", str(wheel_path)]
+    _run(command, f"{wheel_path.name} can't be installed")
+
+
+def extract(repo: Path, commit: str, path: str, to: Path) -> None:
+    """A commit's files below ``path``, as git archives them. ``UserError`` if it has none."""
+    ran = subprocess.run(
+        ["git", "-C", str(repo), "archive", commit, "--", path], capture_output=True
+    )
+    if ran.returncode != 0:
+        raise UserError(f"commit {commit[:10]} must have {path}, and has not: name another")
+    with tarfile.open(fileobj=BytesIO(ran.stdout)) as archive:
+        archive.extractall(to, filter="data")
+
+
+def _environment(workshop: Workshop, side: SideName) -> None:
+    """Make an environment, unless it has what it should."""
+    python = workshop.python(side)
+    folder = python.parent.parent
+    stamp = folder / "made-of.json"
+    wanted = json.dumps([sys.version, *workshop.requirements])
+    if python.exists() and stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    _run([sys.executable, "-m", "venv", str(folder)], "no virtual environment can be made")
+    command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    _run([*command, *workshop.requirements], "the pinned packages can't be installed")
+    stamp.write_text(wanted, encoding="utf-8")  # last: without it the folder is made anew
+
+
+def _digest(workshop: Workshop, side: Side) -> str:
+    made_of = [
+        *side.measured,
+        *(f"{name}={os.environ.get(name, '')}" for name in BUILD_VARIABLES),
+        sys.version,
+        platform.machine(),
+        *workshop.requirements,
+    ]
+    return hashlib.sha256("\0".join(made_of).encode()).hexdigest()[:16]
+
+
+def _forget_old(folder: Path) -> None:
+    kept = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in kept[KEPT_WHEELS:]:
+        shutil.rmtree(path)
+
+
+def _run(command: Sequence[str], complaint: str) -> None:
+    """Run a tool; the first error that it names, if it fails."""
+    ran = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    if ran.returncode != 0:
+        said = [line.strip() for line in (ran.stdout + ran.stderr).splitlines() if line.strip()]
+        errors = [line for line in said if "error" in line.lower()] or said or ["no reason given"]
+        raise UserError(f"{complaint}: {errors[0]}")

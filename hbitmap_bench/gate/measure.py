@@ -1,0 +1,206 @@
+"""Measures two commits for the gate, into a run's folder."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from time import perf_counter
+from typing import Final
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from hbitmap_bench.errors import UserError
+from hbitmap_bench.gate import environments, suites
+from hbitmap_bench.gate.allowances import new_allowances
+from hbitmap_bench.gate.calibration import load_band
+from hbitmap_bench.gate.commits import Side
+from hbitmap_bench.gate.environments import SideName, Workshop
+from hbitmap_bench.gate.judge import suspects
+from hbitmap_bench.gate.runs import COUNTERS, PASSES, Manifest, Run, load_pass, save_manifest
+from hbitmap_bench.gate.session import Session, discover
+from hbitmap_bench.gate.suites import Cell, Plan
+from hbitmap_bench.gate.verdict import RunFacts
+from hbitmap_bench.history import sources
+
+ROUNDS: Final = (12, 20)
+"""Of the first pass, over all noisy cells, and of the second, over the suspects alone."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to compare: two sides, a profile, cells of it alone if ``bench``, on a named machine."""
+
+    base: Side
+    head: Side
+    profile: str
+    bench: str | None
+    machine: Mapping[str, str]
+    instructions: bool = False
+    same_code_too: bool = False
+
+    @property
+    def sides(self) -> dict[SideName, Side]:
+        """By name."""
+        return {"base": self.base, "head": self.head}
+
+
+def measure(workshop: Workshop, request: Request, console: Console) -> Path:
+    """Measure, and return the folder of the run; it appears there only once it is whole.
+
+    Sides whose measured sources are one are not timed, unless ``same_code_too``. Raises
+    ``UserError`` and ``KeyboardInterrupt``, which leave earlier runs as they are.
+    """
+    started = perf_counter()
+    with _new_run(workshop, request) as (unfinished, folder):
+        manifest = _manifest(workshop, request)
+        if not manifest.same_code or request.same_code_too:
+            manifest = _measure(workshop, request, manifest, unfinished, console)
+        elapsed_s = perf_counter() - started
+        facts = replace(manifest.facts, elapsed_s=elapsed_s)
+        save_manifest(unfinished, replace(manifest, facts=facts))
+        unfinished.rename(folder)
+    return folder
+
+
+def _measure(
+    workshop: Workshop, request: Request, manifest: Manifest, folder: Path, console: Console
+) -> Manifest:
+    console.print("Preparing both environments", style="dim")
+    wheels = environments.prepare(workshop, request.sides)
+    packages = {side: environments.package_files(wheel) for side, wheel in wheels.items()}
+    _check_packages(workshop, request, packages)
+    if packages["base"] == packages["head"] and not manifest.same_code:
+        return replace(manifest, same_package=True)
+    plan = _plan(workshop, request, folder)
+    manifest = replace(
+        manifest,
+        benchmarks=plan.benchmarks,
+        cells=plan.cells,
+        required=plan.required,
+        versions=plan.versions,
+        same_code=False,  # asked for: calibration
+    )
+    session = Session(
+        workshop=workshop,
+        commits={side: one.commit for side, one in request.sides.items()},
+        packages=packages,
+        machine=request.machine,
+        suites=folder / "suites" / "head" / str(workshop.project.conf["benchmark_dir"]),
+        described={found["name"]: found for found in plan.described},
+    )
+    exact = [cell for cell in plan.cells if plan.benchmarks[cell.benchmark].is_exact]
+    noisy = [cell for cell in plan.cells if not plan.benchmarks[cell.benchmark].is_exact]
+    _rounds(session, exact, folder / COUNTERS, 1, "counters", console)
+    _rounds(session, noisy, folder / PASSES[0], ROUNDS[0], "first pass", console)
+    manifest = replace(manifest, facts=replace(manifest.facts, rounds=ROUNDS[:1]))
+    again = suspects(_run_so_far(folder, manifest))
+    if again:
+        console.print(f"Suspected, and measured again: {len(again)} cells", style="dim")
+        _rounds(session, again, folder / PASSES[1], ROUNDS[1], "second pass", console)
+        manifest = replace(manifest, facts=replace(manifest.facts, rounds=ROUNDS))
+    shutil.rmtree(folder / "suites")
+    failures = tuple((f.side, f.cell, f.reason) for f in session.failures.values())
+    return replace(manifest, failures=failures)
+
+
+def _rounds(
+    session: Session,
+    cells: Sequence[Cell],
+    folder: Path,
+    n_rounds: int,
+    what: str,
+    console: Console,
+) -> None:
+    """Rounds over some cells, with a bar."""
+    if not cells:
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
+        task = progress.add_task(what, total=n_rounds * len(cells))
+        for number in range(1, n_rounds + 1):
+            session.measure_round(
+                cells, folder / f"round-{number:02}", number, lambda: progress.advance(task)
+            )
+
+
+def _plan(workshop: Workshop, request: Request, folder: Path) -> Plan:
+    suites.extract_suites(workshop, request.sides, folder / "suites")
+    described = discover(
+        workshop, folder / "suites" / "head" / str(workshop.project.conf["benchmark_dir"])
+    )
+    return suites.make_plan(
+        workshop, request.sides, folder / "suites",
+        profile=request.profile, bench=request.bench, described=described,
+    )  # fmt: skip
+
+
+def _check_packages(
+    workshop: Workshop, request: Request, packages: Mapping[SideName, Mapping[str, str]]
+) -> None:
+    """Every file of a wheel that is not compiled must be its commit's."""
+    wanted = [(side.commit, packages[name]) for name, side in request.sides.items()]
+    known = sources.committed_files(workshop.project.root, wanted)
+    for name, side in request.sides.items():
+        if wrong := sources.difference(packages[name], side.commit, known):
+            raise UserError(f"the wheel of the {name} is not its commit's: {wrong}")
+
+
+def _manifest(workshop: Workshop, request: Request) -> Manifest:
+    """What is known before anything is measured."""
+    band, source = load_band(workshop.project.results_dir, request.machine)
+    facts = RunFacts(
+        base=request.base.facts,
+        head=request.head.facts,
+        profile=request.profile,
+        bench=request.bench,
+        machine=request.machine,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        rounds=(),
+        elapsed_s=0.0,
+    )
+    root = workshop.project.root
+    return Manifest(
+        facts=facts,
+        band=band,
+        band_source=source,
+        benchmarks={},
+        cells=(),
+        required=(),
+        versions={},
+        failures=(),
+        allowances=new_allowances(root, request.base.commit, request.head.commit),
+        instructions={},
+        same_code=request.base.measured == request.head.measured,
+        same_package=False,
+    )
+
+
+def _run_so_far(folder: Path, manifest: Manifest) -> Run:
+    counters = {}
+    if (folder / COUNTERS).exists():
+        pairs = load_pass(folder / COUNTERS, manifest, 1)
+        counters = {cell: (float(b[0]), float(h[0])) for cell, (b, h) in pairs.items()}
+    first = {}
+    if (folder / PASSES[0]).exists():
+        first = load_pass(folder / PASSES[0], manifest, ROUNDS[0])
+    return Run(manifest, counters, (first,))
+
+
+@contextmanager
+def _new_run(workshop: Workshop, request: Request) -> Iterator[tuple[Path, Path]]:
+    """A folder to work in, gone unless it was renamed, and where it is to appear."""
+    runs = workshop.folder / "runs"
+    runs.mkdir(parents=True, exist_ok=True)
+    now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    name = f"{now}-{request.base.commit[:8]}-{request.head.commit[:8]}"
+    unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=runs))
+    try:
+        yield unfinished, runs / name
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)

@@ -1,0 +1,95 @@
+"""Every threshold of the gate, with its reason. Reports print them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A number that verdicts depend on."""
+
+    name: str
+    value: float
+    unit: str
+    reason: str
+
+
+FAMILY_LEVEL: Final = Threshold(
+    "family level", 0.01, "probability",
+    "at most one run in a hundred may raise a false alarm by chance, over all cells together: "
+    "shared out evenly among the noisy cells (Bonferroni)",
+)  # fmt: skip
+
+SCREEN_LEVEL: Final = Threshold(
+    "screening level", 0.05, "probability",
+    "of the first pass, for each cell: who fails it is measured again. The second pass must then "
+    "reject at family level / cells / this, so that both together give the family level",
+)  # fmt: skip
+
+DEFAULT_BAND: Final = Threshold(
+    "default band", 0.05, "relative change",
+    "where nobody ran `hbitmap-bench calibrate`: one code built twice and measured in turn differed "
+    "by up to so much on shared machines",
+)  # fmt: skip
+
+LEAST_BAND: Final = Threshold(
+    "least band", 0.02, "relative change",
+    "however quiet a machine was in its calibration: code and data land on other addresses with "
+    "every change of the sources, which alone moves a loop by a percent or two",
+)  # fmt: skip
+
+FLOOR_S: Final = Threshold(
+    "time floor", 50e-6, "seconds a timed call",
+    "timed calls last a millisecond or more, of which a scheduler's tick or a page fault is some "
+    "tens of microseconds",
+)  # fmt: skip
+
+FLOOR_BYTES: Final = Threshold(
+    "memory floor", 2**20, "bytes",
+    "a process's peak moves by pages of its allocator and of what the interpreter maps",
+)  # fmt: skip
+
+TOLERATED: Final = Threshold(
+    "tolerated", 0.25, "relative change",
+    "a cell whose interval does not exclude a larger change than this is INCONCLUSIVE, not "
+    "UNCHANGED: noise hid more than anyone would call small",
+)  # fmt: skip
+
+MOST_INCONCLUSIVE: Final = Threshold(
+    "most inconclusive", 0.5, "share of the noisy cells",
+    "a run in which more cells than this are INCONCLUSIVE has not been a measurement, and passes "
+    "nothing",
+)  # fmt: skip
+
+WORDS_MARGIN: Final = Threshold(
+    "words exponent margin", 0.01, "exponent",
+    "words are counted; this leaves room for the upper levels of a small bitmap alone",
+)  # fmt: skip
+
+GROWTH_MARGIN: Final = Threshold(
+    "time exponent margin", 0.6, "exponent",
+    "where a bitmap outgrows a cache its words cost more each: caches alone have given an exponent "
+    "of 2.5 between two close sizes where words gave 2",
+)  # fmt: skip
+
+GROWTH_BAND: Final = Threshold(
+    "exponent band", 0.1, "exponent",
+    "between base and head, beyond noise: over 16 times the size, 0.1 is 1.3 times the time",
+)  # fmt: skip
+
+GROWTH_SPAN: Final = Threshold(
+    "growth span", 8, "largest size over smallest",
+    "an exponent over less is decided by where caches end",
+)  # fmt: skip
+
+INSTRUCTIONS_BAND: Final = Threshold(
+    "instructions band", 0.01, "relative change",
+    "counts repeat to the instruction, but around any change a compiler arranges code anew",
+)  # fmt: skip
+
+ALL: Final = (
+    FAMILY_LEVEL, SCREEN_LEVEL, DEFAULT_BAND, LEAST_BAND, FLOOR_S, FLOOR_BYTES, TOLERATED, MOST_INCONCLUSIVE,
+    WORDS_MARGIN, GROWTH_MARGIN, GROWTH_BAND, GROWTH_SPAN, INSTRUCTIONS_BAND,
+)  # fmt: skip

@@ -16,6 +16,7 @@ from rich.console import Console
 from hbitmap_bench import __version__
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.interrupt import stop_like_ctrl_c
+from hbitmap_bench.printable import printable
 from hbitmap_bench.sizes import parse_size
 
 INTERRUPTED = 130
@@ -229,6 +230,47 @@ def publish(results: Path, repo: Path, html_dir: Path) -> None:
     )
 
 
+@cli.command()
+@click.argument("a", type=click.Path(path_type=Path), metavar="A.json")
+@click.argument("b", type=click.Path(path_type=Path), metavar="B.json")
+@click.option(
+    "--json", "json_path", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    help="Write all pairs as JSON here, too; - prints JSON instead of the tables.",
+)  # fmt: skip
+def compare(a: Path, b: Path, json_path: Path | None) -> None:
+    """Lay two reproductions side by side: of two hosts, or of two QEMU builds.
+
+    A.json and B.json are what reproduce writes. Rows pair by source, setup, image, clusters and L2
+    slice; builds of one name pair with each other, others with all that have no namesake. An
+    unpatched build in A against a patched one in B shows what the patches gain.
+
+    Extra seconds, scan rates and growth exponents compare between hosts. Raw seconds do not: they
+    are shown only where both hosts look alike. Where ranges overlap no difference is claimed.
+
+    \b
+    Examples:
+      hbitmap-bench compare here/reproduction.json there/reproduction.json
+      hbitmap-bench compare old.json new.json --json - | jq '.pairs[].extra_s.finding'
+
+    \b
+    Exit codes: 0 compared, whatever was found; 2 not one row of the two can be compared.
+    """  # noqa: D301 - click wants the control character, not its name
+    from hbitmap_bench.compare import compare_files
+    from hbitmap_bench.records import write_atomic
+    from hbitmap_bench.report.comparison import render_comparison
+    from hbitmap_bench.report.comparison_json import to_json
+
+    comparison = compare_files(a, b)
+    if json_path == Path("-"):
+        click.echo(to_json(comparison), nl=False)
+        return
+    if json_path is not None:
+        if json_path.resolve() in (a.resolve(), b.resolve()):
+            raise UserError(f"the JSON goes to a file of its own, not over {json_path}: name one")
+        write_atomic(json_path, to_json(comparison).encode())
+    render_comparison(comparison, Console())
+
+
 def main() -> None:
     """Run the command; every error that a user can mend is one line on stderr."""
     for stream in (sys.stdout, sys.stderr):
@@ -245,7 +287,7 @@ def exit_code(command: Callable[[], object]) -> int:
         result = command()
         return result if isinstance(result, int) else 0
     except UserError as error:
-        errors.print(f"hbitmap-bench: {error}", markup=False)
+        errors.print(f"hbitmap-bench: {printable(str(error))}", markup=False)
     except click.ClickException as error:
         errors.print(f"hbitmap-bench: {error.format_message()}", markup=False)
     except (KeyboardInterrupt, click.exceptions.Abort):

@@ -22,6 +22,7 @@ from typing import Any, Final, Literal, Self, Union, get_args, get_origin, get_t
 from hbitmap_bench import __version__
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.host import commit_of_sources, host_facts
+from hbitmap_bench.printable import printable
 
 Source = Literal["published", "model", "qemu"]
 Setup = Literal["plain", "access", "deny"]
@@ -193,6 +194,7 @@ _REMEDY: Final = "write it again with hbitmap-bench reproduce --json"
 _POSITIVE: Final = {
     "image_bytes", "cluster_bytes", "copy_cluster_bytes", "l2_slice_bytes", "l2_entry_bytes"
 }  # fmt: skip
+_MOST: Final = 2**63 - 1
 _ORDERED: Final = {"interval_s", "interval", "extra_interval"}
 
 
@@ -273,6 +275,8 @@ def _decode(value: object, hint: Any, where: str) -> Any:  # noqa: ANN401 - as t
         return _finite(value, where)
     if type(value) is not hint:  # also keeps true and false out of the numbers
         raise _refusal(where, f"be of type {hint.__name__}", value)
+    if type(value) is int and not -_MOST <= value <= _MOST:
+        raise _refusal(where, "fit into 64 bits", value)
     return value
 
 
@@ -304,6 +308,6 @@ def _finite(value: Any, where: str) -> float:  # noqa: ANN401 - an int or a floa
 
 
 def _refusal(where: str, rule: str, value: object) -> UserError:
-    shown = str(value)
+    shown = printable(str(value))
     shown = shown if len(shown) <= 60 else shown[:57] + "..."
     return UserError(f"in a report's data, {where} must {rule}, not {shown}: {_REMEDY}")

@@ -10,6 +10,8 @@ from rich import box
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from hbitmap_bench.printable import printable
+
 WIDE_COLUMNS: Final = 110
 """From this width of a terminal on, the words of a table need no folding."""
 
@@ -70,7 +72,7 @@ def to_rich(table: Table, *, width: int = FULL_COLUMNS, encoding: str = "utf-8")
     )
     first = 1 if table.grouped else 0
     for index, column in enumerate(table.columns[first:], first):
-        folds = table.grouped and index == first
+        folds = table.grouped and index == first and _is_wordy(table, index)
         drawn.add_column(
             text(column),
             justify="left" if index < table.n_labels else "right",
@@ -86,12 +88,19 @@ def to_rich(table: Table, *, width: int = FULL_COLUMNS, encoding: str = "utf-8")
     return drawn
 
 
+def _is_wordy(table: Table, index: int) -> bool:
+    """Whether a column has a line too long for a narrow table."""
+    return any(len(line) > _LONGEST_WORD for row in table.rows for line in row[index].split("\n"))
+
+
 def encodable(text: str, encoding: str) -> str:
     """Text in characters that an encoding has: marks as ASCII ones, others as their numbers.
 
-    Builds are named by the user: a name may hold what the terminal's encoding lacks. Raises
-    ``LookupError`` for an unknown encoding.
+    Builds are named by the user, and files come from others: a name may hold what the terminal's
+    encoding lacks, or what would steer the terminal. Line breaks are kept. Raises ``LookupError``
+    for an unknown encoding.
     """
+    text = "\n".join(printable(line) for line in text.split("\n"))
     if not _has(encoding, "".join(_ASCII_MARKS)):  # all or none, so that no two marks are alike
         for mark, plain in _ASCII_MARKS.items():
             text = text.replace(mark, plain)

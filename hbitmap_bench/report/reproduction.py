@@ -15,7 +15,7 @@ from rich.text import Text
 from hbitmap_bench import published
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.records import GrowthRecord, Reproduction, write_atomic
-from hbitmap_bench.report import findings, tables
+from hbitmap_bench.report import findings, tables, wording
 from hbitmap_bench.report.drawing import Table, encodable, escaped, to_markdown, to_rich
 from hbitmap_bench.report.figures import pictures
 from hbitmap_bench.report.grid import default_slice_grid, pinned_slice_grid
@@ -155,13 +155,7 @@ def _origin(reproduction: Reproduction) -> str:
 
 def _host(reproduction: Reproduction) -> str:
     facts = {key: value for key, value in reproduction.host.items() if value is not None}
-    return _bullets(_fact(key, value) for key, value in facts.items())
-
-
-def _fact(key: str, value: str | int) -> str:
-    name = key.removesuffix("_bytes").replace("_", " ")
-    in_bytes = key.endswith("_bytes") and isinstance(value, int)
-    return f"{name}: {int(value) / 2**30:.1f} GiB" if in_bytes else f"{name}: {value}"
+    return _bullets(": ".join(wording.host_fact(key, value)) for key, value in facts.items())
 
 
 def _growth(reproduction: Reproduction) -> list[str]:

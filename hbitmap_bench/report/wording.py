@@ -57,6 +57,15 @@ def series_source_name(cell: CellRecord) -> str:
     return f"qemu {cell.build or ''}".strip() if cell.source == "qemu" else source_name(cell)
 
 
+def host_fact(key: str, value: str | int | None) -> tuple[str, str]:
+    """A fact of a host for a reader: ``memory`` and ``23.5 GiB``."""
+    name = key.removesuffix("_bytes").replace("_", " ")
+    if value is None:
+        return name, NOTHING
+    in_bytes = key.endswith("_bytes") and isinstance(value, int)
+    return name, f"{int(value) / 2**30:.1f} GiB" if in_bytes else str(value)
+
+
 def number(value: float) -> str:
     """Three significant digits: 325, 10.5, 0.0123; whole above 100, thousands apart."""
     if 0 < abs(value) < 0.001:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -259,7 +259,11 @@ def _has_numbers(run: Run, cell: Cell) -> tuple[bool, bool]:
     found: list[tuple[object, object]] = [run.counters.get(cell, (math.nan, math.nan))]
     found += [one[cell] for one in run.passes[:1] if cell in one]
     base, head = zip(*found, strict=True)
-    return tuple(any(np.isfinite(values).any() for values in side) for side in (base, head))
+    return _any_number(base), _any_number(head)
+
+
+def _any_number(values: Iterable[object]) -> bool:
+    return any(np.isfinite(np.asarray(found, float)).any() for found in values)
 
 
 def _is_new(run: Run, cell: Cell) -> bool:

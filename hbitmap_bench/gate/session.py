@@ -40,7 +40,7 @@ ENVIRONMENT: Final = "gate"
 """What results call it: both sides have the same."""
 
 SAMPLING: Final = {"rounds": 1, "repeat": [2, 8, 0.05], "warmup_time": 0.02}
-"""asv's attributes for a process of a noisy cell: two samples or more; of a millisecond's, eight."""
+"""asv's attributes for a process of a noisy cell: two samples or more, eight of a short call."""
 
 ONCE: Final = {"rounds": 1, "repeat": 1, "warmup_time": 0.0}
 
@@ -93,7 +93,7 @@ class Session:
         self,
         side: SideName,
         cell: Cell,
-        server: Any,
+        server: Any,  # noqa: ANN401 - asv has no types
         results: Results,
         folder: Path,
     ) -> None:

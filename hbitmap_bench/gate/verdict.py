@@ -23,8 +23,8 @@ class Finding:
     """One cell's verdict, by one kind of evidence.
 
     ``before`` and ``after`` are the base's and the head's value in ``unit``, None where there is
-    none. ``ratio`` is after over before, with ``interval``, its one-sided bounds at ``level``, where
-    the evidence is noisy; of growth, value, difference and interval are exponents and there is no
+    none. ``ratio`` is after over before, with ``interval``, its one-sided bounds at ``level``,
+    where the evidence is noisy; of growth, value, difference and interval are exponents and there is no
     ratio. ``resolvable`` is the smallest relative change that this cell would have shown.
     ``reason`` is one sentence. ``command`` measures the cell alone, again.
     """
@@ -64,7 +64,7 @@ class SideFacts:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """Where, what and how long. ``rounds`` of the passes, in order; none where nothing was timed."""
+    """Where, what and how long. ``rounds`` of the passes; none where nothing was timed."""
 
     base: SideFacts
     head: SideFacts

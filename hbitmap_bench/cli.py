@@ -15,6 +15,7 @@ from rich.console import Console
 
 from hbitmap_bench import __version__
 from hbitmap_bench.errors import UserError
+from hbitmap_bench.gate.commands import calibrate, gate, judge
 from hbitmap_bench.interrupt import stop_like_ctrl_c
 from hbitmap_bench.printable import printable
 from hbitmap_bench.sizes import parse_size
@@ -269,6 +270,10 @@ def compare(a: Path, b: Path, json_path: Path | None) -> None:
             raise UserError(f"the JSON goes to a file of its own, not over {json_path}: name one")
         write_atomic(json_path, to_json(comparison).encode())
     render_comparison(comparison, Console())
+
+
+for _command in (gate, judge, calibrate):
+    cli.add_command(_command)
 
 
 def main() -> None:

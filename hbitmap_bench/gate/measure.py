@@ -18,11 +18,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.gate import environments, suites
 from hbitmap_bench.gate.allowances import new_allowances
-from hbitmap_bench.gate.calibration import load_band
 from hbitmap_bench.gate.commits import Side
 from hbitmap_bench.gate.environments import SideName, Workshop
+from hbitmap_bench.gate.instructions import count_both
 from hbitmap_bench.gate.judge import suspects
-from hbitmap_bench.gate.runs import COUNTERS, PASSES, Manifest, Run, load_pass, save_manifest
+from hbitmap_bench.gate.runs import COUNTERS, PASSES, Manifest, load_passes, save_manifest
 from hbitmap_bench.gate.session import Session, discover
 from hbitmap_bench.gate.suites import Cell, Plan
 from hbitmap_bench.gate.verdict import RunFacts
@@ -41,6 +41,8 @@ class Request:
     profile: str
     bench: str | None
     machine: Mapping[str, str]
+    band: float
+    band_source: str
     instructions: bool = False
     same_code_too: bool = False
 
@@ -97,16 +99,30 @@ def _measure(
     exact = [cell for cell in plan.cells if plan.benchmarks[cell.benchmark].is_exact]
     noisy = [cell for cell in plan.cells if not plan.benchmarks[cell.benchmark].is_exact]
     _rounds(session, exact, folder / COUNTERS, 1, "counters", console)
-    _rounds(session, noisy, folder / PASSES[0], ROUNDS[0], "first pass", console)
-    manifest = replace(manifest, facts=replace(manifest.facts, rounds=ROUNDS[:1]))
-    again = suspects(_run_so_far(folder, manifest))
-    if again:
-        console.print(f"Suspected, and measured again: {len(again)} cells", style="dim")
-        _rounds(session, again, folder / PASSES[1], ROUNDS[1], "second pass", console)
-        manifest = replace(manifest, facts=replace(manifest.facts, rounds=ROUNDS))
+    if noisy:
+        rounds = _passes(session, noisy, folder, manifest, console)
+        manifest = replace(manifest, facts=replace(manifest.facts, rounds=rounds))
+    if request.instructions:
+        console.print("Counting instructions", style="dim")
+        counts = count_both(workshop.python("base"), workshop.python("head"))
+        manifest = replace(manifest, instructions=counts)
     shutil.rmtree(folder / "suites")
     failures = tuple((f.side, f.cell, f.reason) for f in session.failures.values())
     return replace(manifest, failures=failures)
+
+
+def _passes(
+    session: Session, cells: Sequence[Cell], folder: Path, manifest: Manifest, console: Console
+) -> tuple[int, ...]:
+    """The first pass over all noisy cells, the second over suspects; the rounds of each."""
+    _rounds(session, cells, folder / PASSES[0], ROUNDS[0], "first pass", console)
+    first = replace(manifest, facts=replace(manifest.facts, rounds=ROUNDS[:1]))
+    again = suspects(load_passes(folder, first))
+    if not again:
+        return ROUNDS[:1]
+    console.print(f"Suspected, and measured again: {len(again)} cells", style="dim")
+    _rounds(session, again, folder / PASSES[1], ROUNDS[1], "second pass", console)
+    return ROUNDS
 
 
 def _rounds(
@@ -153,7 +169,6 @@ def _check_packages(
 
 def _manifest(workshop: Workshop, request: Request) -> Manifest:
     """What is known before anything is measured."""
-    band, source = load_band(workshop.project.results_dir, request.machine)
     facts = RunFacts(
         base=request.base.facts,
         head=request.head.facts,
@@ -167,8 +182,8 @@ def _manifest(workshop: Workshop, request: Request) -> Manifest:
     root = workshop.project.root
     return Manifest(
         facts=facts,
-        band=band,
-        band_source=source,
+        band=request.band,
+        band_source=request.band_source,
         benchmarks={},
         cells=(),
         required=(),
@@ -179,17 +194,6 @@ def _manifest(workshop: Workshop, request: Request) -> Manifest:
         same_code=request.base.measured == request.head.measured,
         same_package=False,
     )
-
-
-def _run_so_far(folder: Path, manifest: Manifest) -> Run:
-    counters = {}
-    if (folder / COUNTERS).exists():
-        pairs = load_pass(folder / COUNTERS, manifest, 1)
-        counters = {cell: (float(b[0]), float(h[0])) for cell, (b, h) in pairs.items()}
-    first = {}
-    if (folder / PASSES[0]).exists():
-        first = load_pass(folder / PASSES[0], manifest, ROUNDS[0])
-    return Run(manifest, counters, (first,))
 
 
 @contextmanager

@@ -101,7 +101,11 @@ def save_manifest(folder: Path, manifest: Manifest) -> None:
 
 def load_run(folder: Path) -> Run:
     """Read a stored run. Raises ``UserError`` if it is damaged, unfinished, or another asv's."""
-    manifest = load_manifest(folder)
+    return load_passes(folder, load_manifest(folder))
+
+
+def load_passes(folder: Path, manifest: Manifest) -> Run:
+    """The numbers of a run whose manifest is known; of the passes, those that it tells of."""
     passes = tuple(
         load_pass(folder / name, manifest, n_rounds)
         for name, n_rounds in zip(PASSES, manifest.facts.rounds, strict=False)

@@ -24,8 +24,8 @@ class Finding:
 
     ``before`` and ``after`` are the base's and the head's value in ``unit``, None where there is
     none. ``ratio`` is after over before, with ``interval``, its one-sided bounds at ``level``,
-    where the evidence is noisy; of growth, value, difference and interval are exponents and there is no
-    ratio. ``resolvable`` is the smallest relative change that this cell would have shown.
+    where the evidence is noisy; of growth, value, difference and interval are exponents and there
+    is no ratio. ``resolvable`` is the smallest relative change that it would have shown.
     ``reason`` is one sentence. ``command`` measures the cell alone, again.
     """
 

@@ -1,0 +1,251 @@
+"""How often does the gate alarm falsely, and what does it catch? On this machine, beside asv.
+
+Run it on a machine that is as quiet as it will be in use (two minutes a line of the plan)::
+
+    tox -e gate-rates
+    tox -e gate-rates -- --cycles 2 --out /tmp/rates
+
+A cycle of the plan is a commit against itself, four times, and each injected slowdown once; ten
+cycles make 40 and 10 runs. Every run is the gate's own, on six cells that a minute is enough for,
+and ``asv continuous`` follows on the same two commits. What was found is appended to
+``rates.jsonl`` run by run: stopped at any time, it goes on there, and the table is of all there is.
+Shares have exact binomial 95% intervals.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Final
+
+import click
+from rich.console import Console
+from rich.table import Table
+from scipy.stats import binomtest
+
+from hbitmap_bench.checks.injections import CHECKS, apply, commit, git, scratch_clone
+from hbitmap_bench.cli import exit_code
+from hbitmap_bench.errors import UserError
+from hbitmap_bench.gate.commits import resolve
+from hbitmap_bench.gate.environments import Workshop
+from hbitmap_bench.gate.judge import judge
+from hbitmap_bench.gate.measure import Request, measure
+from hbitmap_bench.gate.runs import load_run
+from hbitmap_bench.gate.thresholds import DEFAULT_BAND
+from hbitmap_bench.gate.verdict import Judgement
+from hbitmap_bench.history.machine import machine_fields
+from hbitmap_bench.history.run import Project, find_project, prepare
+from hbitmap_bench.interrupt import stop_like_ctrl_c
+
+SELF: Final = "itself"
+SELF_A_CYCLE: Final = 4
+INJECTED: Final = ("constant-5", "constant-10", "constant-20", "word", "old-bug")
+
+CELLS: Final = (
+    r"^(buildup\.BuildUp\.(time|track)_queries\('access', (4|16), 64\)"
+    r"|buildup\.BuildUp\.(time|track)_queries\('deny', 16, 64\)"
+    r"|buildup\.Words\.track_words_examined\('(access|deny)', 16, 64\)"
+    r"|access_check\.AccessCheck\.time_checks\('(access|deny)', 1, 1024, 'start', 'none'\)"
+    r"|bitmap_ops\.BitmapOps\.time_merge\('deny', 4, 64, 1\))$"
+)
+"""Six noisy cells, which scan, skip and copy; and their counters."""
+
+ASV_FACTOR: Final = "1.1"
+ASV_SAMPLING: Final = ("-a", "repeat=(4,10,0.2)", "-a", "rounds=2", "--interleave-rounds")
+"""asv at its best: its default factor, ten samples a side, interleaved."""
+
+ASV_ROW: Final = re.compile(r"^\|\s*([+-])\s*\|")
+FILE: Final = "rates.jsonl"
+MACHINE: Final = "rates"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One line of the plan, as it went. ``regressed`` are (cell, evidence) of the gate's verdicts.
+
+    ``asv_code`` is the exit code of ``asv continuous``, ``asv_worse`` how many rows it marked.
+    """
+
+    what: str
+    gate: str
+    regressed: tuple[tuple[str, str], ...]
+    inconclusive: int
+    gate_s: float
+    asv_code: int
+    asv_worse: int
+    asv_s: float
+    load: float
+
+
+def plan(cycles: int) -> Iterator[str]:
+    """What is run, in order: each kind as often, wherever it is stopped."""
+    for _ in range(cycles):
+        yield from (SELF,) * SELF_A_CYCLE
+        yield from INJECTED
+
+
+def remaining(wanted: Sequence[str], done: Sequence[Outcome]) -> list[str]:
+    """What of the plan is not done yet."""
+    left = [outcome.what for outcome in done]
+    rest = []
+    for what in wanted:
+        if what in left:
+            left.remove(what)
+        else:
+            rest.append(what)
+    return rest
+
+
+def load(path: Path) -> list[Outcome]:
+    """What was done so far; a last line that was cut off is left out, and done again."""
+    if not path.exists():
+        return []
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            told = json.loads(line)
+        except ValueError:
+            continue
+        regressed = tuple((cell, evidence) for cell, evidence in told.pop("regressed"))
+        found.append(Outcome(regressed=regressed, **told))
+    return found
+
+
+def prepare_clone(repo: Path, folder: Path) -> Path:
+    """The scratch clone with a branch an injection, and one whose change is a comment."""
+    clone = folder / "clone"
+    if clone.exists():
+        return clone
+    with tempfile.TemporaryDirectory(dir=folder) as unfinished:
+        made = scratch_clone(repo, Path(unfinished, "clone"))
+        for name in INJECTED:
+            git(made, "checkout", "--quiet", "-B", name, "main")
+            apply(made, name)
+        git(made, "checkout", "--quiet", "-B", SELF, "main")
+        text = (made / CHECKS).read_text(encoding="utf-8")
+        commit(made, "Say nothing", {CHECKS: text + "# Nothing.\n"})
+        git(made, "checkout", "--quiet", "main")
+        made.rename(clone)
+    return clone
+
+
+def one(project: Project, what: str, console: Console) -> Outcome:
+    """The gate on a line of the plan, then asv."""
+    started = perf_counter()
+    judgement = by_gate(project, "main" if what == SELF else what, console)
+    gate_s = perf_counter() - started
+    started = perf_counter()
+    code, worse = by_asv(project, what)
+    regressed = [(f.cell, f.evidence) for f in judgement.findings if f.word == "REGRESSED"]
+    return Outcome(
+        what=what,
+        gate=judgement.outcome,
+        regressed=tuple(regressed),
+        inconclusive=judgement.counts["INCONCLUSIVE"],
+        gate_s=round(gate_s, 1),
+        asv_code=code,
+        asv_worse=worse,
+        asv_s=round(perf_counter() - started, 1),
+        load=round(os.getloadavg()[0], 2),
+    )
+
+
+def by_gate(project: Project, head: str, console: Console) -> Judgement:
+    """The gate's judgement of a branch of the clone over main; main itself is measured too."""
+    request = Request(
+        *resolve(project.root, "main", head, allow_dirty=False),
+        profile="quick",
+        bench=CELLS,
+        machine=machine_fields(MACHINE, project.results_dir),
+        band=DEFAULT_BAND.value,
+        band_source="default",
+        same_code_too=True,
+    )
+    return judge(load_run(measure(Workshop(project), request, console)))
+
+
+def by_asv(project: Project, head: str) -> tuple[int, int]:
+    """``asv continuous`` over the same cells: its exit code, and how many rows are worse.
+
+    Of a commit against itself it can say nothing, so there it is given one that adds a comment.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        fresh = replace(project, conf={**project.conf, "results_dir": "none"})
+        prepare(fresh, Path(name), machine_fields(MACHINE, project.results_dir))
+        command = [sys.executable, "-m", "asv", "continuous", "--machine", MACHINE]
+        command += ["--config", str(Path(name, "asv.conf.json")), "--factor", ASV_FACTOR]
+        command += [*ASV_SAMPLING, "--bench", CELLS, "main", head]
+        ran = subprocess.run(
+            command, cwd=project.root, env={**os.environ, "HOME": str(Path(name, "home"))},
+            capture_output=True, text=True,
+        )  # fmt: skip
+    rows = [match[1] for line in ran.stdout.splitlines() if (match := ASV_ROW.match(line))]
+    return ran.returncode, rows.count("+")
+
+
+def table(done: Sequence[Outcome]) -> Table:
+    """Alarms and catches of both, with exact intervals."""
+    shown = Table("head", "runs", "gate: regressed", "by", "gate: not judged", "asv: worse",
+                  "gate, s", "asv, s")  # fmt: skip
+    for what in dict.fromkeys(outcome.what for outcome in done):
+        runs = [outcome for outcome in done if outcome.what == what]
+        kinds = sorted({evidence for run in runs for _, evidence in run.regressed})
+        by = [
+            f"{kind} {sum(any(k == kind for _, k in r.regressed) for r in runs)}" for kind in kinds
+        ]
+        shown.add_row(
+            what,
+            str(len(runs)),
+            _share(runs, lambda run: run.gate == "REGRESSED"),
+            ", ".join(by),
+            str(sum(run.gate == "NOT_JUDGED" for run in runs)),
+            _share(runs, lambda run: run.asv_worse > 0),
+            f"{sum(run.gate_s for run in runs) / len(runs):.0f}",
+            f"{sum(run.asv_s for run in runs) / len(runs):.0f}",
+        )
+    return shown
+
+
+def _share(runs: Sequence[Outcome], is_hit: Callable[[Outcome], bool]) -> str:
+    hits = sum(map(is_hit, runs))
+    low, high = binomtest(hits, len(runs)).proportion_ci(0.95, "exact")
+    return f"{hits} ({low:.0%}..{high:.0%})"
+
+
+@click.command()
+@click.option("--cycles", type=click.IntRange(1), default=10, show_default=True)
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), default=Path(".asv/gate-rates"),
+    show_default=True, help="Clone, environments and what was found so far.",
+)  # fmt: skip
+def main(cycles: int, out: Path) -> None:
+    """Go on with the plan, and print the table."""
+    console = Console(soft_wrap=True, highlight=False)
+    repo = find_project(Path.cwd()).root
+    out = out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    project = find_project(prepare_clone(repo, out))
+    done = load(out / FILE)
+    left = remaining(list(plan(cycles)), done)
+    for number, what in enumerate(left, 1):
+        console.print(f"{number} of {len(left)}: {what}")
+        outcome = one(project, what, Console(stderr=True))
+        done.append(outcome)
+        with (out / FILE).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(outcome)) + "\n")
+    if not done:
+        raise UserError("there is nothing to show: let it run")
+    console.print(table(done))
+
+
+if __name__ == "__main__":
+    with stop_like_ctrl_c():
+        sys.exit(exit_code(lambda: main.main(standalone_mode=False)))

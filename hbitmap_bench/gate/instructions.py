@@ -1,0 +1,73 @@
+"""Instructions of the compiled core on fixed work, counted by callgrind.
+
+They repeat to the instruction, whatever else the machine does, and see what no clock on a shared
+machine can. They say nothing about caches, and so stand beside the times, not for them.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from hbitmap_bench.errors import UserError
+
+WORK: Final = {
+    "next_zero, a full bitmap": ("b = HBitmap(2**24); b.set(0, 2**24)", 20, "b.next_zero(0)"),
+    "next_dirty, an empty bitmap": ("b = HBitmap(2**24)", 20_000, "b.next_dirty(0)"),
+    "next_dirty, the longest way": (
+        "b = HBitmap(2**24); b.set(2**24 - 1, 1)", 20_000, "b.next_dirty(0)",
+    ),
+    "set, one by one": ("b = HBitmap(2**24); i = iter(range(20_000))", 20_000, "b.set(next(i), 1)"),
+    "reset, one by one": (
+        "b = HBitmap(2**24); b.set(0, 2**24); i = iter(range(20_000))", 20_000,
+        "b.reset(next(i), 1)",
+    ),
+    "status, half full": (
+        "b = HBitmap(2**24); b.set(0, 2**23)", 20, "b.status(0, 2**24)",
+    ),
+    "invert": ("b = HBitmap(2**24)", 4, "b.invert()"),
+    "merge": ("b = HBitmap(2**24); c = b.copy(); c.set(0, 2**24)", 4, "b.merge(c)"),
+}  # fmt: skip
+"""Setup, number of calls, and the call; its method in the core is what is counted."""
+
+
+def count_both(base: Path, head: Path) -> dict[str, tuple[int, int]]:
+    """Instructions of each piece of work by two interpreters, which have the package installed.
+
+    Costs some ten seconds a piece. Raises ``UserError`` without valgrind.
+    """
+    require_valgrind()
+    with ThreadPoolExecutor(2) as pool:  # counts do not mind the neighbour
+        counts = [pool.map(count, [python] * len(WORK), WORK) for python in (base, head)]
+        return dict(zip(WORK, zip(*counts, strict=True), strict=True))
+
+
+def count(python: Path, name: str) -> int:
+    """Instructions of a piece of work, all its calls, from entry into the core to return."""
+    setup, calls, line = WORK[name]
+    code = f"from hbitmap_impl.hbitmap import HBitmap; {setup}\nfor _ in range({calls}): {line}"
+    method = line.split(".")[1].split("(")[0]
+    command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
+    command += ["--collect-atstart=no", f"--toggle-collect=__pyx_pw_*HBitmap_*{method}"]
+    ran = subprocess.run(
+        [*command, str(python), "-c", code], cwd="/",
+        env={"PYTHONHASHSEED": "0"}, capture_output=True, text=True,
+    )  # fmt: skip
+    found = re.search(r"Collected : (\d+)", ran.stderr)
+    if ran.returncode != 0 or found is None or found[1] == "0":
+        said = (ran.stderr.strip().splitlines() or ["nothing"])[-1]
+        raise UserError(f"callgrind must count {name!r}, and did not: it said {said}")
+    return int(found[1])
+
+
+def require_valgrind() -> None:
+    """Raise ``UserError`` where valgrind is missing."""
+    if shutil.which("valgrind") is None:
+        raise UserError(
+            "--instructions needs valgrind, and it is not on PATH: apt install valgrind, or leave "
+            "--instructions out"
+        )

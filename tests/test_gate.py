@@ -1,0 +1,293 @@
+"""The gate on a repository of its own, by its command: real environments, a real asv, real git."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from tiny import COMMAND, commit, git, make_repo
+
+PROFILES = """
+from types import SimpleNamespace
+
+PROFILES = {"quick": SimpleNamespace(cells=())}
+"""
+
+SUITE = """
+import os, time
+from benchmarks.common import Suite, benchmark, provided
+
+
+class Work(Suite):
+    param_names = ("implementation", "image_tib")
+    params = (["deny"], [1, 2])
+
+    def prepare(self, implementation, image_tib):
+        words = provided("words", "WORDS")
+        if image_tib == 2 and words == 66:
+            raise RuntimeError("sixty-six is too many")
+        if image_tib == 2 and words == 99:
+            os.kill(os.getpid(), 9)
+        if image_tib == 2 and words == 100:
+            time.sleep(100)
+        if image_tib == 2 and words == 101:
+            raise NotImplementedError
+        self.words = words
+        self.steps = range(7000 * words)
+
+    @benchmark(version="1", timeout=60)
+    def time_work(self, *_):
+        for _ in self.steps:
+            pass
+
+    @benchmark(version="1", timeout=3, unit="words")
+    def track_words(self, *_):
+        return self.words
+"""
+
+LIST = {
+    f"suite.Work.{name}": {
+        "type": kind,
+        "unit": unit,
+        "version": "1",
+        "param_names": ["implementation", "image_tib"],
+        "params": [["'deny'"], ["1", "2"]],
+    }
+    for name, kind, unit in (("time_work", "time", "seconds"), ("track_words", "track", "words"))
+}
+WORDS = "track_words"
+"""Counters alone: a second."""
+
+
+@pytest.fixture(scope="module")
+def repo(tmp_path_factory):
+    repo = tmp_path_factory.mktemp("gate") / "repo"
+    make_repo(repo, {"suite": SUITE})
+    golden = {"tests/golden/benchmarks.json": json.dumps(LIST), "benchmarks/profiles.py": PROFILES}
+    (repo / "tests").mkdir()
+    commit(repo, golden, "List the benchmarks")
+    return repo
+
+
+@pytest.fixture
+def change(repo):
+    """A function: commit on a branch of its own, on top of main; undone afterwards."""
+
+    def change(files: dict[str, str], subject: str = "Change") -> str:
+        git(repo, "checkout", "-q", "-B", "change", "main")
+        return commit(repo, files, subject)
+
+    yield change
+    git(repo, "checkout", "-q", "-f", "main")
+    git(repo, "clean", "-q", "-f", "-d")
+
+
+def words(n: int) -> dict[str, str]:
+    return {"hbitmap_impl/words.py": f"WORDS = {n}\n"}
+
+
+def gate(repo: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [COMMAND, "gate", "--machine", "test", *arguments]
+    return subprocess.run(command, cwd=repo, capture_output=True, text=True)
+
+
+def verdicts(ran: subprocess.CompletedProcess[str]) -> dict[str, str]:
+    told = json.loads(ran.stdout)
+    return {f"{f['benchmark']}{tuple(f['params'])}": f["word"] for f in told["findings"]}
+
+
+def run_folder(ran: subprocess.CompletedProcess[str]) -> Path:
+    (line,) = [line for line in ran.stderr.splitlines() if line.startswith("Stored in ")]
+    return Path(line.removeprefix("Stored in ").split(": ")[0])
+
+
+def assert_refused(ran: subprocess.CompletedProcess[str], *said: str) -> None:
+    """Exit code 2, and one line that says it."""
+    assert ran.returncode == 2, ran.stdout + ran.stderr
+    (line,) = [line for line in ran.stderr.splitlines() if line.startswith("hbitmap-bench: ")]
+    assert "Traceback" not in ran.stderr
+    for words in said:
+        assert words in line
+
+
+def test_a_slower_change_is_regressed_by_counters_and_by_time_and_judged_so_again(repo, change):
+    change(words(14))
+    ran = gate(repo, "--format", "json")
+    assert ran.returncode == 1, ran.stdout + ran.stderr
+    assert json.loads(ran.stdout)["outcome"] == "REGRESSED"
+    assert verdicts(ran) == {
+        f"suite.Work.{name}('deny', {tib})": "REGRESSED"
+        for name in ("time_work", "track_words")
+        for tib in (1, 2)
+    }
+    again = [COMMAND, "judge", run_folder(ran), "--format", "json"]
+    judged = subprocess.run(again, cwd="/", capture_output=True, text=True)
+    assert (judged.returncode, judged.stdout) == (1, ran.stdout)
+
+
+def test_a_change_that_costs_nothing_passes(repo, change):
+    change({"hbitmap_impl/words.py": "WORDS = 7  # as ever\n"})
+    ran = gate(repo, "--bench", WORDS)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "PASSED" in ran.stdout
+
+
+def test_a_change_of_documents_is_the_same_code(repo, change):
+    change({"README.md": "Read me.\n"})
+    ran = gate(repo)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "SAME_CODE" in ran.stdout
+
+
+def test_a_counter_may_rise_where_the_change_brings_a_reason(repo, change):
+    allowed = '[[allowed]]\nbenchmark = "suite.Work.track_words"\nreason = "A wider word."\n'
+    change({**words(8), "benchmarks/allowed.toml": allowed})
+    ran = gate(repo, "--bench", WORDS, "--format", "json")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "A wider word." in ran.stdout
+    change({"benchmarks/allowed.toml": '[[allowed]]\nbenchmark = "x"\n', **words(9)})
+    assert_refused(gate(repo, "--bench", WORDS), "allowed.toml", "reason")
+
+
+@pytest.mark.parametrize(
+    ("n", "reason"),
+    [(66, "sixty-six is too many"), (99, "signal 9"), (100, "out of time"), (101, "skips it")],
+)
+def test_what_the_head_fails_or_skips_is_not_measured(repo, change, n, reason):
+    change(words(n))
+    ran = gate(repo, "--bench", f"{WORDS}.*2", "--format", "json")
+    assert ran.returncode == 2, ran.stdout + ran.stderr
+    assert verdicts(ran) == {"suite.Work.track_words('deny', 2)": "NOT_MEASURED"}
+    assert reason in ran.stdout
+
+
+def test_a_benchmark_that_is_gone_is_not_measured(repo, change):
+    renamed = SUITE.replace("track_words", "track_all_words")
+    change({"benchmarks/suite.py": renamed, **words(6)})
+    ran = gate(repo, "--bench", "words", "--format", "json")
+    assert ran.returncode == 2, ran.stdout + ran.stderr
+    assert verdicts(ran)["suite.Work.track_words('deny', 1)"] == "NOT_MEASURED"
+    assert verdicts(ran)["suite.Work.track_all_words('deny', 1)"] == "IMPROVED"
+
+
+def test_uncommitted_work_is_refused_or_measured_as_it_is(repo, change):
+    change(words(6))
+    (repo / "hbitmap_impl" / "words.py").write_text("from hbitmap_impl.more import WORDS\n")
+    (repo / "hbitmap_impl" / "more.py").write_text("WORDS = 8\n")
+    assert_refused(gate(repo), "--allow-dirty")
+    ran = gate(repo, "--allow-dirty", "--bench", WORDS)
+    assert ran.returncode == 1, ran.stdout + ran.stderr
+    assert "uncommitted" in ran.stdout.lower()
+    assert "?? hbitmap_impl/more.py" in git(repo, "status", "--porcelain")  # as it was
+
+
+def test_a_build_that_fails_or_takes_no_change_judges_nothing(repo, change):
+    change({"setup.py": "raise SystemExit('error: no compiler')\n"})
+    assert_refused(gate(repo), "can't be built", "no compiler")
+    change({"setup.py": git(repo, "show", "main:setup.py") + "\n# nothing\n"})
+    ran = gate(repo)
+    assert ran.returncode == 2, ran.stdout + ran.stderr
+    assert "identical" in ran.stdout
+
+
+def test_refs_that_lead_nowhere_are_told(repo, change, tmp_path):
+    assert_refused(gate(repo, "--head", "nowhere"), "nowhere")
+    assert_refused(gate(repo, "--head=--help"), "--help")
+    assert_refused(gate(repo, "--bench", "("), "regular expression")
+    assert_refused(gate(tmp_path), "git")
+    git(repo, "checkout", "-q", "--orphan", "alone")
+    git(repo, "commit", "-q", "-m", "Alone")
+    ran = gate(repo)
+    git(repo, "checkout", "-q", "-f", "main")
+    assert_refused(ran, "no commit in common", "--base")
+
+
+def test_a_shallow_clone_is_told_how_to_deepen(repo, change, tmp_path):
+    change(words(8))
+    git(tmp_path, "clone", "-q", "--depth", "1", "-b", "change", f"file://{repo}", "shallow")
+    ran = gate(tmp_path / "shallow", "--base", git(repo, "rev-parse", "main"))
+    assert_refused(ran, "git fetch --unshallow")
+
+
+def test_damaged_runs_are_told_by_name(repo, change, tmp_path):
+    change(words(8))
+    ran = gate(repo, "--bench", WORDS)
+    run = run_folder(ran)
+    (result,) = [p for p in run.rglob("*.json") if "head" in p.parts]
+
+    def judge():
+        return subprocess.run([COMMAND, "judge", run], capture_output=True, text=True)
+
+    assert judge().returncode == 1
+    whole = result.read_bytes()
+    result.write_bytes(whole[:-100])
+    assert_refused(judge(), result.name)
+    result.write_bytes(whole)
+    manifest = run / "run.json"
+    told = json.loads(manifest.read_text())
+    for key, value in (("asv", ["0.5", "0.1"]), ("schema", 0), ("cells", 1)):
+        manifest.write_text(json.dumps({**told, key: value}))
+        assert_refused(judge(), "run.json" if key != "asv" else "0.5")
+    manifest.write_text(json.dumps(told)[:50])
+    assert_refused(judge(), "run.json")
+
+
+def test_ctrl_c_leaves_nothing_behind_and_earlier_runs_as_they_are(repo, change):
+    change(words(100))
+    runs = repo / ".asv" / "gate" / "runs"
+    before = sorted(runs.iterdir())
+    command = [COMMAND, "gate", "--machine", "test", "--bench", f"{WORDS}.*2"]
+    running = psutil.Popen(
+        command, cwd=repo, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    children = wait_for_benchmark(running)
+    running.send_signal(signal.SIGINT)
+    assert running.wait(30) == 130
+    assert "interrupted" in running.stderr.read()
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert alive == []
+    assert sorted(runs.iterdir()) == before
+    assert git(repo, "status", "--porcelain") == ""
+
+
+def wait_for_benchmark(running: psutil.Popen) -> list[psutil.Process]:
+    """Its children, once one of them is a benchmark of asv's."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        children = running.children(recursive=True)
+        if sum("run_server" in " ".join(named(child)) for child in children) > 2:
+            return children
+        time.sleep(0.05)
+    raise AssertionError("no benchmark was started")
+
+
+def named(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def test_a_commit_against_itself_calibrates_the_machine(repo):
+    command = [
+        COMMAND,
+        "calibrate",
+        "--machine",
+        "test",
+        "--passes",
+        "1",
+        "--bench",
+        "time_work.*1",
+    ]
+    ran = subprocess.run(command, cwd=repo, capture_output=True, text=True, env=os.environ)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    path = repo / "results" / "test" / "band.calibration"
+    stored = json.loads(path.read_text())
+    assert len(stored["log_ratios"]) == 1
+    assert stored["band"] >= 0.02
+    assert f"{stored['band']:.1%}" in ran.stdout
+    path.unlink()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from rich.console import Console
@@ -45,7 +45,8 @@ def render_front(page: FrontPage, console: Console) -> None:
         console.print(Text(encodable(text, console.encoding), style=style))
 
     history, verdict = page.history, page.verdict
-    say(f"{len(history.commits)} commits on {_machine(page)}", "dim")
+    machine = f"{machine_words(history.machine)}, {history.environment}"
+    say(f"{len(history.commits)} commits on {machine}", "dim")
     say("")
     console.print(
         Text(f" {verdict.word} ", style=STYLES[verdict.word]),
@@ -113,6 +114,12 @@ def cell_words(benchmark: Benchmark, params: Params) -> str:
     return " ".join(words)
 
 
+def machine_words(machine: Mapping[str, str]) -> str:
+    """A machine's name and what it has: ``bench (2 cores, EPYC, 24 GiB)``."""
+    facts = [f"{machine.get('num_cpu', '?')} cores", machine.get("cpu", ""), machine.get("ram", "")]
+    return f"{machine['machine']} ({', '.join(fact for fact in facts if fact)})"
+
+
 def _published(tables: Sequence[Table]) -> Sequence[Table]:
     """Tables beside published rows: they are the main ones. All, where there are none."""
     return [t for t in tables if any(row[0] == "published" for row in t.rows)] or tables
@@ -143,13 +150,6 @@ def _line_name(line: Exponents, among: Sequence[Exponents]) -> str:
     """``access seconds``, with the cluster size where there is more than one."""
     several = len({other.cluster_kib for other in among}) > 1
     return f"{line.implementation} {line.quantity}" + (f" {line.cluster_kib}K" if several else "")
-
-
-def _machine(page: FrontPage) -> str:
-    machine = page.history.machine
-    facts = [f"{machine.get('num_cpu', '?')} cores", machine.get("cpu", ""), machine.get("ram", "")]
-    named = ", ".join(fact for fact in facts if fact)
-    return f"{machine['machine']} ({named}), {page.history.environment}"
 
 
 def _newest(page: FrontPage) -> str:

@@ -12,7 +12,7 @@ from rich.text import Text
 from hbitmap_bench.history.changes import Change
 from hbitmap_bench.history.derived import Exponents
 from hbitmap_bench.history.front import FrontPage
-from hbitmap_bench.history.series import Benchmark, Params
+from hbitmap_bench.history.series import Benchmark, History, Params
 from hbitmap_bench.html.pages_words import amount
 from hbitmap_bench.report.drawing import Table, encodable, to_rich
 
@@ -45,7 +45,7 @@ def render_front(page: FrontPage, console: Console) -> None:
         console.print(Text(encodable(text, console.encoding), style=style))
 
     history, verdict = page.history, page.verdict
-    say(f"{len(history.commits)} commits on {_machine(page)}", "dim")
+    say(f"{len(history.commits)} commits on {machine_words(history)}", "dim")
     say("")
     console.print(
         Text(f" {verdict.word} ", style=STYLES[verdict.word]),
@@ -67,7 +67,7 @@ def exponent_table(page: FrontPage) -> Table:
     lines = page.exponents
     commits = list(enumerate(page.history.commits))[::-1][:SHOWN_COMMITS]
     rows = tuple(
-        (commit.hash[:HASH_LENGTH], _shortened(commit.subject), *(_exponent(x, i) for x in lines))
+        (commit.hash[:HASH_LENGTH], shortened(commit.subject), *(_exponent(x, i) for x in lines))
         for i, commit in commits
     )
     notes = [
@@ -145,11 +145,12 @@ def _line_name(line: Exponents, among: Sequence[Exponents]) -> str:
     return f"{line.implementation} {line.quantity}" + (f" {line.cluster_kib}K" if several else "")
 
 
-def _machine(page: FrontPage) -> str:
-    machine = page.history.machine
+def machine_words(history: History) -> str:
+    """The machine and environment of a history."""
+    machine = history.machine
     facts = [f"{machine.get('num_cpu', '?')} cores", machine.get("cpu", ""), machine.get("ram", "")]
     named = ", ".join(fact for fact in facts if fact)
-    return f"{machine['machine']} ({named}), {page.history.environment}"
+    return f"{machine['machine']} ({named}), {history.environment}"
 
 
 def _newest(page: FrontPage) -> str:
@@ -157,5 +158,6 @@ def _newest(page: FrontPage) -> str:
     return f"{newest.hash[:HASH_LENGTH]} {newest.date:%Y-%m-%d} {newest.subject}"
 
 
-def _shortened(subject: str) -> str:
+def shortened(subject: str) -> str:
+    """A commit's subject, cut to what a table has room for."""
     return subject if len(subject) <= SUBJECT_LENGTH else f"{subject[: SUBJECT_LENGTH - 3]}..."

@@ -202,6 +202,62 @@ def show(results: Path, repo: Path) -> None:
     show_default=True, help="The clone whose commits they are.",
 )  # fmt: skip
 @click.option(
+    "--json", "json_path", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    help="Write all that was found as JSON here, too; - prints JSON instead of the tables.",
+)  # fmt: skip
+def trend(results: Path, repo: Path, json_path: Path | None) -> int:
+    """Find the commits since which series of the stored history cost more.
+
+    Looks at every series: exact counters, where any difference counts; seconds and peak memory,
+    where a level must have changed by 10% and by more than noise, shown by two commits or more. For
+    each regression it names the first bad commit that was measured, the last good one, and how many
+    commits between them changed what is measured and were not measured.
+
+    A regression stands while the newest commit costs more than the one before the regression. What
+    was mended since is listed, and does not count.
+
+    \b
+    Examples:
+      hbitmap-bench trend
+      hbitmap-bench trend --json - | jq '.histories[].regressions[] | select(.state == "stands")'
+
+    \b
+    Exit codes:
+      0  every series was judged, and no regression stands at the newest commit
+      1  a regression stands
+      2  can't judge: one commit measured, results refused, series missing at the
+         newest commit, above their level there alone, or creeping without a step
+    With several histories (machines, environments): 1 before 2 before 0.
+    """  # noqa: D301 - click wants the control character, not its name
+    from hbitmap_bench.history.trend import trends, worst
+    from hbitmap_bench.records import check_output, write_atomic
+    from hbitmap_bench.report.trend import render_trend
+    from hbitmap_bench.report.trend_json import to_json
+
+    to_stdout = json_path == Path("-")
+    if json_path is not None and not to_stdout:
+        check_output(json_path)
+    found = trends(results, repo)
+    if to_stdout:
+        click.echo(to_json(found), nl=False)
+    else:
+        if json_path is not None:
+            write_atomic(json_path, to_json(found).encode())
+        for one in found:
+            render_trend(one, Console())
+    return worst([one.exit_code for one in found])
+
+
+@cli.command()
+@click.option(
+    "--results", type=click.Path(file_okay=False, path_type=Path), default="results",
+    show_default=True, help="Folder of stored results.",
+)  # fmt: skip
+@click.option(
+    "--repo", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".",
+    show_default=True, help="The clone whose commits they are.",
+)  # fmt: skip
+@click.option(
     "--html", "html_dir", type=click.Path(file_okay=False, path_type=Path),
     default="reports/html", show_default=True, help="Folder of the pages; replaced as a whole.",
 )  # fmt: skip

@@ -9,10 +9,12 @@ Every benchmark is a cost: more is worse. Three kinds of evidence, told apart ev
   from each other (``LEAST_RATIO``, ``FLOORS``).
 - ``single``: one commit lies apart from the one before, and the next one does not stay there. What
   a burst of noise looks like, and what any change looks like at the newest commit: unconfirmed.
+- ``level``: found by ``trend`` alone, which looks at whole series, too.
 
 The rule is local on purpose. asv's own step detection, behind asv's pages, weighs a whole series,
 and so finds smaller steps in a long one; in a short one with several steps it finds none (4 commits
-at 1.0, 3 at 1.2, 3 at 1.0, 3 at 1.2: one level, at 0.3% noise).
+at 1.0, 3 at 1.2, 3 at 1.0, 3 at 1.2: one level, at 0.3% noise). ``tox -e step-rules`` has both in
+figures.
 """
 
 from __future__ import annotations
@@ -20,14 +22,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from hbitmap_bench.history.series import Benchmark, Commit, History, Params
 
-Evidence = Literal["exact", "step", "single"]
+Evidence = Literal["exact", "step", "single", "level"]
 Word = Literal["REGRESSED", "IMPROVED", "UNCHANGED", "INCONCLUSIVE", "NOT_MEASURED"]
 
 LEAST_RATIO = 1.1
@@ -85,31 +87,53 @@ def changes(history: History) -> tuple[Change, ...]:
 
 def _changes_of(history: History, benchmark: Benchmark, cell: int) -> Iterator[Change]:
     """Changes of one cell, over the commits that measured it."""
+    line = series_of(history, benchmark, cell)
+    if benchmark.is_exact:
+        found = differences(line.value)
+    else:
+        found = moves(line.value, line.low, line.high, FLOORS[benchmark.kind])
+    for place, before, after, evidence in found:
+        commit = history.commits[line.commits[place]]
+        yield Change(commit, benchmark, benchmark.cells[cell], before, after, evidence)
+
+
+Floats = NDArray[np.float64]
+
+
+class Line(NamedTuple):
+    """One cell's series: the places of the commits that measured it, and what they measured."""
+
+    commits: NDArray[np.intp]
+    value: Floats
+    low: Floats
+    high: Floats
+
+
+def series_of(history: History, benchmark: Benchmark, cell: int) -> Line:
+    """The series of a cell, over the commits that measured it.
+
+    asv stores a peak as one number, without an interval: it is taken as it is, and the least change
+    that counts stands for its noise.
+    """
     measured = history.measured[benchmark.name]
     commits = np.flatnonzero(np.isfinite(measured.value[:, cell]))
     value, low, high = (a[commits, cell] for a in (measured.value, measured.low, measured.high))
-    if benchmark.is_exact:
-        found = _differences(value)
-    else:
-        found = _moves(value, low, high, FLOORS[benchmark.kind])
-    for place, before, after, evidence in found:
-        commit, params = history.commits[commits[place]], benchmark.cells[cell]
-        yield Change(commit, benchmark, params, before, after, evidence)
+    if benchmark.kind == "peakmemory":
+        low = high = value
+    return Line(commits, value, low, high)
 
 
 Found = Iterator[tuple[int, float, float, Evidence]]
 """Place in the series, before, after, evidence."""
 
-Floats = NDArray[np.float64]
 
-
-def _differences(value: Floats) -> Found:
+def differences(value: Floats) -> Found:
     """Where a counter is not what it was when it was measured last."""
     for place in np.flatnonzero(value[1:] != value[:-1]).tolist():
         yield place + 1, float(value[place]), float(value[place + 1]), "exact"
 
 
-def _moves(value: Floats, low: Floats, high: Floats, floor: float) -> Found:
+def moves(value: Floats, low: Floats, high: Floats, floor: float) -> Found:
     """Steps and single commits of a noisy series, by the sign of ``_apart``."""
     n = len(value)
     by_1, by_2, by_3 = (_apart(value, low, high, lag, floor) for lag in (1, 2, 3))
@@ -132,12 +156,16 @@ def _apart(value: Floats, low: Floats, high: Floats, lag: int, floor: float) -> 
     An interval that asv could not give, from too few samples, is apart from none.
     """
     found = np.zeros(len(value), np.int8)
-    before, after = value[:-lag], value[lag:]
-    smaller, larger = np.minimum(before, after), np.maximum(before, after)
-    far = (larger >= LEAST_RATIO * smaller) & (larger - smaller >= floor)
+    far = are_far(value[:-lag], value[lag:], floor)
     found[lag:] = np.where(far & (low[lag:] > high[:-lag]), 1, 0)
     found[lag:] -= np.where(far & (high[lag:] < low[:-lag]), 1, 0).astype(np.int8)
     return found
+
+
+def are_far(before: ArrayLike, after: ArrayLike, floor: float) -> NDArray[np.bool_]:
+    """Whether costs differ by what counts: ``LEAST_RATIO``, and ``floor`` in their unit."""
+    smaller, larger = np.minimum(before, after), np.maximum(before, after)
+    return np.asarray((larger >= LEAST_RATIO * smaller) & (larger - smaller >= floor))
 
 
 def _log_ratio(change: Change) -> float:

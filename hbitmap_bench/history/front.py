@@ -77,7 +77,7 @@ def verdict(history: History, found: tuple[Change, ...], fitted: tuple[Exponents
     newest = history.commits[-1]
     before = history.commits[-2] if len(history.commits) > 1 else None
     here = [change for change in found if change.commit == newest]
-    lost = _lost(history)
+    lost = history.lost()
     counts: Counter[Word] = Counter(change.word for change in here)
     counts["NOT_MEASURED"] = len(lost)
     counts["UNCHANGED"] = _n_measured(history) - len(here) if before else 0
@@ -105,19 +105,6 @@ def _worst(counts: Mapping[Word, int], too_steep: bool, before: Commit | None) -
 def _n_measured(history: History) -> int:
     """Cells that the newest commit has measured."""
     return sum(int(np.isfinite(m.value[-1]).sum()) for m in history.measured.values())
-
-
-def _lost(history: History) -> list[tuple[Benchmark, Params]]:
-    """Cells that the commit before has, and the newest has not."""
-    if len(history.commits) < 2:
-        return []
-    lost = []
-    for name, measured in history.measured.items():
-        have = np.isfinite(measured.value)
-        benchmark = history.benchmarks[name]
-        places = np.flatnonzero(have[-2] & ~have[-1]).tolist()
-        lost += [(benchmark, benchmark.cells[place]) for place in places]
-    return lost
 
 
 def _too_steep(fitted: tuple[Exponents, ...]) -> list[str]:

@@ -89,3 +89,15 @@ class History:
     commits: tuple[Commit, ...]
     measured: Mapping[str, Measured]
     refused: tuple[str, ...] = ()
+
+    def lost(self) -> list[tuple[Benchmark, Params]]:
+        """Cells that the commit before the newest has measured, and the newest has not."""
+        if len(self.commits) < 2:
+            return []
+        found = []
+        for name, measured in self.measured.items():
+            have = np.isfinite(measured.value)
+            benchmark = self.benchmarks[name]
+            places = np.flatnonzero(have[-2] & ~have[-1]).tolist()
+            found += [(benchmark, benchmark.cells[place]) for place in places]
+        return found

@@ -12,7 +12,7 @@ from rich.text import Text
 from hbitmap_bench.history.changes import Change
 from hbitmap_bench.history.derived import Exponents
 from hbitmap_bench.history.front import FrontPage
-from hbitmap_bench.history.series import Benchmark, Params
+from hbitmap_bench.history.series import Benchmark, History, Params
 from hbitmap_bench.html.pages_words import amount
 from hbitmap_bench.report.drawing import Table, encodable, to_rich
 
@@ -68,7 +68,7 @@ def exponent_table(page: FrontPage) -> Table:
     lines = page.exponents
     commits = list(enumerate(page.history.commits))[::-1][:SHOWN_COMMITS]
     rows = tuple(
-        (commit.hash[:HASH_LENGTH], _shortened(commit.subject), *(_exponent(x, i) for x in lines))
+        (commit.hash[:HASH_LENGTH], shortened(commit.subject), *(_exponent(x, i) for x in lines))
         for i, commit in commits
     )
     notes = [
@@ -157,5 +157,6 @@ def _newest(page: FrontPage) -> str:
     return f"{newest.hash[:HASH_LENGTH]} {newest.date:%Y-%m-%d} {newest.subject}"
 
 
-def _shortened(subject: str) -> str:
+def shortened(subject: str) -> str:
+    """A commit's subject, cut to what a table has room for."""
     return subject if len(subject) <= SUBJECT_LENGTH else f"{subject[: SUBJECT_LENGTH - 3]}..."

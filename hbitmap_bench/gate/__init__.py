@@ -10,6 +10,6 @@
 ``judge``         verdicts from a stored run
 ``thresholds``    every threshold by name, with its reason
 ``calibration``   what this machine can resolve, from a commit against itself
-``report``        a judgement as text, JSON, Markdown and GitHub annotations; ``report_...`` a format
+``report``        a judgement as text, JSON, Markdown, GitHub annotations: ``report_...``
 ================  ==========================================================================
 """

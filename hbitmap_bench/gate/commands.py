@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from hbitmap_bench.gate.report import Format
 
 FORMATS = ("text", "json", "markdown", "github")
 
@@ -48,7 +52,7 @@ def gate(
     bench: str | None,
     instructions: bool,
     machine: str,
-    format_: str,
+    format_: Format,
     output: Path | None,
 ) -> int:
     """Say whether a change made things slower, by asv, both commits measured in turn.
@@ -83,7 +87,7 @@ def gate(
 )
 @format_option
 @output_option
-def judge(runs: tuple[Path, ...], format_: str, output: Path | None) -> int:
+def judge(runs: tuple[Path, ...], format_: Format, output: Path | None) -> int:
     """Judge stored runs of the gate again, without measuring anything.
 
     RUNS are folders as gate leaves them, in .asv/gate/runs of the clone.

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -35,6 +36,9 @@ BUILD_VARIABLES: Final = ("CC", "CFLAGS", "CPPFLAGS", "LDFLAGS", "SOURCE_DATE_EP
 
 PACKAGE: Final = "hbitmap_impl/"
 KEPT_WHEELS: Final = 64
+
+PIPS: Final = re.compile(r"subprocess-exited-with-error|did not run successfully")
+"""pip's own words around those of the build that failed."""
 
 
 @dataclass(frozen=True)
@@ -160,5 +164,5 @@ def _run(command: Sequence[str], complaint: str) -> None:
     ran = subprocess.run(command, capture_output=True, text=True, errors="replace")
     if ran.returncode != 0:
         said = [line.strip() for line in (ran.stdout + ran.stderr).splitlines() if line.strip()]
-        errors = [line for line in said if "error" in line.lower()] or said or ["no reason given"]
-        raise UserError(f"{complaint}: {errors[0]}")
+        errors = [line for line in said if "error" in line.lower() and not PIPS.search(line)]
+        raise UserError(f"{complaint}: {(errors or said or ['no reason given'])[0]}")

@@ -42,7 +42,7 @@ class Group:
         """An expression that matches these cells alone."""
         sizes = "|".join(str(cell.params[1]) for cell in self.cells)
         implementation, cluster_kib = self.key
-        return rf"^{re.escape(self.benchmark)}\('{implementation}', ({sizes}), {cluster_kib}\)$"
+        return rf"^{re.escape(self.benchmark)}\(.{implementation}., ({sizes}), {cluster_kib}\)$"
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,9 @@ from hbitmap_bench.gate.instructions import require_valgrind
 from hbitmap_bench.gate.judge import judge
 from hbitmap_bench.gate.measure import ROUNDS, Request, measure
 from hbitmap_bench.gate.paired import log_ratio
-from hbitmap_bench.gate.report import print_text, render
+from hbitmap_bench.gate.report import Format, print_text, render
 from hbitmap_bench.gate.runs import Run, load_run
+from hbitmap_bench.gate.suites import compiled
 from hbitmap_bench.gate.thresholds import DEFAULT_BAND
 from hbitmap_bench.gate.verdict import Judgement
 from hbitmap_bench.history.machine import machine_fields
@@ -43,7 +44,7 @@ class Options:
 class Report:
     """How a judgement is told: in which format, and in which file, if any."""
 
-    format: str
+    format: Format
     output: Path | None
 
     def check(self) -> None:
@@ -78,6 +79,7 @@ def gate(
 ) -> int:
     """Measure, judge and tell; the exit code."""
     report.check()
+    compiled([options.bench or ""])
     if options.instructions:
         require_valgrind()
     workshop = Workshop(find_project(folder))

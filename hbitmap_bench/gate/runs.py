@@ -167,15 +167,15 @@ def _load_side(folder: Path, side: SideName, manifest: Manifest) -> list[tuple[C
     (path,) = paths
     commit = getattr(manifest.facts, side).commit
     try:
-        recorded, _ = sources.read_record(path)
         stored = json.loads(path.read_text(encoding="utf-8"))
-        if recorded != commit or stored["commit_hash"] != commit:
-            raise ValueError(f"of commit {recorded[:10]}, not {commit[:10]}")
+        values = _values(stored)
+        if (values and sources.read_record(path)[0] != commit) or stored["commit_hash"] != commit:
+            raise ValueError(f"not of commit {commit[:10]}")
         if stored["version"] != RESULT_SCHEMA:
             raise ValueError(f"asv's result version {stored['version']}, not {RESULT_SCHEMA}")
         if stored["params"] != dict(manifest.facts.machine):
             raise ValueError("of another machine")
-        return _values(stored)
+        return values
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise UserError(f"{path} can't be judged: {error}") from None
 

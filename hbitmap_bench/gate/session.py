@@ -170,7 +170,8 @@ class Session:
         (folder / self.machine["machine"]).mkdir(parents=True)
         results.save(str(folder))
         (path,) = sources.result_paths(folder)
-        sources.write_record(path, self.commits[side], self.imported[side].values())
+        if self.imported[side]:  # else every process failed or skipped, and there is no number
+            sources.write_record(path, self.commits[side], self.imported[side].values())
 
 
 def discover(workshop: Workshop, suites: Path) -> list[dict[str, Any]]:

@@ -40,8 +40,8 @@ class Cell:
 
     @property
     def regex(self) -> str:
-        """An expression that matches this cell alone."""
-        return f"^{re.escape(self.name)}$".replace("\\ ", " ").replace("\\_", "_")
+        """An expression that matches this cell alone; without quotes, for a shell's sake."""
+        return f"^{re.escape(self.name)}$".replace("\\ ", " ").replace("'", ".")
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def make_plan(
     expressions = {side: _profile_cells(workshop, folder / side, side, profile) for side in sides}
     benchmarks = {found["name"]: decode_benchmark(found) for found in described}
     reviewed = _reviewed_list(workshop, sides["base"])
-    only = _compiled([bench]) if bench else []
+    only = compiled([bench]) if bench else []
     cells = _matching(benchmarks.values(), [*expressions["base"], *expressions["head"]], only)
     required = _matching(reviewed.values(), expressions["base"], only)
     if not cells and not required:
@@ -108,7 +108,7 @@ def _profile_cells(
             f"both commits must have the profile {profile!r} in benchmarks/profiles.py, and the "
             f"{side} has not: choose a commit that has, or another --profile"
         ) from None
-    return _compiled(found or [""])
+    return compiled(found or [""])
 
 
 def _reviewed_list(workshop: Workshop, base: Side) -> dict[str, Benchmark]:
@@ -150,7 +150,8 @@ def _matching(
     )
 
 
-def _compiled(expressions: Iterable[str]) -> list[re.Pattern[str]]:
+def compiled(expressions: Iterable[str]) -> list[re.Pattern[str]]:
+    """Regular expressions; ``UserError`` for what is none."""
     found = []
     for expression in expressions:
         try:

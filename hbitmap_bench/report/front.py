@@ -12,7 +12,7 @@ from rich.text import Text
 from hbitmap_bench.history.changes import Change
 from hbitmap_bench.history.derived import Exponents
 from hbitmap_bench.history.front import FrontPage
-from hbitmap_bench.history.series import Benchmark, History, Params
+from hbitmap_bench.history.series import Benchmark, Params
 from hbitmap_bench.html.pages_words import amount
 from hbitmap_bench.report.drawing import Table, encodable, to_rich
 

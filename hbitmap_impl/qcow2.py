@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from hbitmap_impl.clusters import check_range
+from hbitmap_impl.hbitmap import HBitmap
 from hbitmap_impl.host_file import CorruptImage, HostFile, ImageError, UnsupportedImage
 from hbitmap_impl.image import (
     DEFAULT_L2_CACHE_BYTES,
@@ -20,6 +21,7 @@ from hbitmap_impl.image import (
     default_l2_slice,
 )
 from hbitmap_impl.image_file import ImageFile, LayerStatus
+from hbitmap_impl.qcow2_bitmaps import StoredBitmap, list_bitmaps, load_bitmap
 from hbitmap_impl.qcow2_content import DECOMPRESS, read_compressed
 from hbitmap_impl.qcow2_entries import (
     COMPRESSED,
@@ -259,6 +261,14 @@ class Qcow2Image(ImageFile):
             return bytes(length)
         inside = min(length, self.backing.size - offset)
         return self.backing.read(offset, inside) + bytes(length - inside)
+
+    def bitmaps(self) -> list[StoredBitmap]:
+        """The dirty bitmaps that are stored in the image; none where the list is out of date."""
+        return list_bitmaps(self._file, self.header)
+
+    def load_bitmap(self, stored: StoredBitmap) -> HBitmap:
+        """The bits of one of them. Costs and errors as ``qcow2_bitmaps.load_bitmap``."""
+        return load_bitmap(self._file, self.header, stored)
 
     def close(self) -> None:
         """Close this image's files, and its backing files; to do so again changes nothing."""

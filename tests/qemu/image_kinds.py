@@ -3,6 +3,7 @@
 import json
 import random
 import subprocess
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -82,7 +83,7 @@ KINDS = [
         longest=40 * K,
         backing=replace(MIXED, options={"cluster_size": 8 * K}),
     ),
-    Kind("sparse, of 4T", size=4 * T, at=(0, 5 * G, T + 512, 4 * T - M), longest=300 * K),
+    Kind("sparse, of 2T", size=2 * T, at=(0, 5 * G, T + 512, 2 * T - M), longest=300 * K),
     Kind(
         "sparse, of 60T", size=60 * T, options={"cluster_size": 2 * M}, at=(0, 31 * T, 60 * T - M)
     ),
@@ -165,3 +166,27 @@ class Maker:
     @staticmethod
     def _run(*argv):
         subprocess.run(argv, check=True, capture_output=True)
+
+
+def map_nbd(qemu_img, path, socket, bitmap=None):
+    """The extents of ``base:allocation``, or of a dirty bitmap, that qemu-nbd exports."""
+    bitmaps = [] if bitmap is None else ["-B", bitmap]
+    command = ["qemu-nbd", "-r", "-f", "qcow2", "-k", socket, "-x", "disk", *bitmaps, path]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as server:  # it serves one client
+        try:
+            while not socket.exists():
+                assert server.poll() is None
+                time.sleep(0.005)
+            options = {
+                "driver": "nbd",
+                "server": {"type": "unix", "path": str(socket)},
+                "export": "disk",
+            }
+            if bitmap is not None:  # dirty shows as what is not data
+                options["x-dirty-bitmap"] = f"qemu:dirty-bitmap:{bitmap}"
+            asked = [qemu_img, "map", "--output=json", f"json:{json.dumps(options)}"]
+            answer = subprocess.check_output(asked, text=True)
+            server.wait(10)
+        finally:
+            server.kill()
+    return json.loads(answer)

@@ -1,7 +1,7 @@
 """Our qcow2 disk against the real tools, on images of every kind that they have made."""
 
 import pytest
-from image_kinds import KINDS, Maker
+from image_kinds import KINDS, Maker, map_nbd
 
 from hbitmap_impl.clusters import align_down, align_up
 from hbitmap_impl.image import default_l2_slice
@@ -34,7 +34,7 @@ def pieces_met(monkeypatch):
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_every_kind(maker, pieces_met, kind):
+def test_every_kind(maker, pieces_met, scratch, kind):
     path = maker.make(kind)
     with Qcow2Image(path) as image:
         assert image.size == kind.size
@@ -46,6 +46,7 @@ def test_every_kind(maker, pieces_met, kind):
             assert [as_json(extent) for extent in image.map()] == expected
             assert len(pieces_met) == n_queries
             check_copy_bitmap(image, expected)
+    check_allocation(path, map_nbd(maker.qemu_img, path, scratch / "nbd"))
     if kind.size < CONTENT_BYTES:
         check_content(path, maker.convert(path))
 
@@ -69,6 +70,24 @@ def check_copy_bitmap(image, extents):
             end = min(extent["start"] + extent["length"], size)
             expected |= set(range(align_down(extent["start"], cluster), end, cluster))
     assert set(job.copy_bitmap) == expected
+
+
+def check_allocation(path, extents):
+    """NBD's base:allocation tells of data and zeros alone."""
+    theirs = [(e["data"], e["zero"], e["start"], e["length"]) for e in extents]
+    with Qcow2Image(path) as image:
+        ours = [(e.data, e.zero, e.start, e.length) for e in image.map()]
+    assert merged(ours) == merged(theirs)
+
+
+def merged(runs):
+    found = []
+    for *kind, start, length in runs:
+        if found and found[-1][:2] == kind:
+            found[-1][3] += length
+        else:
+            found.append([*kind, start, length])
+    return found
 
 
 def check_content(path, raw):

@@ -13,6 +13,9 @@ SECTOR_BYTES: Final = 512
 """QEMU counts a disk in sectors: the end of a file is rounded up to one, with zeros."""
 
 
+_MAX_FILE_BYTES: Final = 2**63 - 1
+
+
 class ImageError(ValueError):
     """An image that can't be used, or not in this way: the rule, what is there, the remedy."""
 
@@ -85,7 +88,16 @@ class HostFile:
         return os.fstat(self.fd).st_blocks * 512
 
     def read(self, offset: int, length: int) -> bytes:
-        """``length`` bytes; zeros where the file ends before them. ``OSError`` as ``pread``."""
+        """``length`` bytes; zeros where the file ends before them.
+
+        ``CorruptImage`` for a place that no file can have, ``OSError`` where the device fails.
+        """
+        if offset + length > _MAX_FILE_BYTES:
+            raise CorruptImage(
+                f"what an image refers to lies below 2**63 in {self.path!r}",
+                f"at {offset}",
+                "restore it from a backup: qemu-img check can't mend this",
+            )
         data = os.pread(self.fd, length, offset)
         while len(data) < length:
             more = os.pread(self.fd, length - len(data), offset + len(data))

@@ -107,8 +107,8 @@ class Qcow2Image(ImageFile):
             self._tables = Tables(file, header, cache, self.l2_slice_bytes)
             self._piece_span = self._tables.piece_span
             self._external = header.external_data
-            if header.data_file is not None:
-                self._data_file = HostFile(_beside(file, header.data_file, "data file"))
+            if header.external_data or header.raw_data:
+                self._data_file = _open_data_file(file, header)
                 stack.callback(self._data_file.close)
             if header.backing_file is not None:
                 self.backing = _open_backing(header, cache, (*above, file))
@@ -294,6 +294,22 @@ def open_image(
     if raw:
         return RawImage(path, want_zero=want_zero)
     return Qcow2Image(path, l2_slice_bytes=l2_slice_bytes, want_zero=want_zero)
+
+
+def _open_data_file(file: HostFile, header: Header) -> HostFile:
+    if not header.external_data:
+        raise CorruptImage(
+            "an image has the feature 'raw external data' with an external data file alone",
+            "without",
+            _REPAIR,
+        )
+    if header.data_file is None:
+        raise UnsupportedImage(
+            "an image with an external data file names it",
+            "nothing",
+            "store its name: qemu-img amend -o data_file=NAME",
+        )
+    return HostFile(_beside(file, header.data_file, "data file"))
 
 
 def _open_backing(

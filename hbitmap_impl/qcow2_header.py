@@ -32,6 +32,9 @@ _KNOWN: Final = DIRTY | CORRUPT | EXTERNAL_DATA | COMPRESSION_TYPE | EXTENDED_L2
 BITMAPS: Final = 1 << 0
 """Autoclear feature: the bitmaps extension is up to date."""
 
+RAW_DATA: Final = 1 << 1
+"""Autoclear feature: the external data file is a raw image of the disk by itself."""
+
 _BACKING_FORMAT: Final = 0xE2792ACA
 _FEATURE_NAMES: Final = 0x6803F857
 _BITMAPS_EXTENSION: Final = 0x23852875
@@ -46,6 +49,7 @@ _MAX_REFCOUNT_TABLE_BYTES: Final = 8 * 2**20
 _MAX_SNAPSHOTS: Final = 65536
 _SNAPSHOT_HEADER_BYTES: Final = 40
 _MAX_NAME_BYTES: Final = 1023
+_MAX_DIRECTORY_BYTES: Final = 64 * 2**20
 
 _REPAIR: Final = "qemu-img check -r all may repair it, a copy of it at best"
 
@@ -110,6 +114,11 @@ class Header:
     def external_data(self) -> bool:
         """Whether clusters lie in a file of their own."""
         return bool(self.incompatible & EXTERNAL_DATA)
+
+    @property
+    def raw_data(self) -> bool:
+        """Whether that file is a raw image of the disk by itself."""
+        return bool(self.autoclear & RAW_DATA)
 
     @property
     def dirty(self) -> bool:
@@ -222,11 +231,11 @@ class _Parser:
             if end - at < _EXTENSION.size:
                 raise self._extension_error("cut off", at)
             kind, length = _EXTENSION.unpack_from(self._cluster, at)
-            if kind == 0:
-                return
             at += _EXTENSION.size
             if length > end - at:
                 raise self._extension_error(f"of {length} bytes", at)
+            if kind == 0:
+                return
             yield kind, self._cluster[at : at + length]
             at += align_up(length, 8)
 
@@ -326,13 +335,7 @@ class _Parser:
     def _data_file(self, name: bytes | None) -> str | None:
         if not self._incompatible & EXTERNAL_DATA:
             return None
-        if not name:
-            raise UnsupportedImage(
-                "an image with an external data file names it",
-                "nothing",
-                "store its name: qemu-img amend -o data_file=NAME",
-            )
-        return _text(name)
+        return _text(name) if name else None
 
     def _bitmaps(self, content: bytes | None) -> BitmapDirectory | None:
         if content is None or not self._autoclear & BITMAPS:
@@ -340,11 +343,12 @@ class _Parser:
         if len(content) != 24:
             raise CorruptImage("the bitmaps extension has 24 bytes", f"{len(content)}", _REPAIR)
         n_bitmaps, reserved, n_bytes, at = struct.unpack(">IIQQ", content)
-        if reserved or not 1 <= n_bitmaps <= 65535 or at % (1 << self._cluster_bits):
+        fits = n_bytes <= _MAX_DIRECTORY_BYTES and at % (1 << self._cluster_bits) == 0
+        if reserved or not 1 <= n_bitmaps <= 65535 or not fits:
             raise CorruptImage(
-                "the bitmaps extension tells of 1 to 65535 bitmaps, in a directory that begins "
-                "with a cluster",
-                f"{n_bitmaps} (reserved: {reserved}) at offset {at}",
+                "the bitmaps extension tells of 1 to 65535 bitmaps, in a directory of at most "
+                f"{_MAX_DIRECTORY_BYTES} bytes that begins with a cluster",
+                f"{n_bitmaps} (reserved: {reserved}) in {n_bytes} bytes at offset {at}",
                 _REPAIR,
             )
         return BitmapDirectory(n_bitmaps, n_bytes, at)

@@ -349,6 +349,8 @@ def test_a_chain_has_a_longest_length(tmp_path):
         ({"extensions": [(0x1234, b"")], "backing_at": 116}, "cut off"),
         ({"extensions": [(0x1234, b"x" * 60)], "backing_at": 136}, "of 60 bytes"),
         ({"incompatible": EXTERNAL}, "names it, not nothing"),
+        ({"autoclear": 2}, "raw external data"),
+        ({"size": 2**60, "l1_size": 2**22}, "entries or more"),
         ({"incompatible": EXTERNAL, "extensions": [(0x44415441, b"missing")]}, "No such file"),
         ({"extensions": [(0x23852875, b"x")], "autoclear": 1}, "has 24 bytes, not 1"),
         ({"extensions": [(0x23852875, bytes(24))], "autoclear": 1}, "1 to 65535 bitmaps"),

@@ -17,6 +17,10 @@ core = Extension(
     define_macros=[("HBITMAP_FLAGS", f'"{" ".join(FLAGS)}"')],
 )
 
+qcow2_entries = Extension(
+    "hbitmap_impl.qcow2_entries", ["hbitmap_impl/qcow2_entries.pyx"], extra_compile_args=FLAGS
+)
+
 
 def git(*arguments: str) -> str:
     """What git prints in this folder; nothing where it fails or is missing."""
@@ -38,4 +42,4 @@ class BuildPy(build_py):
             Path(self.build_lib, "hbitmap_bench", "commit.txt").write_text(commit)
 
 
-setup(cmdclass={"build_py": BuildPy}, ext_modules=cythonize([core]))
+setup(cmdclass={"build_py": BuildPy}, ext_modules=cythonize([core, qcow2_entries]))

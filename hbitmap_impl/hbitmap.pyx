@@ -259,6 +259,8 @@ cdef class HBitmap:
     search   ``get`` ``next_dirty`` ``next_zero`` ``next_dirty_area`` ``status``
     walk     ``iter()`` ``iter_from`` ``to_array`` ``to_runs``
     whole    ``copy`` ``==`` ``sha256`` ``words``
+    parts    ``serialization_align`` ``serialize_part`` ``deserialize_part``
+             ``deserialize_zeroes`` ``deserialize_ones`` ``deserialize_finish``
     counters ``words_examined`` ``reset_counters``
     ======== ==========================================================================
 
@@ -285,6 +287,7 @@ cdef class HBitmap:
     cdef int64_t examined
     cdef int64_t generation          # of the words' place; a truncate ends all iterators
     cdef int64_t n_views             # buffers that point at the words now
+    cdef bint unfinished             # deserialized in part: only the last level is right
     cdef Py_ssize_t view_shape[1]
     cdef Py_ssize_t view_strides[1]
 
@@ -356,6 +359,7 @@ cdef class HBitmap:
 
         Cost: O(1); every update keeps it.
         """
+        self._refuse_unfinished()
         return <object>self.n_set << self._granularity
 
     def __len__(self):
@@ -368,7 +372,8 @@ cdef class HBitmap:
         return object.__sizeof__(self) + self._total_words() * sizeof(uint64_t)
 
     def __repr__(self):
-        return f"HBitmap(size={self._size}, granularity={self._granularity}, count={self.count})"
+        count = "unfinished" if self.unfinished else self.count
+        return f"HBitmap(size={self._size}, granularity={self._granularity}, count={count})"
 
     # ------------------------------------------------------------ update
 
@@ -405,6 +410,7 @@ cdef class HBitmap:
         Cost: O(count / 64 / 2**granularity) words.
         Raises ``ValueError`` when the range isn't inside the bitmap, which stays unchanged.
         """
+        self._refuse_unfinished()
         cdef int64_t first = as_natural(start, "start")
         cdef uint64_t n = as_length(count)
         if n == 0:
@@ -420,6 +426,7 @@ cdef class HBitmap:
         Raises ``ValueError`` for part of a group, or a range that isn't inside the bitmap; the
         bitmap stays unchanged.
         """
+        self._refuse_unfinished()
         cdef int64_t first = as_natural(start, "start")
         cdef uint64_t n = as_length(count)
         cdef int64_t mask = self._group_mask()
@@ -446,6 +453,7 @@ cdef class HBitmap:
 
     def reset_all(self):
         """Clear every bit. Cost: one pass over all words."""
+        self._refuse_unfinished()
         memset(self.levels[LAST], 0, self._total_words() * sizeof(uint64_t))
         self.n_set = 0
 
@@ -456,6 +464,8 @@ cdef class HBitmap:
         Cost: one pass over the words, or one ``set`` a dirty area.
         Raises ``ValueError`` when the sizes differ; nothing is changed then.
         """
+        self._refuse_unfinished()
+        other._refuse_unfinished()
         if self._size != other._size:
             raise ValueError(f"merge needs equal sizes, not {self._size} and {other._size}")
         if self._granularity == other._granularity:
@@ -492,6 +502,7 @@ cdef class HBitmap:
 
         Cost: one pass over the words.
         """
+        self._refuse_unfinished()
         cdef uint64_t *words = self.levels[LAST]
         cdef int64_t i, n = self.n_words[LAST]
         for i in range(n):
@@ -513,6 +524,7 @@ cdef class HBitmap:
         Raises ``ValueError`` for a size that the constructor refuses, and ``BufferError`` while a
         view from ``words`` is alive; the bitmap stays unchanged.
         """
+        self._refuse_unfinished()
         cdef int64_t n_items = as_size(size)
         cdef int64_t bits = self._bits_for(n_items)
         if bits != self.n_bits:
@@ -604,6 +616,7 @@ cdef class HBitmap:
 
         Raises ``ValueError`` outside the bitmap.
         """
+        self._refuse_unfinished()
         cdef int64_t bit = as_natural(item, "item")
         if bit >= self._size:
             raise ValueError(f"an item must be below the size {self._size}, not {item}")
@@ -620,6 +633,7 @@ cdef class HBitmap:
         compared with afterwards, as in QEMU.
         Raises ``ValueError`` for a negative start or count.
         """
+        self._refuse_unfinished()
         cdef int64_t n = INT64_MAX if count is None else as_natural(count, "count")
         return self._next_dirty(as_natural(start, "start"), n)
 
@@ -631,6 +645,7 @@ cdef class HBitmap:
         the range. The upper levels can't help: they say "not empty", never "full".
         Raises ``ValueError`` for a negative start or count.
         """
+        self._refuse_unfinished()
         cdef int64_t n = INT64_MAX if count is None else as_natural(count, "count")
         return self._next_zero(as_natural(start, "start"), n)
 
@@ -641,6 +656,7 @@ cdef class HBitmap:
         Cost: a ``next_dirty`` and a ``next_zero`` over the run.
         Raises ``ValueError`` for negative bounds or a ``max_dirty_count`` under 1.
         """
+        self._refuse_unfinished()
         cdef int64_t first = as_natural(start, "start")
         cdef int64_t stop = min(as_natural(end, "end"), self._size)
         cdef int64_t limit = as_item(max_dirty_count), dirty, zero
@@ -660,6 +676,7 @@ cdef class HBitmap:
         Cost: a ``next_dirty`` and, if the first item is dirty, a ``next_zero``.
         Raises ``ValueError`` when count is 0 or the range isn't inside the bitmap.
         """
+        self._refuse_unfinished()
         cdef int64_t first = as_natural(start, "start")
         cdef int64_t n = as_natural(count, "count"), edge
         if n == 0:
@@ -683,6 +700,7 @@ cdef class HBitmap:
         Cost: a ``next_dirty`` a step. Raises ``ValueError`` for a negative start, and the iterator
         raises ``RuntimeError`` once the bitmap has been truncated.
         """
+        self._refuse_unfinished()
         cdef int64_t first = as_natural(start, "start")
         return _Walk(self, first >> self._granularity if first < self._size else self.n_bits)
 
@@ -691,6 +709,7 @@ cdef class HBitmap:
 
         Equal to ``np.array(list(self))``. Cost: one pass over the words; 8 bytes a set bit.
         """
+        self._refuse_unfinished()
         array = np.empty(self.n_set, dtype=np.int64)
         if self.n_set:
             self._write_starts(array)
@@ -715,6 +734,7 @@ cdef class HBitmap:
 
         Equal to calling ``next_dirty_area`` again and again. Cost: two passes over the words.
         """
+        self._refuse_unfinished()
         runs = np.empty((self._n_runs(), 2), dtype=np.int64)
         if len(runs):
             self._write_edges(runs.reshape(-1))
@@ -755,6 +775,7 @@ cdef class HBitmap:
 
         Cost: one pass over the words.
         """
+        self._refuse_unfinished()
         cdef HBitmap twin = HBitmap.__new__(HBitmap, self._size, self._granularity)
         memcpy(twin.levels[LAST], self.levels[LAST], self._total_words() * sizeof(uint64_t))
         twin.n_set = self.n_set
@@ -767,7 +788,9 @@ cdef class HBitmap:
 
     __hash__ = None
 
-    cdef bint _equals(self, HBitmap other) noexcept:
+    cdef bint _equals(self, HBitmap other) except -1:
+        self._refuse_unfinished()
+        other._refuse_unfinished()
         if self._size != other._size or self._granularity != other._granularity:
             return False
         if self.n_set != other.n_set:
@@ -795,6 +818,7 @@ cdef class HBitmap:
     def __getbuffer__(self, Py_buffer *buffer, int flags):
         if flags & PyBUF_WRITABLE:
             raise BufferError("an HBitmap's words are read-only: use set and reset")
+        self._refuse_unfinished()
         self.view_shape[0] = self.n_words[LAST]
         self.view_strides[0] = sizeof(uint64_t)
         buffer.buf = self.levels[LAST]
@@ -813,6 +837,117 @@ cdef class HBitmap:
     def __releasebuffer__(self, Py_buffer *buffer):
         self.n_views -= 1
 
+    # ------------------------------------------------------------ parts
+
+    @property
+    def serialization_align(self):
+        """Items that one word holds: ``64 << granularity``. Parts begin at multiples of it."""
+        return <object>64 << self._granularity
+
+    cdef int _find_part(self, start, count, int64_t *word, int64_t *n) except -1:
+        """The first word of a part, and how many; ``ValueError`` for one that can't be."""
+        cdef int64_t first = as_natural(start, "start"), mask = self._group_mask(), last_bit
+        cdef uint64_t items = as_length(count)
+        cdef uint64_t rounded_up = <uint64_t>self.n_bits << self._granularity
+        word[0] = n[0] = 0
+        if items == 0:
+            return 0
+        if first < self._size and items == rounded_up - <uint64_t>first:
+            items = self._size - first
+        self._refuse_outside(first, items, start, count)
+        last_bit = (first + <int64_t>items - 1) >> self._granularity
+        if (
+            first & mask
+            or (first >> self._granularity) & 63
+            or (last_bit != self.n_bits - 1 and (items & mask or (last_bit & 63) != 63))
+        ):
+            raise ValueError(
+                f"a part begins at a multiple of {self.serialization_align} items, and ends at "
+                f"one or with the last bit: not start {start}, count {count}"
+            )
+        word[0] = first >> self._granularity >> 6
+        n[0] = (last_bit >> 6) - word[0] + 1
+        return 0
+
+    def serialize_part(self, start, count):
+        """The words that hold ``count`` items from ``start``: bytes, 8 little-endian ones a word.
+
+        Both are multiples of ``serialization_align``, but for the count of a part with the last
+        bit. A count of 0 gives no bytes.
+        Cost: one pass over the part's words.
+        Raises ``ValueError`` for other parts, and those not inside the bitmap.
+        """
+        cdef int64_t word, n
+        self._refuse_unfinished()
+        self._find_part(start, count, &word, &n)
+        return self.words[word : word + n].astype("<u8", copy=False).tobytes()
+
+    def deserialize_part(self, data, start, count, finish):
+        """Replace the words of a part by those that ``serialize_part`` gave for it.
+
+        Bits past the end are dropped. Until ``deserialize_finish``, or a call with ``finish``
+        true, every search and update, and all that shows bits, raises ``RuntimeError``.
+        Cost: one pass over the part's words, and over all of them to finish.
+        Raises ``ValueError`` for a part as ``serialize_part``, and for ``data`` of another length;
+        nothing is changed then.
+        """
+        cdef int64_t word, n
+        cdef const uint64_t[::1] words
+        self._find_part(start, count, &word, &n)
+        content = memoryview(data).cast("B")
+        if len(content) != n * 8:
+            raise ValueError(f"this part has {n * 8} bytes of data, not {len(content)}")
+        if n:
+            # Also makes them aligned, and the machine's own.
+            words = np.frombuffer(content, dtype="<u8").astype(np.uint64)
+            self._begin()
+            memcpy(self.levels[LAST] + word, &words[0], n * sizeof(uint64_t))
+        self._end_part(finish)
+
+    def deserialize_zeroes(self, start, count, finish):
+        """As ``deserialize_part`` of zeros alone."""
+        self._fill_part(start, count, False, finish)
+
+    def deserialize_ones(self, start, count, finish):
+        """As ``deserialize_part`` of ones alone; none is set past the end."""
+        self._fill_part(start, count, True, finish)
+
+    cdef int _fill_part(self, start, count, bint ones, finish) except -1:
+        cdef int64_t word, n
+        self._find_part(start, count, &word, &n)
+        if n:
+            self._begin()
+            memset(self.levels[LAST] + word, 0xff if ones else 0, n * sizeof(uint64_t))
+        self._end_part(finish)
+        return 0
+
+    cdef void _begin(self) noexcept:
+        """From now on the upper levels and the count are wrong."""
+        self.unfinished = True
+        self.generation += 1
+
+    cdef int _end_part(self, finish) except -1:
+        cdef int64_t n = self.n_words[LAST]
+        self.levels[LAST][n - 1] &= up_to_bit(self.n_bits - 1) if self.n_bits else 0
+        if finish:
+            self.deserialize_finish()
+        return 0
+
+    def deserialize_finish(self):
+        """Make the bitmap whole after parts were deserialized: upper levels and count.
+
+        What no part has replaced is as before.
+        Cost: one pass over the words.
+        """
+        self.n_set = hb_popcount(self.levels[LAST], self.n_words[LAST])
+        self._rebuild_upper()
+        self.unfinished = False
+
+    cdef inline int _refuse_unfinished(self) except -1:
+        if self.unfinished:
+            raise RuntimeError("a deserialization goes on: call deserialize_finish() first")
+        return 0
+
     # ------------------------------------------------------------ counters
 
     @property
@@ -830,6 +965,7 @@ cdef class HBitmap:
 
     def _check(self):
         """Raise ``AssertionError`` if an invariant is broken. Cost: one pass over all words."""
+        self._refuse_unfinished()
         cdef int level
         cdef int64_t i
         cdef uint64_t upper
@@ -866,7 +1002,7 @@ cdef class _Walk:
     def __next__(self):
         cdef int64_t found = -1
         if self.generation != self.bitmap.generation:
-            raise RuntimeError("the bitmap was truncated: begin a new iteration")
+            raise RuntimeError("the bitmap was truncated or deserialized: begin a new iteration")
         if self.bit < self.bitmap.n_bits:
             found = self.bitmap._first_set(self.bit)
         if found < 0:

@@ -466,3 +466,105 @@ def test_a_copy_starts_counting_anew():
 def test_equal_bits_at_another_granularity_are_not_equal():
     assert HBitmap(8, 0) != HBitmap(8, 1)
     assert HBitmap(4096, 0) != HBitmap(4096, 6)
+
+
+def test_a_part_is_little_endian_words_of_the_last_level():
+    bitmap = bitmap_of(200, {0, 9, 64, 199})
+    assert bitmap.serialization_align == 64
+    assert bitmap.serialize_part(0, 200) == bitmap.words.astype("<u8").tobytes()
+    assert bitmap.serialize_part(64, 64) == b"\1" + bytes(7)
+    assert bitmap.serialize_part(192, 8) == b"\x80" + bytes(7)
+    assert bitmap.serialize_part(64, 0) == b""
+    assert HBitmap(0).serialize_part(0, 0) == b""
+
+
+def test_parts_are_in_items_and_the_last_one_may_be_rounded_up():
+    bitmap = bitmap_of(64 * 8 + 11, {3, 8 * 65}, granularity=3)
+    assert bitmap.serialization_align == 512
+    for count in (11, 16):
+        assert bitmap.serialize_part(512, count) == b"\2" + bytes(7)
+    assert HBitmap(5, 63).serialization_align == 2**69
+
+
+@pytest.mark.parametrize(
+    "part", [(1, 64), (64, 63), (0, 65), (63, 1), (128, 73), (192, 64), (256, 1), (-64, 64)]
+)
+def test_parts_are_whole_words_inside_the_bitmap(part):
+    bitmap = bitmap_of(200, {0, 199})
+    before = bitmap.copy()
+    rule = "0 or more|inside the bitmap|begins at a multiple of 64"
+    calls = [
+        lambda: bitmap.serialize_part(*part),
+        lambda: bitmap.deserialize_part(bytes(8), *part, True),
+        lambda: bitmap.deserialize_zeroes(*part, True),
+        lambda: bitmap.deserialize_ones(*part, True),
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match=rule):
+            call()
+    assert bitmap == before
+
+
+@pytest.mark.parametrize("n_bytes", [0, 7, 9, 16])
+def test_data_of_another_length_is_refused_and_changes_nothing(n_bytes):
+    bitmap = bitmap_of(200, {0, 199})
+    before = bitmap.copy()
+    with pytest.raises(ValueError, match=f"has 8 bytes of data, not {n_bytes}"):
+        bitmap.deserialize_part(b"\xff" * n_bytes, 64, 64, True)
+    assert bitmap == before
+
+
+def test_bits_past_the_end_are_dropped():
+    for fill in (
+        lambda bitmap: bitmap.deserialize_part(b"\xff" * 16, 0, 70, finish=True),
+        lambda bitmap: bitmap.deserialize_ones(0, 70, finish=True),
+    ):
+        bitmap = HBitmap(70)
+        fill(bitmap)
+        bitmap._check()
+        assert bitmap.to_runs().tolist() == [[0, 70]]
+        bitmap.truncate(128)
+        assert bitmap.count == 70
+
+
+def test_nothing_is_searched_or_changed_before_the_finish():
+    bitmap = bitmap_of(1000, {3, 500})
+    other = HBitmap(1000)
+    walk = iter(bitmap)
+    bitmap.deserialize_part(bytes(8), 448, 64, finish=False)
+    calls = [
+        *(lambda name=name: getattr(bitmap, name)() for name in NO_ARGUMENTS),
+        *(lambda name=name: getattr(bitmap, name)(0, 64) for name in RANGES),
+        lambda: bitmap.count,
+        lambda: bitmap.words,
+        lambda: bitmap.get(0),
+        lambda: bitmap.truncate(64),
+        lambda: bitmap.next_dirty_area(0, 64, 64),
+        lambda: bitmap.merge(other),
+        lambda: other.merge(bitmap),
+        lambda: bitmap == other,
+        lambda: list(bitmap),
+        lambda: next(walk),
+    ]
+    for call in calls:
+        with pytest.raises(RuntimeError, match="deserializ"):
+            call()
+    assert "unfinished" in repr(bitmap)
+    assert (len(bitmap), bitmap.granularity) == (1000, 0)
+    bitmap.deserialize_finish()
+    bitmap._check()
+    assert bitmap.to_array().tolist() == [3]
+
+
+NO_ARGUMENTS = ["reset_all", "invert", "to_array", "to_runs", "copy", "sha256", "_check"]
+RANGES = ["set", "reset", "next_dirty", "next_zero", "status", "serialize_part"]
+
+
+def test_data_may_be_any_buffer_at_any_address():
+    bitmap = HBitmap(128)
+    bitmap.deserialize_part(memoryview(b"x" + b"\1" * 16)[1:], 0, 128, finish=True)
+    assert bitmap.count == 16
+    bitmap.deserialize_part(np.zeros(2, dtype=np.uint64), 0, 128, finish=True)
+    assert bitmap.count == 0
+    with pytest.raises(TypeError):
+        bitmap.deserialize_part([1, 2], 0, 128, finish=True)

@@ -112,6 +112,37 @@ class BitmapMachine(RuleBasedStateMachine):
         expected = [g << self.shift for g in sorted(self.model) if g >= start >> self.shift]
         assert list(self.bitmap.iter_from(start)) == expected
 
+    @rule(data=st.data())
+    def carry_over(self, data):
+        """Take all words out in parts, and put them into another bitmap in any order."""
+        twin = HBitmap(self.size, self.shift)
+        if data.draw(st.booleans()):
+            twin.set(0, self.size)
+        parts = self.draw_parts(data)
+        for start, count in data.draw(st.permutations(parts)):
+            twin.deserialize_part(
+                self.bitmap.serialize_part(start, count), start, count, finish=False
+            )
+        twin.deserialize_finish()
+        assert twin == self.bitmap
+        self.bitmap = twin
+
+    @rule(data=st.data(), ones=st.booleans())
+    def fill_part(self, data, ones):
+        start, count = data.draw(st.sampled_from(self.draw_parts(data)))
+        fill = self.bitmap.deserialize_ones if ones else self.bitmap.deserialize_zeroes
+        fill(start, count, finish=True)
+        groups = set(range(start >> self.shift, ((start + count - 1) >> self.shift) + 1))
+        self.model = self.model | groups if ones else self.model - groups
+
+    def draw_parts(self, data):
+        """Ranges of whole words that cover the bitmap."""
+        align = 64 * self.group
+        n_words = -(-self.size // align)
+        cuts = data.draw(st.sets(st.integers(0, n_words), max_size=3)) | {0, n_words}
+        ends = [min(cut * align, self.size) for cut in sorted(cuts)]
+        return [(start, end - start) for start, end in itertools.pairwise(ends)]
+
     @rule()
     def copy(self):
         twin = self.bitmap.copy()

@@ -205,7 +205,11 @@ def show(results: Path, repo: Path) -> None:
     "--json", "json_path", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
     help="Write all that was found as JSON here, too; - prints JSON instead of the tables.",
 )  # fmt: skip
-def trend(results: Path, repo: Path, json_path: Path | None) -> int:
+@click.option(
+    "--bisect", is_flag=True,
+    help="Confirm each regression that stands by measuring, and the commits between: minutes each.",
+)  # fmt: skip
+def trend(results: Path, repo: Path, json_path: Path | None, bisect: bool) -> int:
     """Find the commits since which series of the stored history cost more.
 
     Looks at every series: exact counters, where any difference counts; seconds and peak memory,
@@ -245,6 +249,10 @@ def trend(results: Path, repo: Path, json_path: Path | None) -> int:
             write_atomic(json_path, to_json(found).encode())
         for one in found:
             render_trend(one, Console())
+    if bisect:
+        from hbitmap_bench.gate.confirm import confirm, tell
+
+        tell(confirm(repo, found, Console(stderr=True)), Console(stderr=to_stdout))
     return worst([one.exit_code for one in found])
 
 

@@ -5,16 +5,25 @@ import os
 import signal
 import subprocess
 import time
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
+from rich.console import Console
 from tiny import COMMAND, commit, git, make_repo
+
+from hbitmap_bench.gate.confirm import confirm
+from hbitmap_bench.history.bisect import Bisection
+from hbitmap_bench.history.series import Commit
+from hbitmap_bench.history.store import decode_benchmark
+from hbitmap_bench.history.trend import Found
 
 PROFILES = """
 from types import SimpleNamespace
 
-PROFILES = {"quick": SimpleNamespace(cells=())}
+PROFILES = {name: SimpleNamespace(cells=()) for name in ("quick", "full")}
 """
 
 SUITE = """
@@ -270,6 +279,26 @@ def named(process: psutil.Process) -> list[str]:
         return process.cmdline()
     except psutil.Error:
         return []
+
+
+def test_a_step_is_bisected_by_measuring(repo, change):
+    good = change(words(6))
+    same = commit(repo, {"hbitmap_impl/words.py": "WORDS = 6  # still\n"}, "Reword")
+    bad = commit(repo, words(8), "Read more")
+    later = commit(repo, {"hbitmap_impl/words.py": "WORDS = 8  # still\n"}, "Reword")
+    at = {h: Commit(h, datetime(2026, 1, 1, tzinfo=UTC), "") for h in (good, later)}
+    benchmark = decode_benchmark(
+        {**LIST["suite.Work.track_words"], "name": "suite.Work.track_words"}
+    )
+    found = Found(
+        benchmark, ("deny", 1), first_bad=at[later], last_good=at[good], between=(same, bad),
+        before=6, after=8, now=8, evidence="exact", state="stands", undone=None,
+    )  # fmt: skip
+    trend = SimpleNamespace(standing=(found,))
+    (confirmed,) = confirm(repo, [trend], Console(quiet=True))
+    assert confirmed.bisection == Bisection(
+        "confirmed", same, bad, ((good, False), (later, True), (same, False), (bad, True))
+    )
 
 
 def test_a_commit_against_itself_calibrates_the_machine(repo):

@@ -34,7 +34,11 @@ ROUNDS: Final = (12, 20)
 
 @dataclass(frozen=True)
 class Request:
-    """What to compare: two sides, a profile, cells of it alone if ``bench``, on a named machine."""
+    """What to compare: two sides, a profile, cells of it alone if ``bench``, on a named machine.
+
+    The suites are the head's, and the list of what must be measured is the base's, unless
+    ``suites_of`` names a commit that both come from.
+    """
 
     base: Side
     head: Side
@@ -45,11 +49,17 @@ class Request:
     band_source: str
     instructions: bool = False
     same_code_too: bool = False
+    suites_of: Side | None = None
 
     @property
     def sides(self) -> dict[SideName, Side]:
         """By name."""
         return {"base": self.base, "head": self.head}
+
+    @property
+    def suites(self) -> dict[SideName, Side]:
+        """Whose suites and lists count for either side."""
+        return {name: self.suites_of or side for name, side in self.sides.items()}
 
 
 def measure(workshop: Workshop, request: Request, console: Console) -> Path:
@@ -146,12 +156,12 @@ def _rounds(
 
 
 def _plan(workshop: Workshop, request: Request, folder: Path) -> Plan:
-    suites.extract_suites(workshop, request.sides, folder / "suites")
+    suites.extract_suites(workshop, request.suites, folder / "suites")
     described = discover(
         workshop, folder / "suites" / "head" / str(workshop.project.conf["benchmark_dir"])
     )
     return suites.make_plan(
-        workshop, request.sides, folder / "suites",
+        workshop, request.suites, folder / "suites",
         profile=request.profile, bench=request.bench, described=described,
     )  # fmt: skip
 

@@ -1,7 +1,7 @@
-"""What pages load that others wrote: from npm, when pages are built, never committed.
+"""What others wrote, from npm, when it is needed, never committed: what pages load, a linter.
 
-Versions and sha512 digests are in ``parts/package-lock.json``. npm checks them, and takes packages
-from the registry and the cache that its own settings name.
+Versions and sha512 digests are in a ``package-lock.json``. npm checks them, and takes packages from
+the registry and the cache that its own settings name.
 """
 
 from __future__ import annotations
@@ -11,24 +11,35 @@ import shutil
 import subprocess
 import tempfile
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from hbitmap_bench.errors import UserError
 
 MANIFESTS: Final = ("package.json", "package-lock.json")
 INSTALL: Final = ("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
-REMEDY: Final = "run it by tox -e publish, which brings npm, once where a package registry answers"
+REMEDY: Final = "which brings npm, once where a package registry answers"
 
 
-def install_parts(cache_dir: Path) -> Path:
+class Parts(NamedTuple):
+    """Where the manifests are, what needs the parts, and what to run it by."""
+
+    source: Traversable
+    needed_by: str
+    tox_env: str
+
+
+PAGES: Final = Parts(resources.files("hbitmap_bench.html") / "parts", "pages", "publish")
+
+
+def install_parts(cache_dir: Path, parts: Parts = PAGES) -> Path:
     """The folder ``node_modules`` with all parts; from the cache, if it is there.
 
     The cache is keyed by the lock file, and filled in one piece: an interrupted or refused install
     leaves nothing. Raises ``UserError`` where npm is missing or fails.
     """
-    source = resources.files("hbitmap_bench.html") / "parts"
-    manifests = {name: (source / name).read_bytes() for name in MANIFESTS}
+    manifests = {name: (parts.source / name).read_bytes() for name in MANIFESTS}
     digest = hashlib.sha256(b"".join(manifests.values())).hexdigest()[:16]
     target = cache_dir / digest
     if not target.is_dir():
@@ -38,16 +49,18 @@ def install_parts(cache_dir: Path) -> Path:
             work.mkdir()
             for name, content in manifests.items():
                 (work / name).write_bytes(content)
-            _run_npm(work)
+            _run_npm(work, parts)
             work.rename(target)
     return target / "node_modules"
 
 
-def _run_npm(folder: Path) -> None:
+def _run_npm(folder: Path, parts: Parts) -> None:
+    needs = f"{parts.needed_by} need parts from npm"
+    remedy = f"run it by tox -e {parts.tox_env}, {REMEDY}"
     npm = shutil.which("npm")
     if npm is None:
-        raise UserError(f"pages need parts from npm, and npm is not on PATH: {REMEDY}")
+        raise UserError(f"{needs}, and npm is not on PATH: {remedy}")
     ran = subprocess.run([npm, *INSTALL], cwd=folder, capture_output=True, text=True)
     if ran.returncode != 0:
         complaint = " ".join(ran.stderr.split()) or "no message"
-        raise UserError(f"pages need parts from npm, and npm ci failed ({complaint}): {REMEDY}")
+        raise UserError(f"{needs}, and npm ci failed ({complaint}): {remedy}")

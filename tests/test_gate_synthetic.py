@@ -6,6 +6,7 @@ from synthetic_gate import make_run, write_run
 
 from hbitmap_bench.gate.judge import judge
 from hbitmap_bench.gate.runs import load_run
+from hbitmap_bench.gate.suites import Cell
 
 TIME = "buildup.BuildUp.time_queries"
 WORDS = "buildup.Words.track_words_examined"
@@ -50,3 +51,14 @@ def test_written_run_is_judged(tmp_path):
         ("REGRESSED", "exact"), ("REGRESSED", "time"), ("UNCHANGED", "memory"),
     ]  # fmt: skip
     assert judgement.exit_code == 1
+
+
+def test_a_missing_cell_counts_as_what_it_would_have_been(tmp_path):
+    """Also where the head has no such benchmark, and nothing but its name tells what it was."""
+    names = ("gone.Suite.time_x", "gone.Suite.peakmem_x", "gone.Suite.track_x")
+    required = [*(Cell(name, (1,)) for name in names), Cell(PEAK, ("deny", 32, 2048))]
+    failures = (("head", required[-1].name, "it ran out of time"),)
+    run = make_run(numbers()["seconds"], required=tuple(required), failures=failures)
+    missing = {f.benchmark: f.evidence for f in judge(run).findings if f.word == "NOT_MEASURED"}
+    kinds = ("time", "memory", "exact", "memory")
+    assert missing.items() >= dict(zip((*names, PEAK), kinds, strict=True)).items()

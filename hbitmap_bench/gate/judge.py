@@ -23,6 +23,8 @@ WEIGHT: Final[tuple[Word, ...]] = (
 
 FLOORS: Final = {"time": limits.FLOOR_S.value, "peakmemory": limits.FLOOR_BYTES.value}
 EVIDENCE: Final[dict[str, Evidence]] = {"time": "time", "peakmemory": "memory"}
+PREFIXES: Final[dict[str, Evidence]] = {"time": "time", "timeraw": "time", "peakmem": "memory"}
+"""Of a benchmark's name, by which asv knows its kind; others are counters."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,8 @@ def _judge_noisy(run: Run, cell: Cell, pair: Pair) -> Finding:
     if _is_slower(run, cell, pair):
         again = run.passes[1].get(cell) if len(run.passes) > 1 else None
         if again is None:
-            return _finding(run, cell, "time", "NOT_MEASURED", "suspected, and not measured again")
+            reason = "suspected, and not measured again"
+            return _finding(run, cell, _evidence(run, cell), "NOT_MEASURED", reason)
         pair, level, is_again = _complete(again), levels(run).confirm, True
         found = paired.estimate(*pair, level)
         word = "REGRESSED" if _is_beyond(run, cell, pair, found.low) else "INCONCLUSIVE"
@@ -240,7 +243,7 @@ def _missing(run: Run) -> Iterator[Finding]:
     failed = {name: (side, reason) for side, name, reason in run.manifest.failures}
     for cell in dict.fromkeys((*run.manifest.required, *run.manifest.cells)):
         if reason := _why_missing(run, cell, failed):
-            yield _finding(run, cell, "exact", "NOT_MEASURED", reason)
+            yield _finding(run, cell, _evidence(run, cell), "NOT_MEASURED", reason)
 
 
 def _why_missing(run: Run, cell: Cell, failed: Mapping[str, tuple[str, str]]) -> str | None:
@@ -253,6 +256,14 @@ def _why_missing(run: Run, cell: Cell, failed: Mapping[str, tuple[str, str]]) ->
     if has_base and not has_head:
         return "the base has a number, and the head skips it"
     return None
+
+
+def _evidence(run: Run, cell: Cell) -> Evidence:
+    """What a cell would have been judged by; of a benchmark that is gone, its name tells."""
+    if benchmark := run.manifest.benchmarks.get(cell.benchmark):
+        return EVIDENCE.get(benchmark.kind, "exact")
+    method = cell.benchmark.rsplit(".", 1)[-1]
+    return PREFIXES.get(method.split("_", 1)[0], "exact")
 
 
 def _has_numbers(run: Run, cell: Cell) -> tuple[bool, bool]:

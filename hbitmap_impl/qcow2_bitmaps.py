@@ -88,16 +88,16 @@ def _entry(content: bytes, header: Header) -> StoredBitmap:
 
 
 def _check_table(stored: StoredBitmap, header: Header) -> None:
-    """The table has its place, and covers the disk: one in use may be of the size before."""
+    """The table can be, and covers the disk: one in use may be of the size before."""
     if not stored.table_offset or stored.table_offset % header.cluster_bytes:
         raise _corrupt("a bitmap's table begins with a cluster", f"at {stored.table_offset}")
+    n_entries = -(-header.size // (header.cluster_bytes * 8 << stored.granularity))
     n_bytes = stored.table_size * header.cluster_bytes
-    covered = n_bytes * 8 << stored.granularity
-    if n_bytes > _MAX_BITMAP_BYTES or (covered < header.size and not stored.in_use):
+    if n_bytes > _MAX_BITMAP_BYTES or (stored.table_size != n_entries and not stored.in_use):
         raise _corrupt(
-            f"the table of bitmap {stored.name!r} covers the disk with at most "
-            f"{_MAX_BITMAP_BYTES} bytes",
-            f"{covered} of {header.size} bytes of the disk with {n_bytes}",
+            f"the table of bitmap {stored.name!r} has {n_entries} entries for the disk, for at "
+            f"most {_MAX_BITMAP_BYTES} bytes",
+            f"{stored.table_size} for {n_bytes} bytes",
         )
 
 
@@ -120,7 +120,7 @@ def load_bitmap(file: HostFile, header: Header, stored: StoredBitmap) -> HBitmap
         entry = next(table)
         if offset := entry & _OFFSET_MASK:
             n_words = -(-count // bitmap.serialization_align)
-            bitmap.deserialize_part(file.read(offset, n_words * 8), start, count, False)
+            bitmap.deserialize_part(_stored(file, offset, n_words * 8), start, count, False)
         elif entry & _ALL_ONES:
             bitmap.deserialize_ones(start, count, False)
     bitmap.deserialize_finish()
@@ -130,7 +130,7 @@ def load_bitmap(file: HostFile, header: Header, stored: StoredBitmap) -> HBitmap
 def _table(file: HostFile, header: Header, stored: StoredBitmap) -> Iterator[int]:
     """The entries: where a cluster of bits lies, or that all of them are 0, or 1."""
     for index in range(stored.table_size):
-        entry = int.from_bytes(file.read(stored.table_offset + index * 8, 8), "big")
+        entry = int.from_bytes(_stored(file, stored.table_offset + index * 8, 8), "big")
         offset = entry & _OFFSET_MASK
         if entry & _RESERVED_MASK or offset % header.cluster_bytes or (offset and entry & 1):
             raise _corrupt(
@@ -138,6 +138,13 @@ def _table(file: HostFile, header: Header, stored: StoredBitmap) -> Iterator[int
                 f"{entry:#x}",
             )
         yield entry
+
+
+def _stored(file: HostFile, offset: int, n_bytes: int) -> bytes:
+    """Bytes that are in the file: bits that are cut off are lost, and not clean."""
+    if offset + n_bytes > file.size:
+        raise _corrupt("a stored bitmap lies inside the file", f"at {offset}, behind its end")
+    return file.read(offset, n_bytes)
 
 
 def _corrupt(rule: str, value: str) -> CorruptImage:

@@ -200,8 +200,8 @@ def _ask(path: Path, qemu_img: str, *command: str) -> Answer:
         return f"qemu-img {command[0]} has hung"
     if done.returncode:
         return done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
-    extents: Answer = json.loads(done.stdout) if command[0] == "map" else []
-    return extents
+    extents = json.loads(done.stdout) if command[0] == "map" else []
+    return [one for one in extents if one["length"]]  # an empty disk has an empty extent there
 
 
 def _reason(path: Path, theirs: Answer) -> str:

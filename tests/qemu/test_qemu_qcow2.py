@@ -1,7 +1,9 @@
 """Our qcow2 disk against the real tools, on images of every kind that they have made."""
 
+import os
+
 import pytest
-from image_kinds import KINDS, Maker, map_nbd
+from image_kinds import KINDS, Kind, Maker, map_nbd
 
 from hbitmap_impl.clusters import align_down, align_up
 from hbitmap_impl.image import default_l2_slice
@@ -96,6 +98,20 @@ def check_content(path, raw):
         for start in range(0, image.size, 3 * M + 77):
             length = min(3 * M + 77, image.size - start)
             assert image.read(start, length) == content.read(start, length)
+
+
+@pytest.mark.parametrize("kept", [0.1, 0.4, 0.9])
+def test_a_preallocated_image_whose_file_ends_early(maker, pieces_met, kept):
+    """Clusters have their places behind the end, or across it: there they read as zeros."""
+    kind = Kind("cut", options={"preallocation": "metadata"}, n_writes=10)
+    path = maker.make(kind)
+    os.truncate(path, int(kind.size * kept) // 512 * 512 + 512)
+    expected, n_queries = maker.map(path, **{"l2-cache-entry-size": 512})
+    with Qcow2Image(path, l2_slice_bytes=512) as image:
+        assert image.preallocated_metadata
+        assert [as_json(extent) for extent in image.map()] == expected
+        assert len(pieces_met) == n_queries
+    check_content(path, maker.convert(path))
 
 
 def test_a_preallocated_image_of_a_tebibyte(maker, image_1t):

@@ -67,13 +67,13 @@ def test_an_image_without_bitmaps_has_none(maker):
 
 @pytest.fixture
 def with_bitmap(maker):
-    """An image, where its directory lies, and a function that changes bytes there."""
+    """An image, and a function that changes bytes of its directory."""
     path = maker.make(Kind("changed", n_writes=0))
     bitmap_tool(maker, "--add", path, "one")
-    with Qcow2Image(path) as image:
-        directory = image.header.bitmaps
 
     def change(at, content):
+        with Qcow2Image(path) as image:
+            directory = image.header.bitmaps
         with path.open("r+b") as file:
             file.seek(directory.offset + at)
             file.write(content)
@@ -91,12 +91,26 @@ def test_a_bitmap_in_use_is_listed_and_not_loaded(with_bitmap):
             image.load_bitmap(one)
 
 
+def test_bits_behind_the_end_of_the_file_are_not_taken_for_clean(maker, with_bitmap):
+    path, change = with_bitmap
+    maker.write(path, "qcow2", ["write -q 0 64K"])
+    with Qcow2Image(path) as image:
+        (one,) = image.bitmaps()
+        assert image.load_bitmap(one).count == 64 * K
+    change(0, (2**40).to_bytes(8, "big"))
+    with Qcow2Image(path) as image:
+        (one,) = image.bitmaps()
+        with pytest.raises(CorruptImage, match="lies inside the file, not at 1099511627776"):
+            image.load_bitmap(one)
+
+
 @pytest.mark.parametrize(
     ("at", "content", "rule"),
     [
         (0, bytes(8), "begins with a cluster"),
         (6, b"\1", "begins with a cluster"),
-        (8, bytes(4), "covers the disk"),
+        (8, bytes(4), "has 1 entries for the disk, .* not 0"),
+        (8, b"\0\0\0\2", "has 1 entries for the disk, .* not 2"),
         (8, b"\xff" * 4, "at most 536870912 bytes"),
         (12, b"\x80", "flags 0x80000002"),
         (16, b"\2", "type 2"),

@@ -84,9 +84,7 @@ KINDS = [
         backing=replace(MIXED, options={"cluster_size": 8 * K}),
     ),
     Kind("sparse, of 2T", size=2 * T, at=(0, 5 * G, T + 512, 2 * T - M), longest=300 * K),
-    Kind(
-        "sparse, of 60T", size=60 * T, options={"cluster_size": 2 * M}, at=(0, 31 * T, 60 * T - M)
-    ),
+    Kind("sparse, of 20T", size=20 * T, options={"cluster_size": 2 * M}, at=(0, 7 * T, 20 * T - M)),
     Kind(
         "large extended L2 over raw",
         size=600 * G,

@@ -1,10 +1,16 @@
 """Our qcow2 disk against the real tools, on images of every kind that they have made."""
 
 import os
+import time
 
 import pytest
 from image_kinds import KINDS, Kind, Maker, map_nbd
 
+from hbitmap_bench.qemu.builds import QemuBuild
+from hbitmap_bench.qemu.buildup import backup_job, cancel_backup, start_backup, wait_for_build_up
+from hbitmap_bench.qemu.daemon import Daemon
+from hbitmap_bench.qemu.graph import BACKUP_TARGET, add_disk, add_filters, add_null_disk
+from hbitmap_bench.qemu.images import Image
 from hbitmap_impl.clusters import align_down, align_up
 from hbitmap_impl.image import default_l2_slice
 from hbitmap_impl.qcow2 import Qcow2Image, open_image
@@ -120,3 +126,47 @@ def test_a_preallocated_image_of_a_tebibyte(maker, image_1t):
         assert image.l2_slice_bytes == default_l2_slice(2**40, 65536) == 4 * K
         assert [as_json(extent) for extent in image.map()] == expected
         assert assemble("plain", image).build_up().queries == 2**40 // (512 * 65536)
+
+
+QUERIED = {
+    "preallocated",
+    "half allocated",
+    "fragmented",
+    "extended L2",
+    "compressed",
+    "over raw",
+    "over a shorter one",
+    "three deep",
+}
+
+
+@pytest.mark.parametrize("filtered", [False, True], ids=["plain", "cbw + snap"])
+@pytest.mark.parametrize(
+    "kind", [kind for kind in KINDS if kind.name in QUERIED], ids=lambda kind: kind.name
+)
+def test_a_build_up_asks_as_often_as_the_real_job(
+    build, maker, tmp_path, pieces_met, kind, filtered
+):
+    """And ends with the same count. The daemon traces each look at an L2 table, and each copy."""
+    path, log = maker.make(kind), tmp_path / "trace"
+    script = tmp_path / "daemon"
+    traced = "-T qcow2_cache_get -T block_copy_process"
+    script.write_text(f'#!/bin/sh\nexec {build.path} {traced} "$@" 2>{log}\n')
+    script.chmod(0o755)
+    with Daemon(QemuBuild("traced", script, "1")) as daemon:
+        source = add_disk(daemon, Image(path, kind.size, 65536), 512)
+        if filtered:
+            source = add_filters(daemon, kind.size)
+        start_backup(daemon, source, add_null_disk(daemon, BACKUP_TARGET, kind.size))
+        wait_for_build_up(daemon, time.perf_counter())
+        total = backup_job(daemon)["total-progress"]
+        cancel_backup(daemon)
+    before_copies = log.read_text().partition("block_copy_process")[0]
+    with Qcow2Image(path, l2_slice_bytes=512, want_zero=filtered) as image:
+        job = assemble("access" if filtered else "plain", image)
+        pieces_met.clear()
+        asked = job.build_up()
+    assert asked.next_offset == kind.size
+    # The last look before the first copy is that copy's own question, back at its start.
+    assert len(pieces_met) == before_copies.count("is_l2_cache 1 ") - 1
+    assert job.copy_bitmap.count == total

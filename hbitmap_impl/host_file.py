@@ -20,7 +20,9 @@ class ImageError(ValueError):
     """An image that can't be used, or not in this way: the rule, what is there, the remedy."""
 
     def __init__(self, rule: str, value: str, remedy: str) -> None:
-        super().__init__(f"{rule}, not {value}: {remedy}")
+        # Names come out of images: they must not break the line, nor the terminal.
+        text = f"{rule}, not {value}: {remedy}"
+        super().__init__("".join(char if char.isprintable() else "?" for char in text))
         self.rule = rule
         self.value = value
         self.remedy = remedy

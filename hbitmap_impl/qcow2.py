@@ -172,7 +172,9 @@ class Qcow2Image(ImageFile):
             return
         if wrong:
             raise CorruptImage(
-                f"the L2 entries from disk offset {offset} on are of some kind", wrong, _REPAIR
+                f"the L2 entry for disk offset {offset} is one that an image can have",
+                wrong,
+                _REPAIR,
             )
 
     def block_status(self, offset: int, length: int) -> BlockStatus:

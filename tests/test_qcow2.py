@@ -375,6 +375,14 @@ def test_a_header_that_can_not_be(path, tmp_path, fields, rule):
     assert psutil.Process().num_fds() == before
 
 
+def test_names_out_of_an_image_break_neither_line_nor_terminal(path):
+    names = b"\0\x29evil\n\x1b[31m\xff".ljust(48, b"\0")
+    image(path, incompatible=1 << 41, extensions=[(0x6803F857, names)])
+    with pytest.raises(UnsupportedImage) as caught:
+        Qcow2Image(path)
+    assert "evil??[31m?" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("fields", "entry", "rule"),
     [

@@ -97,7 +97,8 @@ def judge(runs: tuple[Path, ...], format_: Format, output: Path | None) -> int:
       hbitmap-bench judge .asv/gate/runs/20260102T030405-1a2b3c4d-5e6f7a8b
       hbitmap-bench judge RUN --format github
 
-    The exit code is that of gate; of several runs, the worst: 1, then 2, then 0.
+    The exit code is that of gate; of several runs, the worst: 1, then 2, then 0. The JSON of
+    several runs is a list.
     """  # noqa: D301 - click wants the control character, not its name
     from hbitmap_bench.gate import main
 

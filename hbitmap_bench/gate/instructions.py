@@ -59,7 +59,8 @@ def count(python: Path, name: str) -> int:
     )  # fmt: skip
     found = re.search(r"Collected : (\d+)", ran.stderr)
     if ran.returncode != 0 or found is None or found[1] == "0":
-        said = (ran.stderr.strip().splitlines() or ["nothing"])[-1]
+        own = [line for line in ran.stderr.splitlines() if line and not line.startswith("==")]
+        said = (own or ["nothing"])[-1]  # not valgrind's own lines
         raise UserError(f"callgrind must count {name!r}, and did not: it said {said}")
     return int(found[1])
 

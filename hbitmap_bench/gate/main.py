@@ -59,7 +59,9 @@ class Report:
             for judgement in judgements:
                 print_text(judgement, Console())
             return
-        text = "".join(render(judgement, self.format) for judgement in judgements)
+        told = [render(judgement, self.format) for judgement in judgements]
+        is_list = self.format == "json" and len(told) > 1
+        text = f"[{','.join(told)}]\n" if is_list else "".join(told)
         if self.output is None:
             console.file.write(text)
             return

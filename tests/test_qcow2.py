@@ -448,6 +448,6 @@ def test_memory_does_not_follow_what_an_image_claims(path):
         for n in range(2**12):
             file.write((CLUSTER * (n * 997 % 2**30)).to_bytes(8, "big") * 512)
     done = subprocess.run(
-        [sys.executable, "-c", MEMORY, path], capture_output=True, text=True, check=True
+        [sys.executable, "-P", "-c", MEMORY, path], capture_output=True, text=True, check=True
     )
     assert int(done.stdout) < 100  # MiB

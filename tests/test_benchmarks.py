@@ -36,7 +36,18 @@ def discover(to: Path) -> dict:
 
 
 def identities(found: dict) -> dict:
-    return {name: {key: found[name][key] for key in IDENTITY} for name in sorted(found)}
+    """What is reviewed: also which cells are skipped on purpose, since no others may be."""
+    return {
+        name: {
+            **{key: found[name][key] for key in IDENTITY},
+            "skip_params": sorted(map(list, skipped(name))),
+        }
+        for name in sorted(found)
+    }
+
+
+def skipped(name: str) -> list[tuple]:
+    return get_benchmark_from_name(str(SUITES), name)._skip_tuples
 
 
 @pytest.fixture(scope="module")

@@ -54,7 +54,7 @@ def _read(repo: Path, commit: str) -> list[Allowance]:
         return []  # the file is there when something is allowed
     try:
         return [_entry(found) for found in tomllib.loads(ran.stdout.decode())["allowed"]]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{FILE} of commit {commit[:10]} must be a list [[allowed]] of benchmark, reason and "
             f"perhaps params, and is not ({error})"

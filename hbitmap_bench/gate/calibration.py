@@ -22,6 +22,10 @@ QUANTILE: Final = 0.99
 """Of the differences that one commit showed against itself: the band holds so many of them."""
 
 
+WIDEST_BAND: Final = 1.0
+"""Relative change from which a machine resolves nothing that a gate is for."""
+
+
 @dataclass(frozen=True)
 class Calibration:
     """A commit against itself: log ratios of all noisy cells, in ``n_passes`` sessions.
@@ -41,11 +45,21 @@ class Calibration:
 
 
 def band_of(log_ratios: Sequence[float]) -> float:
-    """The band that such log ratios call for: a relative change, rounded up to a tenth of 1%."""
-    if not len(log_ratios):
+    """The band that such log ratios call for: a relative change, rounded up to a tenth of 1%.
+
+    Of fewer than a hundred the largest decides. Raises ``UserError`` where there is none, or noise
+    is so wide that no band would mean anything.
+    """
+    if not len(log_ratios) or not np.isfinite(log_ratios).all():
         raise UserError("a calibration needs noisy cells, and none was measured: widen --bench")
-    widest = float(np.expm1(np.quantile(np.abs(log_ratios), QUANTILE)))
-    return max(LEAST_BAND.value, float(np.ceil(widest * 1000)) / 1000)
+    widest = float(np.expm1(np.quantile(np.abs(log_ratios), QUANTILE, method="higher")))
+    band = max(LEAST_BAND.value, float(np.ceil(widest * 1000)) / 1000)
+    if band >= WIDEST_BAND:
+        raise UserError(
+            f"a commit may differ from itself by less than {WIDEST_BAND:.0%}, and differed by "
+            f"{widest:.0%}: calibrate when the machine is less busy"
+        )
+    return band
 
 
 def save(results_dir: Path, calibration: Calibration) -> Path:
@@ -76,7 +90,7 @@ def load_band(results_dir: Path, machine: Mapping[str, str]) -> tuple[float, str
             raise ValueError(f"schema {stored['schema']}")
         same_machine = stored["machine"] == dict(machine)
         band, created, n = float(stored["band"]), stored["created"], len(stored["log_ratios"])
-        if not 0 < band < 1:
+        if not 0 < band < WIDEST_BAND:
             raise ValueError(f"a band of {band}")
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is no calibration ({error!r}): calibrate again") from None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,11 +13,13 @@ import numpy as np
 from hbitmap_bench.cells import layout
 from hbitmap_bench.gate import paired
 from hbitmap_bench.gate import thresholds as limits
+from hbitmap_bench.gate.allowances import Allowance
+from hbitmap_bench.gate.noisy import Levels, too_few
 from hbitmap_bench.gate.runs import Pair, Run
 from hbitmap_bench.gate.suites import Cell
 from hbitmap_bench.growth import loglog_slope
 from hbitmap_bench.history.changes import Word
-from hbitmap_bench.history.derived import KIB, L2_SLICE_BYTES, LIMITS, SECONDS, TIB, WORDS
+from hbitmap_bench.history.derived import KIB, L2_SLICE_BYTES, LIMITS, QUERIES, SECONDS, TIB, WORDS
 
 Key = tuple[str, int]
 """Implementation and cluster size in KiB."""
@@ -39,18 +42,21 @@ class Group:
 
     @property
     def regex(self) -> str:
-        """An expression that matches these cells alone."""
+        """An expression that matches what this group's exponent needs, and no more."""
+        names = (self.benchmark, QUERIES) if self.benchmark == SECONDS else (self.benchmark,)
         sizes = "|".join(str(cell.params[1]) for cell in self.cells)
         implementation, cluster_kib = self.key
-        return rf"^{re.escape(self.benchmark)}\(.{implementation}., ({sizes}), {cluster_kib}\)$"
+        benchmarks = "|".join(map(re.escape, names))
+        return rf"^({benchmarks})\(.{implementation}., ({sizes}), {cluster_kib}\)$"
 
 
 @dataclass(frozen=True)
 class WordGroup(Group):
-    """Exponents of words examined, exactly."""
+    """Exponents of words examined, exactly; ``risen`` are the cells that read more than before."""
 
     before: float
     after: float
+    risen: tuple[Cell, ...]
 
 
 @dataclass(frozen=True)
@@ -61,27 +67,38 @@ class TimeGroup(Group):
     base: paired.Floats
     head: paired.Floats
 
+    @property
+    def n_rounds(self) -> int:
+        """Rounds that have all sizes on both sides."""
+        return int(self.base.shape[-1])
+
 
 class Judged(NamedTuple):
-    """A verdict on growth in time; ``interval`` is the head's exponent's."""
+    """A verdict on growth in time; ``interval`` is the head's exponent's, at ``level``."""
 
     word: Word
     reason: str
     values: tuple[float, float]
     interval: tuple[float, float]
+    level: float
 
 
 def word_groups(run: Run) -> tuple[WordGroup, ...]:
     """Groups of words, from the counters that both sides have."""
-    usable = {c: v for c, v in run.counters.items() if c.benchmark == WORDS and min(v) > 0}
+    usable = {
+        cell: pair
+        for cell, pair in run.counters.items()
+        if cell.benchmark == WORDS and all(0 < words < math.inf for words in pair)
+    }
     found = []
     for key, cells in _groups(usable).items():
         sizes = [int(cell.params[1]) for cell in cells]
-        exponents = [
+        before, after = (
             loglog_slope(sizes, [usable[c][side] * _queries(c) for c in cells]).exponent
             for side in (0, 1)
-        ]
-        found.append(WordGroup(WORDS, key, cells, *exponents))
+        )
+        risen = tuple(cell for cell in cells if usable[cell][1] > usable[cell][0])
+        found.append(WordGroup(WORDS, key, cells, before, after, risen))
     return tuple(found)
 
 
@@ -90,61 +107,81 @@ def time_groups(run: Run, measured: Mapping[Cell, Pair]) -> tuple[TimeGroup, ...
     usable = {cell: pair for cell, pair in measured.items() if cell.benchmark == SECONDS}
     found = []
     for key, cells in _groups(usable).items():
-        timed = [_timed_queries(run, cell) for cell in cells]
-        if not all(np.isfinite(timed)):
+        timed = np.array([_timed_queries(run, cell) for cell in cells])
+        if not np.isfinite(timed).all():
             continue
-        scale = np.array([_queries(c) for c in cells]) / np.array(timed)
-        base, head = (np.stack([usable[c][side] for c in cells]) for side in (0, 1))
+        scale = np.array([[_queries(cell)] for cell in cells]) / timed
+        base, head = (
+            np.stack([usable[cell][side] for cell in cells]) * scale[:, side, None]
+            for side in (0, 1)
+        )
         whole = np.isfinite(base).all(axis=0) & np.isfinite(head).all(axis=0)
         sizes = np.array([float(cell.params[1]) for cell in cells])
-        base, head = (values[:, whole] * scale[:, None] for values in (base, head))
         if whole.any():
-            found.append(TimeGroup(SECONDS, key, cells, sizes, base, head))
+            found.append(TimeGroup(SECONDS, key, cells, sizes, base[:, whole], head[:, whole]))
     return tuple(found)
 
 
-def judge_words(group: WordGroup) -> tuple[Word, str]:
-    """A verdict on words, which are exact."""
+def judge_words(group: WordGroup, allowances: Sequence[Allowance]) -> tuple[Word, str]:
+    """A verdict on words, which are exact.
+
+    Steeper is worse only if the largest image reads more: where small ones read less, the same
+    work at the large end is steeper too. A rise that is allowed may change the exponent, within
+    the limit.
+    """
     margin = limits.WORDS_MARGIN.value
     says = f"words grow with exponent {group.after:.3f}, {group.before:.3f} before"
+    if group.after < group.before - margin:
+        return "IMPROVED", says
+    if group.cells[-1] not in group.risen:
+        return "UNCHANGED", f"{says}; the largest image reads no more"
     if group.after > group.limit + margin >= group.before:
         return "REGRESSED", f"{says}, above the {group.limit:g} of {group.key[0]}"
-    if abs(group.after - group.before) <= margin:
+    if group.after <= group.before + margin:
         return "UNCHANGED", says
-    return ("REGRESSED" if group.after > group.before else "IMPROVED"), says
+    if all(any(entry.allows(cell) for entry in allowances) for cell in group.risen):
+        return "UNCHANGED", f"{says}; all cells that read more are allowed to"
+    return "REGRESSED", says
 
 
-def is_steeper(group: TimeGroup, level: float) -> bool:
-    """Whether growth broke the limit that the base keeps, or rose over the base's, at ``level``."""
-    if group.base.shape[-1] < 2:
+def is_steeper(group: TimeGroup, level: float, log_band: float) -> bool:
+    """Whether growth broke the limit that the base keeps, or rose over the base's, at ``level``.
+
+    Only where the largest image takes longer, beyond the band: where small ones got faster, the
+    same seconds at the large end are steeper too.
+    """
+    if group.n_rounds < 2 or paired.log_ratio(group.base[-1], group.head[-1]) <= log_band:
         return False
-    bound = group.limit + limits.GROWTH_MARGIN.value
-    before, after = (paired.slope_estimate(group.sizes, s, level) for s in (group.base, group.head))
-    broke = after.low > bound >= before.value
-    band = limits.GROWTH_BAND.value
-    rose = after.value - before.value > band and (
+    before, after = (float(paired.slope(group.sizes, s)) for s in (group.base, group.head))
+    bound, band = group.limit + limits.GROWTH_MARGIN.value, limits.GROWTH_BAND.value
+    if after > bound >= before and (
+        paired.slope_estimate(group.sizes, group.head, level).low > bound
+    ):
+        return True
+    return after - before > band and (
         paired.p_steeper(group.sizes, group.base, group.head, band) <= level
     )
-    return broke or rose
 
 
-def judge_time(group: TimeGroup, again: TimeGroup | None, confirm: float) -> Judged:
+def judge_time(group: TimeGroup, again: TimeGroup | None, levels: Levels) -> Judged:
     """A verdict on seconds: suspected in the first pass and confirmed in the second, or neither."""
-    screen = limits.SCREEN_LEVEL.value
-    if not is_steeper(group, screen):
-        return _judged(group, screen, "UNCHANGED", "no steeper than its limit, or the base")
-    if again is None:
-        return _judged(group, screen, "NOT_MEASURED", "suspected, and not measured again")
-    if is_steeper(again, confirm):
-        return _judged(again, confirm, "REGRESSED", "steeper, in two passes")
-    return _judged(again, confirm, "INCONCLUSIVE", "steeper in the first pass, not in the second")
+    if reason := too_few(group.n_rounds, levels.screen):
+        return _judged(group, levels.screen, "NOT_MEASURED", reason)
+    if not is_steeper(group, levels.screen, levels.log_band):
+        return _judged(group, levels.screen, "UNCHANGED", "no steeper than its limit, or the base")
+    if again is None or too_few(again.n_rounds, levels.confirm):
+        return _judged(group, levels.screen, "NOT_MEASURED", "suspected, and not measured again")
+    if is_steeper(again, levels.confirm, levels.log_band):
+        return _judged(again, levels.confirm, "REGRESSED", "steeper, in two passes")
+    what = "steeper in the first pass, not in the second"
+    return _judged(again, levels.confirm, "INCONCLUSIVE", what)
 
 
 def _judged(group: TimeGroup, level: float, word: Word, what: str) -> Judged:
     before = float(paired.slope(group.sizes, group.base))
     after = paired.slope_estimate(group.sizes, group.head, level)
     reason = f"{what}: {after.value:.2f}, {before:.2f} before, limit {group.limit:g}"
-    return Judged(word, reason, (before, after.value), (after.low, after.high))
+    return Judged(word, reason, (before, after.value), (after.low, after.high), level)
 
 
 def _groups(cells: Mapping[Cell, object]) -> dict[Key, tuple[Cell, ...]]:
@@ -167,8 +204,6 @@ def _queries(cell: Cell) -> int:
     return layout(int(tib) * TIB, int(kib) * KIB, l2_slice_bytes=L2_SLICE_BYTES).queries
 
 
-def _timed_queries(run: Run, cell: Cell) -> float:
-    """Queries of the timed call, as counted on the head; NaN where they were not."""
-    from hbitmap_bench.history.derived import QUERIES
-
-    return run.counters.get(Cell(QUERIES, cell.params), (np.nan, np.nan))[1]
+def _timed_queries(run: Run, cell: Cell) -> tuple[float, float]:
+    """Queries of the timed call, as counted on either side; NaN where they were not."""
+    return run.counters.get(Cell(QUERIES, cell.params), (math.nan, math.nan))

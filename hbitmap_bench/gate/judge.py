@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from hbitmap_bench.gate import growth, paired
+from hbitmap_bench.gate import growth, noisy, paired
 from hbitmap_bench.gate import thresholds as limits
+from hbitmap_bench.gate.noisy import Levels
 from hbitmap_bench.gate.runs import Manifest, Pair, Run
 from hbitmap_bench.gate.suites import Cell
 from hbitmap_bench.gate.verdict import Evidence, Finding, Judgement, Outcome
@@ -21,24 +21,22 @@ WEIGHT: Final[tuple[Word, ...]] = (
     "REGRESSED", "NOT_MEASURED", "INCONCLUSIVE", "IMPROVED", "UNCHANGED",
 )  # fmt: skip
 
-FLOORS: Final = {"time": limits.FLOOR_S.value, "peakmemory": limits.FLOOR_BYTES.value}
-EVIDENCE: Final[dict[str, Evidence]] = {"time": "time", "peakmemory": "memory"}
 PREFIXES: Final[dict[str, Evidence]] = {"time": "time", "timeraw": "time", "peakmem": "memory"}
 """Of a benchmark's name, by which asv knows its kind; others are counters."""
 
-
-@dataclass(frozen=True)
-class Levels:
-    """What the passes reject at, and the band of noise as a log ratio."""
-
-    confirm: float
-    log_band: float
+GONE: Final = "the base's reviewed list names it, and the head's suites do not have it"
 
 
 def judge(run: Run) -> Judgement:
     """The judgement of a stored run."""
+    limit, missing = levels(run), _missing(run)
+    found = [*_exact(run), *_noisy(run, limit, missing), *_growth(run, limit), *_instructions(run)]
+    found += [
+        _finding(run, cell, _evidence(run, cell), "NOT_MEASURED", reason)
+        for cell, reason in missing.items()
+    ]
     findings = sorted(
-        (*_exact(run), *_noisy(run), *_growth(run), *_instructions(run), *_missing(run)),
+        found,
         key=lambda f: (WEIGHT.index(f.word), f.evidence != "exact", f.benchmark, str(f.params)),
     )
     outcome, reasons = _outcome(run, findings)
@@ -58,9 +56,10 @@ def judge(run: Run) -> Judgement:
 def suspects(run: Run) -> tuple[Cell, ...]:
     """Cells that the first pass suspects, alone or by growth: to be measured again."""
     (first,) = run.passes
-    found = {cell for cell, pair in first.items() if _is_slower(run, cell, pair)}
+    limit = levels(run)
+    found = {c for c, pair in first.items() if noisy.is_slower(pair, limit, _floor(run, c))}
     for group in growth.time_groups(run, first):
-        if growth.is_steeper(group, limits.SCREEN_LEVEL.value):
+        if growth.is_steeper(group, limit.screen, limit.log_band):
             found.update(group.cells)
     return tuple(sorted(found, key=lambda cell: cell.name))
 
@@ -73,8 +72,9 @@ def n_tests(run: Run) -> int:
 
 def levels(run: Run) -> Levels:
     """Levels and band of this run."""
-    confirm = limits.FAMILY_LEVEL.value / max(n_tests(run), 1) / limits.SCREEN_LEVEL.value
-    return Levels(min(confirm, limits.SCREEN_LEVEL.value), math.log1p(run.manifest.band))
+    screen = limits.SCREEN_LEVEL.value
+    confirm = limits.FAMILY_LEVEL.value / max(n_tests(run), 1) / screen
+    return Levels(min(confirm, screen), math.log1p(run.manifest.band))
 
 
 def reproduce(manifest: Manifest, regex: str) -> str:
@@ -109,99 +109,51 @@ def _exact_word(manifest: Manifest, cell: Cell, before: float, after: float) -> 
     return "REGRESSED", f"{rise}; counters repeat, so it is the change's"
 
 
-# ---------------------------------------------------------------- time and memory
+# ---------------------------------------------------------------- time, memory, growth
 
 
-def _noisy(run: Run) -> Iterator[Finding]:
-    if not run.passes:
-        return
-    for cell, pair in run.passes[0].items():
-        yield _judge_noisy(run, cell, _complete(pair))
+def _noisy(run: Run, limit: Levels, missing: Mapping[Cell, str]) -> Iterator[Finding]:
+    """Cells that both sides have; one that is missing anyway is not told to be so again."""
+    first, again = _two_passes(run)
+    for cell, pair in first.items():
+        if all(np.isfinite(side).any() for side in pair):
+            judged = noisy.judge(pair, again.get(cell), limit, _floor(run, cell))
+            if judged.word != "NOT_MEASURED" or cell not in missing:
+                yield _noisy_finding(run, cell, judged)
 
 
-def _judge_noisy(run: Run, cell: Cell, pair: Pair) -> Finding:
-    """A cell by its first pass; if that suspects it, by the second."""
-    level, is_again = limits.SCREEN_LEVEL.value, False
-    first = found = paired.estimate(*pair, level)
-    word: Word = "UNCHANGED"
-    if _is_slower(run, cell, pair):
-        again = run.passes[1].get(cell) if len(run.passes) > 1 else None
-        if again is None:
-            reason = "suspected, and not measured again"
-            return _finding(run, cell, _evidence(run, cell), "NOT_MEASURED", reason)
-        pair, level, is_again = _complete(again), levels(run).confirm, True
-        found = paired.estimate(*pair, level)
-        word = "REGRESSED" if _is_beyond(run, cell, pair, found.low) else "INCONCLUSIVE"
-    elif _is_beyond(run, cell, pair[::-1], -found.high):
-        word = "IMPROVED"
-    elif found.high > math.log1p(limits.TOLERATED.value):
-        word = "INCONCLUSIVE"
-    before, after = (float(paired.fast_mean(values)) for values in pair)
-    kind = run.manifest.benchmarks[cell.benchmark].kind
+def _noisy_finding(run: Run, cell: Cell, judged: noisy.Judged) -> Finding:
+    evidence, found = _evidence(run, cell), judged.found
+    if found is None:
+        return _finding(run, cell, evidence, judged.word, judged.reason)
+    before, after = (float(paired.fast_mean(values)) for values in judged.pair)
     return _finding(
-        run, cell, EVIDENCE[kind], word, _noisy_reason(word, is_again, run.manifest.band),
+        run, cell, evidence, judged.word, judged.reason,
         before=before, after=after, ratio=math.exp(found.value),
-        interval=(math.exp(found.low), math.exp(found.high)), level=level,
-        resolvable=paired.smallest_change(first, run.manifest.band, limits.SCREEN_LEVEL.value),
+        interval=(math.exp(found.low), math.exp(found.high)), level=judged.level,
+        resolvable=judged.resolvable,
     )  # fmt: skip
 
 
-def _noisy_reason(word: Word, is_again: bool, band: float) -> str:
-    if word == "REGRESSED":
-        return f"the whole interval lies beyond the band of {band:.1%}, in two passes"
-    if word == "IMPROVED":
-        return f"the whole interval lies beyond the band of {band:.1%}"
-    if is_again:
-        return "suspected in the first pass; the second did not confirm it"
-    if word == "INCONCLUSIVE":
-        return f"noise: a rise of more than {limits.TOLERATED.value:.0%} can't be excluded"
-    return "no change beyond the band, and no large one hidden by noise"
-
-
-def _is_slower(run: Run, cell: Cell, pair: Pair) -> bool:
-    """Whether the first pass suspects a cell: band and floor, at the screening level."""
-    base, head = _complete(pair)
-    log_band = levels(run).log_band
-    if not len(base) or paired.log_ratio(base, head) <= log_band:
-        return False
-    p = paired.p_above(base, head, log_band)
-    return p <= limits.SCREEN_LEVEL.value and _rise(base, head) >= _floor(run, cell)
-
-
-def _is_beyond(run: Run, cell: Cell, pair: Pair, low: float) -> bool:
-    return low > levels(run).log_band and _rise(*pair) >= _floor(run, cell)
-
-
-def _rise(base: paired.Floats, head: paired.Floats) -> float:
-    return float(paired.fast_mean(head) - paired.fast_mean(base))
-
-
 def _floor(run: Run, cell: Cell) -> float:
-    return FLOORS[run.manifest.benchmarks[cell.benchmark].kind]
+    return noisy.FLOORS[run.manifest.benchmarks[cell.benchmark].kind]
 
 
-def _complete(pair: Pair) -> Pair:
-    """The rounds that have both sides."""
-    both = np.isfinite(pair[0]) & np.isfinite(pair[1])
-    return pair[0][both], pair[1][both]
+def _two_passes(run: Run) -> tuple[Mapping[Cell, Pair], Mapping[Cell, Pair]]:
+    """Both passes; nothing stands for one that was not measured."""
+    first, again = (*run.passes, {}, {})[:2]
+    return first, again
 
 
-# ---------------------------------------------------------------- growth, instructions
-
-
-def _growth(run: Run) -> Iterator[Finding]:
+def _growth(run: Run, limit: Levels) -> Iterator[Finding]:
     for words in growth.word_groups(run):
-        word, reason = growth.judge_words(words)
-        yield _growth_finding(run, words, word, reason, (words.before, words.after), None)
-    first = run.passes[0] if run.passes else {}
-    again = (
-        {g.key: g for g in growth.time_groups(run, run.passes[1])} if len(run.passes) > 1 else {}
-    )
-    for group in growth.time_groups(run, first):
-        judged = growth.judge_time(group, again.get(group.key), levels(run).confirm)
-        yield _growth_finding(
-            run, group, judged.word, judged.reason, judged.values, judged.interval
-        )
+        word, reason = growth.judge_words(words, run.manifest.allowances)
+        yield _growth_finding(run, words, word, reason, (words.before, words.after))
+    first, again = (growth.time_groups(run, one) for one in _two_passes(run))
+    confirming = {group.key: group for group in again}
+    for group in first:
+        judged = growth.judge_time(group, confirming.get(group.key), limit)
+        yield _growth_finding(run, group, *judged)
 
 
 def _growth_finding(
@@ -210,11 +162,12 @@ def _growth_finding(
     word: Word,
     reason: str,
     values: tuple[float, float],
-    interval: tuple[float, float] | None,
+    interval: tuple[float, float] | None = None,
+    level: float | None = None,
 ) -> Finding:
     return Finding(
         benchmark=group.benchmark, params=group.key, evidence="growth", word=word, unit="exponent",
-        before=values[0], after=values[1], ratio=None, interval=interval, level=None,
+        before=values[0], after=values[1], ratio=None, interval=interval, level=level,
         resolvable=None, reason=reason, command=reproduce(run.manifest, group.regex),
     )  # fmt: skip
 
@@ -236,34 +189,36 @@ def _instructions(run: Run) -> Iterator[Finding]:
 # ---------------------------------------------------------------- what is missing
 
 
-def _missing(run: Run) -> Iterator[Finding]:
-    """Cells that the base had, or that failed, and that the run has no number of."""
+def _missing(run: Run) -> dict[Cell, str]:
+    """Cells that the base had, or that failed, and that the run has no number of; and why."""
     if run.manifest.same_code or run.manifest.same_package:
-        return
-    failed = {name: (side, reason) for side, name, reason in run.manifest.failures}
-    for cell in dict.fromkeys((*run.manifest.required, *run.manifest.cells)):
-        if reason := _why_missing(run, cell, failed):
-            yield _finding(run, cell, _evidence(run, cell), "NOT_MEASURED", reason)
+        return {}
+    failed = {
+        name: f"it failed on the {side}: {reason}" for side, name, reason in run.manifest.failures
+    }
+    required, cells = set(run.manifest.required), set(run.manifest.cells)
+    reasons = {
+        cell: failed.get(cell.name)
+        or (_why_missing(run, cell, cell in required) if cell in cells else GONE)
+        for cell in (*run.manifest.cells, *run.manifest.required)
+    }
+    return {cell: reason for cell, reason in reasons.items() if reason}
 
 
-def _why_missing(run: Run, cell: Cell, failed: Mapping[str, tuple[str, str]]) -> str | None:
-    if cell.name in failed:
-        side, reason = failed[cell.name]
-        return f"it failed on the {side}: {reason}"
-    if cell not in run.manifest.cells:
-        return "the base's reviewed list names it, and the head's suites do not have it"
+def _why_missing(run: Run, cell: Cell, is_required: bool) -> str | None:
     has_base, has_head = _has_numbers(run, cell)
     if has_base and not has_head:
         return "the base has a number, and the head skips it"
+    if is_required and not has_base:
+        return "the base's reviewed list names it, and the head's suites skip it there"
+    before = run.manifest.versions.get(cell.benchmark)
+    after = run.manifest.benchmarks[cell.benchmark].version
+    if is_required and before != after:
+        return (
+            f"the head's suites have version {after} of it, which measures something else than the "
+            f"base's version {before}"
+        )
     return None
-
-
-def _evidence(run: Run, cell: Cell) -> Evidence:
-    """What a cell would have been judged by; of a benchmark that is gone, its name tells."""
-    if benchmark := run.manifest.benchmarks.get(cell.benchmark):
-        return EVIDENCE.get(benchmark.kind, "exact")
-    method = cell.benchmark.rsplit(".", 1)[-1]
-    return PREFIXES.get(method.split("_", 1)[0], "exact")
 
 
 def _has_numbers(run: Run, cell: Cell) -> tuple[bool, bool]:
@@ -310,25 +265,31 @@ def _doubts(run: Run, findings: list[Finding]) -> Iterator[str]:
     missing = [f for f in findings if f.word == "NOT_MEASURED"]
     if missing:
         cell, reason = missing[0].cell, missing[0].reason
-        yield f"{len(missing)} cells were NOT_MEASURED, the first: {cell}, {reason}"
+        yield f"NOT_MEASURED: {len(missing)} of {len(findings)}, the first {cell}: {reason}"
     if len(missing) == len(findings):
         yield "nothing was measured"
-    noisy = [f for f in findings if f.evidence in ("time", "memory")]
-    unclear = sum(f.word == "INCONCLUSIVE" for f in noisy)
-    if unclear > limits.MOST_INCONCLUSIVE.value * len(noisy):
-        yield f"{unclear} of {len(noisy)} noisy cells are INCONCLUSIVE: the machine is too busy"
+    words = [f.word for f in findings if f.evidence in ("time", "memory")]
+    unclear = words.count("INCONCLUSIVE")
+    if unclear > limits.MOST_INCONCLUSIVE.value * len(words):
+        yield f"{unclear} of {len(words)} noisy cells are INCONCLUSIVE: the machine is too busy"
     yield from _too_few_rounds(run)
 
 
 def _too_few_rounds(run: Run) -> Iterator[str]:
-    wanted = (limits.SCREEN_LEVEL.value, levels(run).confirm)
-    for n_rounds, level in zip(run.manifest.facts.rounds, wanted, strict=False):
-        smallest = paired.smallest_p(n_rounds)
-        if smallest > level:
-            yield (
-                f"{n_rounds} rounds give a p of {smallest:.2g} at best, and the corrected level is "
-                f"{level:.2g}: no regression could have been seen"
-            )
+    limit = levels(run)
+    for n_rounds, level in zip(
+        run.manifest.facts.rounds, (limit.screen, limit.confirm), strict=False
+    ):
+        if reason := noisy.too_few(n_rounds, level):
+            yield reason
+
+
+def _evidence(run: Run, cell: Cell) -> Evidence:
+    """What a cell would have been judged by; of a benchmark that is gone, its name tells."""
+    if benchmark := run.manifest.benchmarks.get(cell.benchmark):
+        return noisy.EVIDENCE.get(benchmark.kind, "exact")
+    method = cell.benchmark.rsplit(".", 1)[-1]
+    return PREFIXES.get(method.split("_", 1)[0], "exact")
 
 
 def _finding(

@@ -28,7 +28,7 @@ from hbitmap_bench.gate.suites import Cell, Plan
 from hbitmap_bench.gate.verdict import RunFacts
 from hbitmap_bench.history import sources
 
-ROUNDS: Final = (12, 20)
+ROUNDS: Final = (12, 28)
 """Of the first pass, over all noisy cells, and of the second, over the suspects alone."""
 
 

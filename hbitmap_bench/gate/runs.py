@@ -140,7 +140,7 @@ def load_manifest(folder: Path) -> Manifest:
                 f"{' and runner '.join(_asv_versions())}: samples of two do not compare"
             )
         return _manifest(stored)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, SyntaxError) as error:
         raise UserError(f"{path} is no run of the gate ({error!r}): measure again") from None
 
 
@@ -176,8 +176,8 @@ def _load_side(folder: Path, side: SideName, manifest: Manifest) -> list[tuple[C
         if stored["params"] != dict(manifest.facts.machine):
             raise ValueError("of another machine")
         return values
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise UserError(f"{path} can't be judged: {error}") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SyntaxError) as error:
+        raise UserError(f"{path} can't be judged: {error}: measure again") from None
 
 
 def _values(stored: Mapping[str, Any]) -> list[tuple[Cell, float]]:
@@ -192,6 +192,8 @@ def _values(stored: Mapping[str, Any]) -> list[tuple[Cell, float]]:
         samples = columns.get("samples") or [None] * len(kind.cells)
         for params, value, taken in zip(kind.cells, columns["result"], samples, strict=True):
             number = summary(taken) if taken else value
+            if taken and not number > 0:
+                raise ValueError(f"{name} took {number} s, and a time is above 0")
             if number is not None and not math.isnan(number):
                 found.append((Cell(name, params), float(number)))
     return found

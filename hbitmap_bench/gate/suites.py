@@ -17,7 +17,8 @@ from hbitmap_bench.history.series import Benchmark, Params
 from hbitmap_bench.history.store import decode_benchmark
 
 REVIEWED: Final = "tests/golden/benchmarks.json"
-"""The list of benchmarks that a test holds and reviews read: names, versions, parameters."""
+"""The list of benchmarks that a test holds and reviews read: names, versions, parameters, and which
+of these are skipped on purpose. A cell that is skipped and is not listed so was not measured."""
 
 READ_PROFILE: Final = """
 import json, sys
@@ -46,8 +47,9 @@ class Cell:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured. ``required`` are the cells that the base's reviewed list has.
+    """What is measured.
 
+    ``required`` are the cells that the base's reviewed list has, less those it says are skipped.
     ``benchmarks`` are the head's, ``cells`` those of them that are taken; asv's own descriptions,
     from which it runs them, are ``described``. ``versions`` are the reviewed ones.
     """
@@ -75,10 +77,11 @@ def make_plan(
     """
     expressions = {side: _profile_cells(workshop, folder / side, side, profile) for side in sides}
     benchmarks = {found["name"]: decode_benchmark(found) for found in described}
-    reviewed = _reviewed_list(workshop, sides["base"])
+    reviewed, skipped = _reviewed_list(workshop, sides["base"])
     only = compiled([bench]) if bench else []
     cells = _matching(benchmarks.values(), [*expressions["base"], *expressions["head"]], only)
-    required = _matching(reviewed.values(), expressions["base"], only)
+    listed = _matching(reviewed.values(), expressions["base"], only)
+    required = tuple(cell for cell in listed if cell not in skipped)
     if not cells and not required:
         raise UserError(
             f"the gate needs something to measure, and no benchmark of the {profile} profile "
@@ -111,8 +114,8 @@ def _profile_cells(
     return compiled(found or [""])
 
 
-def _reviewed_list(workshop: Workshop, base: Side) -> dict[str, Benchmark]:
-    """The benchmarks that the base commit's list names."""
+def _reviewed_list(workshop: Workshop, base: Side) -> tuple[dict[str, Benchmark], set[Cell]]:
+    """The benchmarks that the base commit's list names, and the cells that it says are skipped."""
     ran = subprocess.run(
         ["git", "-C", str(workshop.project.root), "show", f"{base.commit}:{REVIEWED}"],
         capture_output=True, text=True,
@@ -120,14 +123,19 @@ def _reviewed_list(workshop: Workshop, base: Side) -> dict[str, Benchmark]:
     try:
         found: dict[str, Any] = json.loads(ran.stdout) if ran.returncode == 0 else {}
         listed = {name: decode_benchmark({**rest, "name": name}) for name, rest in found.items()}
+        skipped = {
+            Cell(name, tuple(params))
+            for name, rest in found.items()
+            for params in rest.get("skip_params", ())
+        }
     except (ValueError, TypeError, KeyError, AttributeError):
-        listed = {}
+        listed, skipped = {}, set()
     if not listed:
         raise UserError(
             f"the base's list of benchmarks says what must be measured, and commit "
             f"{base.commit[:10]} has none in {REVIEWED}: choose a base that has"
         )
-    return listed
+    return listed, skipped
 
 
 def _matching(

@@ -115,7 +115,7 @@ def assert_promised(found: Count) -> None:
 def test_ten_percent_more_time_are_seen_at_the_default_band(name):
     hardest = name == "one-sided"
     assert_promised(
-        power(np.random.default_rng(5), NOISES[name], DEFAULT, 0.10, 6 if hardest else 2)
+        power(np.random.default_rng(5), NOISES[name], DEFAULT, 0.10, 9 if hardest else 2)
     )
 
 

@@ -316,10 +316,10 @@ def main(runs: int, slowed: int, seed: int) -> None:
         band = float(np.median([calibrated(rng, noise) for _ in range(20)]))
         alarms.add_row(noise.what, f"{band:.1%}", *alarms_row(rng, noise, runs))
         seen.add_row(noise.what, f"{band:.1%}", *power_row(rng, noise, band, slowed))
+    n_timed = len(CELLS) - len(PEAK.cells)
     console.print(
-        f"{len(CELLS)} noisy cells and 3 exponents a run, {ROUNDS[0]} and {ROUNDS[1]} rounds, "
-        f"{slowed} runs in which {len(CELLS) - len(PEAK.cells)} cells are slower. "
-        "Bounds are exact, one-sided, 95%."
+        f"{len(CELLS)} noisy cells and 3 exponents a run, {ROUNDS[0]} and {ROUNDS[1]} rounds; "
+        f"{slowed} runs in which {n_timed} cells are slower. Bounds are exact, one-sided, 95%."
     )
     console.print(alarms, seen)
 

@@ -101,8 +101,8 @@ def _exact_word(manifest: Manifest, cell: Cell, before: float, after: float) -> 
     if after == before:
         return "UNCHANGED", "the counter is the same"
     if after < before:
-        return "IMPROVED", f"the counter fell from {before:,.10g} to {after:,.10g}"
-    rise = f"the counter rose from {before:,.10g} to {after:,.10g}"
+        return "IMPROVED", f"the counter fell from {before:,.15g} to {after:,.15g}"
+    rise = f"the counter rose from {before:,.15g} to {after:,.15g}"
     for allowance in manifest.allowances:
         if allowance.allows(cell):
             return "UNCHANGED", f"{rise}, which is allowed: {allowance.reason}"

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from hbitmap_bench.errors import UserError
-from hbitmap_bench.growth import growth_of, growth_records, loglog_slope, series
+from hbitmap_bench.growth import growth_of, growth_records, loglog_slope, loglog_slopes, series
 from hbitmap_bench.published import published_cells
 from hbitmap_bench.records import CellRecord
 
@@ -63,6 +64,32 @@ def test_slope_of_an_exact_law() -> None:
     slope = loglog_slope(SIZES, [3 * size**1.5 for size in SIZES])
     assert slope.exponent == pytest.approx(1.5)
     assert slope.interval == pytest.approx((1.5, 1.5))
+
+
+def test_many_slopes_are_those_of_scipy() -> None:
+    rng = np.random.default_rng(3)
+    sizes = np.array(SIZES, float)
+    values = sizes ** rng.uniform(0, 2, (200, 1)) * np.exp(rng.normal(0, NOISE, (200, 7)))
+    values[rng.random(values.shape) < 0.3] = np.nan
+    values[0], values[1, 1:], values[2, 2:], values[3] = np.nan, np.nan, np.nan, 7.0
+    values[4, :2] = 0, np.inf
+    found = loglog_slopes(sizes, values)
+    for row, *ends, n_sizes in zip(values, *found, strict=True):
+        usable = np.isfinite(row) & (row > 0)
+        assert n_sizes == usable.sum()
+        if n_sizes < 2:
+            assert np.isnan(ends).all()
+            continue
+        fit = stats.linregress(np.log(sizes[usable]), np.log(row[usable]))
+        half = stats.t.ppf(0.975, n_sizes - 2) * fit.stderr if n_sizes > 2 else np.nan
+        expected = [fit.slope, fit.slope - half, fit.slope + half]
+        assert ends == pytest.approx(expected, rel=1e-9, abs=1e-12, nan_ok=True)
+
+
+def test_a_constant_has_no_scatter_to_make_an_interval_of() -> None:
+    found = loglog_slopes(np.array(SIZES, float), np.full((1, 7), 7.1))
+    assert found.value == 0
+    assert np.isnan([found.low, found.high]).all()
 
 
 def test_two_sizes_give_a_slope_without_interval() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hbitmap_bench.cells import layout
-from hbitmap_bench.growth import loglog_slope
+from hbitmap_bench.growth import loglog_slopes
 from hbitmap_bench.history.series import Benchmark, History, Measured, Params
 
 TIB, KIB = 2**40, 2**10
@@ -137,27 +137,10 @@ def _exponents_of(benchmark: Benchmark, measured: Measured, quantity: Quantity) 
     for (implementation, cluster_kib), cells in lines.items():
         sizes = np.array([int(params[1]) for params in cells], float)
         values = measured.value[:, [benchmark.place[params] for params in cells]]
-        fits = [_fit(sizes, row) for row in values]
-        n_sizes = np.array([fit[3] for fit in fits], dtype=np.int64)
-        if n_sizes.max(initial=0) >= TWO_SIZES:
-            value, low, high = np.array([fit[:3] for fit in fits]).T
-            found.append(
-                Exponents(implementation, cluster_kib, quantity, value, low, high, n_sizes)
-            )
+        fits = loglog_slopes(sizes, values)
+        if fits.n_sizes.max(initial=0) >= TWO_SIZES:
+            found.append(Exponents(implementation, cluster_kib, quantity, *fits))
     return found
-
-
-def _fit(
-    sizes: NDArray[np.float64], values: NDArray[np.float64]
-) -> tuple[float, float, float, int]:
-    """Slope and interval over the sizes that were measured, NaN below two, and how many."""
-    usable = np.isfinite(values) & (values > 0)
-    n_sizes = int(usable.sum())
-    if n_sizes < TWO_SIZES:
-        return np.nan, np.nan, np.nan, n_sizes
-    slope = loglog_slope(sizes[usable].tolist(), values[usable].tolist())
-    low, high = slope.interval or (np.nan, np.nan)
-    return slope.exponent, low, high, n_sizes
 
 
 def _queries(benchmark: Benchmark) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -54,13 +55,9 @@ def load_histories(results_dir: Path, repo: Path) -> tuple[History, ...]:
                 found.append(_load_result(path, benchmarks))
             except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
                 refused[path] = f"not a result of asv as this version stores it ({error!r})"
-    reasons = tuple(f"{path.parent.name}/{path.name}: {why}" for path, why in refused.items())
+    reasons = _reasons(refused)
     if not found:
-        more = f" (refused: {'; '.join(reasons)})" if reasons else ""
-        raise UserError(
-            f"a history needs stored results, and {results_dir} has none that can be used{more}: "
-            "measure some by tox -e bench"
-        )
+        raise _nothing_usable(results_dir, reasons)
     commits = _commits(repo, {result.commit for result in found})
     groups: dict[tuple[str, str], list[_Result]] = {}
     for result in found:
@@ -71,6 +68,30 @@ def load_histories(results_dir: Path, repo: Path) -> tuple[History, ...]:
     ]
     order = {commit.hash: i for i, commit in enumerate(commits)}
     return tuple(sorted(histories, key=lambda h: order[h.commits[-1].hash], reverse=True))
+
+
+def require_results(results_dir: Path, repo: Path) -> dict[Path, str]:
+    """Results that are refused, with reasons, before anything is loaded.
+
+    Raises ``UserError`` as ``load_histories``, where no others are left.
+    """
+    load_benchmarks(results_dir)
+    refused = sources.refusals(results_dir, repo)
+    if all(path in refused for path in sources.result_paths(results_dir)):
+        raise _nothing_usable(results_dir, _reasons(refused))
+    return refused
+
+
+def _reasons(refused: Mapping[Path, str]) -> tuple[str, ...]:
+    return tuple(f"{path.parent.name}/{path.name}: {why}" for path, why in refused.items())
+
+
+def _nothing_usable(results_dir: Path, reasons: tuple[str, ...]) -> UserError:
+    more = f" (refused: {'; '.join(reasons)})" if reasons else ""
+    return UserError(
+        f"a history needs stored results, and {results_dir} has none that can be used{more}: "
+        "measure some by tox -e bench"
+    )
 
 
 def load_benchmarks(results_dir: Path) -> dict[str, Benchmark]:
@@ -108,7 +129,13 @@ def decode_benchmark(found: Mapping[str, Any]) -> Benchmark:
 
 def _param_values(stored: Sequence[Sequence[str]]) -> tuple[tuple[Param, ...], ...]:
     """Parameters, of which asv stores the ``repr``."""
-    return tuple(tuple(ast.literal_eval(value) for value in values) for values in stored)
+    return tuple(tuple(_param(value) for value in values) for values in stored)
+
+
+@cache
+def _param(stored: str) -> Param:
+    """The same few values stand in every result file. Raises as ``ast.literal_eval``."""
+    return cast(Param, ast.literal_eval(stored))
 
 
 def _load_result(path: Path, benchmarks: Mapping[str, Benchmark]) -> _Result:

@@ -8,20 +8,22 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.history import sources
-from hbitmap_bench.history.front import FrontPage, front_page, load_reproduction
 from hbitmap_bench.history.run import Project, find_project
-from hbitmap_bench.history.store import load_histories
-from hbitmap_bench.html.pages import write_pages
+from hbitmap_bench.history.store import load_histories, require_results
 from hbitmap_bench.html.parts import install_parts
 from hbitmap_bench.html.stock import make_offline
 from hbitmap_bench.interrupt import uninterrupted
+
+if TYPE_CHECKING:
+    from hbitmap_bench.history.front import FrontPage
 
 ASV = "asv"
 """Folder of asv's own pages in the site."""
@@ -37,19 +39,32 @@ def publish(repo: Path, results_dir: Path, html_dir: Path, console: Console) -> 
     _require_site(html_dir)
     project = find_project(repo)
     console.print("Reading results", markup=False)
-    histories = load_histories(results_dir, project.root)
-    reproduction = load_reproduction(project.root)
-    fronts = [front_page(history, reproduction) for history in histories]
+    refused = require_results(results_dir, project.root)
     parts = install_parts(project.env_dir.parent / "parts")
     html_dir.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".publishing-", dir=html_dir.parent) as folder:
         site = Path(folder) / "site"
         console.print("asv publish", markup=False)
-        _run_asv(project, results_dir, Path(folder), site / ASV)
+        accepted = Path(folder) / "results"
+        _link_accepted(results_dir, refused, accepted)
+        _run_asv(project, accepted, Path(folder), site / ASV)
         make_offline(site / ASV, parts)
         console.print("Front page and suites", markup=False)
-        write_pages(site, fronts, parts, project.root / "reports")
+        front = _write_ours(site, project, results_dir, parts)
         _put_in_place(site, html_dir, Path(folder) / "old")
+    return front
+
+
+def _write_ours(site: Path, project: Project, results_dir: Path, parts: Path) -> FrontPage:
+    """Our own pages; the content of the first one."""
+    # Here, after asv: histories, and what computes with them, would stand in memory beside it.
+    from hbitmap_bench.history.front import front_page, load_reproduction
+    from hbitmap_bench.html.pages import write_pages
+
+    histories = load_histories(results_dir, project.root)
+    reproduction = load_reproduction(project.root)
+    fronts = [front_page(history, reproduction) for history in histories]
+    write_pages(site, fronts, parts, project.root / "reports")
     return fronts[0]
 
 
@@ -69,13 +84,11 @@ def _entries(path: Path) -> Iterator[Path]:
 
 
 def _run_asv(project: Project, results_dir: Path, scratch: Path, html_dir: Path) -> None:
-    """Asv's pages of the results that are not refused."""
-    accepted = scratch / "results"
-    _link_accepted(results_dir, project.root, accepted)
+    """Asv's pages of all results in a folder."""
     conf = {
         **project.conf,
         "repo": str(project.root),
-        "results_dir": str(accepted),
+        "results_dir": str(results_dir),
         "html_dir": str(html_dir),
         "env_dir": str(project.env_dir),
         "benchmark_dir": str(project.root / str(project.conf["benchmark_dir"])),
@@ -113,12 +126,13 @@ def _branches(project: Project) -> list[str]:
     return has or ["HEAD"]
 
 
-def _link_accepted(results_dir: Path, repo: Path, target: Path) -> None:
+def _link_accepted(results_dir: Path, refused: Container[Path], target: Path) -> None:
     """A copy of the results without those refused."""
-    refused = {path.name for path in sources.refusals(results_dir, repo)}
 
-    def left_out(_: str, names: list[str]) -> list[str]:
-        return [name for name in names if name in refused or name.endswith(sources.SUFFIX)]
+    def left_out(folder: str, names: list[str]) -> list[str]:
+        return [
+            name for name in names if Path(folder, name) in refused or name.endswith(sources.SUFFIX)
+        ]
 
     shutil.copytree(results_dir, target, ignore=left_out, copy_function=_link)
 

@@ -1,1 +1,1 @@
-"""Scripts that check the project's own claims: speed, instructions, calibration."""
+"""Scripts that check the project's own claims, and what they share; each is a tox environment."""

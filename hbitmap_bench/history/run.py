@@ -69,11 +69,14 @@ def find_project(folder: Path) -> Project:
     return Project(Path(root), util.load_json(str(path), js_comments=True))
 
 
-def bench(folder: Path, *, profile: str, machine: str, commits: str | None) -> int:
+def bench(
+    folder: Path, *, profile: str, machine: str, commits: str | None, more: Sequence[str] = ()
+) -> int:
     """Measure a range of commits, or the new ones; asv's exit code, 0 if nothing failed.
 
-    Raises ``UserError`` where there is nothing to measure, and for results that are refused, once
-    the others are stored.
+    ``more`` are arguments of ``asv run``, which go behind the profile's own. Raises
+    ``UserError`` where there is nothing to measure, and for results that are refused, once the
+    others are stored.
     """
     project = find_project(folder)
     fields = machine_fields(machine, project.results_dir)
@@ -89,7 +92,7 @@ def bench(folder: Path, *, profile: str, machine: str, commits: str | None) -> i
     target = project.results_dir / machine
     with _staging(project) as staging:
         prepare(project, staging, fields)
-        code = _run_asv(project, staging, fields, profile, chosen)
+        code = _run_asv(project, staging, fields, [profile, *more], chosen)
         stored, refused = store(project, staging, machine)
     console.print(f"{stored} of {len(chosen)} commits stored in {target}", markup=False)
     if refused:
@@ -201,13 +204,13 @@ def _run_asv(
     project: Project,
     staging: Path,
     fields: Mapping[str, str],
-    profile: str,
+    arguments: Sequence[str],
     commits: Sequence[str],
 ) -> int:
-    """``asv run`` of a profile over commits, its rounds interleaved among them."""
+    """``asv run`` over commits, its rounds interleaved among them; a profile's name comes first."""
     hashes = staging / "commits"
     hashes.write_text("\n".join(commits))
-    command = [sys.executable, "-m", "benchmarks.profiles", profile, f"HASHFILE:{hashes}"]
+    command = [sys.executable, "-m", "benchmarks.profiles", *arguments, f"HASHFILE:{hashes}"]
     command += ["--config", str(staging / "asv.conf.json"), "--machine", fields["machine"]]
     environment = {
         **os.environ,

@@ -281,8 +281,15 @@ def _difference(found: Difference) -> tuple[str, str, str, str]:
     difference = NOTHING
     if found.value is not None:
         ends = found.interval
-        difference = f"{found.value:+.2f}" + (f"\n{ends[0]:+.2f}..{ends[1]:+.2f}" if ends else "")
+        difference = _signed(found.value)
+        if ends:
+            difference += f"\n{_signed(ends[0])}..{_signed(ends[1])}"
     return a, b, difference, FINDINGS[found.finding]
+
+
+def _signed(value: float) -> str:
+    """With its sign, that of a rounded 0 too: it would else be the rounding's."""
+    return f"{round(value, 2) + 0.0:+.2f}"
 
 
 def _is_main(cell: CellRecord) -> bool:

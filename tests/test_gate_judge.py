@@ -254,6 +254,7 @@ def test_same_package_judges_nothing_and_same_code_needs_no_judging(judged):
     found = judged(same_code=True, required=required, cells=())
     assert outcome(found) == ("SAME_CODE", 0)
     assert "nothing was timed" in found.whole.reasons[0]
+    assert found.whole.findings == ()
 
 
 def test_a_regression_beside_what_was_not_measured_is_told_with_it(judged):
@@ -305,6 +306,15 @@ def test_levels_are_shared_out_among_cells_and_exponents():
 def test_suspects_are_what_is_measured_again(judged):
     seconds = {(TIME, A): steady(0.01, 1.12), (TIME, B): steady(0.01), (TIME, C): steady(0.01, 0.8)}
     assert suspects(make_run(seconds)) == (Cell(TIME, A),)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_cell_that_a_side_lacks_is_no_suspect():
+    """Nor is it a warning of NumPy's, about the mean of nothing."""
+    base, head = steady(0.01, 1.2)
+    none = np.full(12, nan)
+    run = make_run({(TIME, A): (base, none), (TIME, B): (none, head), (TIME, C): (none, none)})
+    assert suspects(run) == ()
 
 
 @pytest.mark.parametrize(("alone", "expected"), [(False, ("PASSED", 0)), (True, ("NOT_JUDGED", 2))])

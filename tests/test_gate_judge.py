@@ -346,6 +346,18 @@ def test_a_suspect_that_fails_in_the_second_pass_is_told_once(judged):
     assert "it ran out of time" in found.whole.reasons[0]
 
 
+def test_a_cell_that_fails_after_it_was_seen_to_regress_is_told_as_both(judged):
+    failures = (("head", Cell(TIME, A).name, "it ran out of time"),)
+    base, head = again(0.01, 1.12)
+    head[15:] = nan
+    found = judged(
+        {(TIME, A): steady(0.01, 1.12)}, again={(TIME, A): (base, head)}, failures=failures
+    )
+    assert [f.word for f in found.whole.findings] == ["REGRESSED", "NOT_MEASURED"]
+    assert outcome(found) == ("REGRESSED", 1)
+    assert "it ran out of time" in found.whole.reasons[1]
+
+
 def test_too_few_rounds_pass_nothing(judged):
     found = judged({(TIME, A): steady(0.01, n=4)})
     assert outcome(found) == ("NOT_JUDGED", 2)

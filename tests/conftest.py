@@ -1,8 +1,12 @@
-"""What tests in several files share: one real browser, without a network."""
+"""What tests in several files share: Ctrl-C that works, and one real browser without a network."""
 
 import shutil
+import signal
 
 import pytest
+
+# What a shell starts in the background ignores Ctrl-C, and so would all processes of the tests.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 QUIET = ("background-networking", "component-update", "sync", "gpu", "quic")
 FLAGS = [

@@ -1,6 +1,7 @@
 """The published pages as files: what is in them, and that what comes from data stays text."""
 
 import json
+import math
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -16,7 +17,7 @@ from hbitmap_bench.history.series import Benchmark, Measured
 from hbitmap_bench.html import data, pages_front
 from hbitmap_bench.html.pages import OWN, PARTS, suite_pages, write_pages
 from hbitmap_bench.html.pages_suite import cell_table
-from hbitmap_bench.html.pages_words import amount
+from hbitmap_bench.html.pages_words import amount, before_after, times
 
 ROOT = Path(__file__).parent.parent
 REPRODUCTION = load_reproduction(ROOT)
@@ -306,3 +307,29 @@ def test_numbers_that_are_not_finite_are_null():
 )
 def test_amounts(value, unit, text):
     assert amount(value, unit) == text
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "shown"),
+    [
+        (34086160.0, 34086168.0, ("34,086,160 bytes", "34,086,168 bytes")),
+        (2.0**20, 2.0**21, ("1.000 MiB", "2.000 MiB")),
+        (2.0**20, 2.0**20, ("1.000 MiB", "1.000 MiB")),
+    ],
+)
+def test_a_change_never_looks_like_none(before, after, shown):
+    assert before_after(before, after, "bytes") == shown
+
+
+@pytest.mark.parametrize(
+    ("ratio", "shown"),
+    [
+        (math.inf, "from 0"),
+        (1.0, "1x"),
+        (1.0000002, "1.0000002x"),
+        (0.5214, "0.521x"),
+        (2331.4, "2,331x"),
+    ],
+)
+def test_ratios(ratio, shown):
+    assert times(ratio) == shown

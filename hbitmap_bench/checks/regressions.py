@@ -18,7 +18,6 @@ been seen, is listed. Figures, pages and all caught cells as JSON are kept in th
 from __future__ import annotations
 
 import json
-import math
 import shutil
 import sys
 import tempfile
@@ -46,7 +45,7 @@ from hbitmap_bench.history.derived import SECONDS, Exponents, exponents
 from hbitmap_bench.history.run import bench, find_project
 from hbitmap_bench.history.series import Benchmark, History, Params
 from hbitmap_bench.history.store import load_histories
-from hbitmap_bench.html.pages_words import amount
+from hbitmap_bench.html.pages_words import before_after, times
 from hbitmap_bench.html.site import publish
 from hbitmap_bench.interrupt import stop_like_ctrl_c
 from hbitmap_bench.records import write_atomic
@@ -226,13 +225,11 @@ def _clearest(caught: Sequence[Change]) -> Change:
 
 
 def _change_words(change: Change) -> tuple[str, ...]:
-    unit = change.benchmark.unit
     return (
         cell_words(change.benchmark, change.params),
         EVIDENCE[change.evidence],
-        amount(change.before, unit),
-        amount(change.after, unit),
-        f"{change.ratio:,.4g}x" if math.isfinite(change.ratio) else "from 0",
+        *before_after(change.before, change.after, change.benchmark.unit),
+        times(change.ratio),
     )
 
 

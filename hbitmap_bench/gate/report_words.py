@@ -18,7 +18,7 @@ from hbitmap_bench.gate import thresholds as limits
 from hbitmap_bench.gate.paired import POWER
 from hbitmap_bench.gate.verdict import Evidence, Finding, Judgement, RunFacts, SideFacts
 from hbitmap_bench.history.changes import Word
-from hbitmap_bench.html.pages_words import amount
+from hbitmap_bench.html.pages_words import amount, in_full
 from hbitmap_bench.report.drawing import Table
 from hbitmap_bench.report.front import HASH_LENGTH, machine_words
 from hbitmap_bench.report.wording import NOTHING, duration
@@ -233,13 +233,8 @@ def _value(finding: Finding, number: float | None) -> str:
     if finding.evidence == "growth":
         return f"{number:.3f}"
     if finding.evidence in ("exact", "instructions"):
-        return f"{_exactly(number)} {finding.unit}".strip()
+        return f"{in_full(number)} {finding.unit}".strip()
     return amount(number, finding.unit)
-
-
-def _exactly(number: float) -> str:
-    """A counter in full: rounded, two that differ could look alike."""
-    return f"{number:,.0f}" if float(number).is_integer() else f"{number:,.10g}"
 
 
 def _change(finding: Finding) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from hbitmap_bench.history.derived import Exponents
 from hbitmap_bench.history.front import FrontPage
 from hbitmap_bench.history.series import Commit, Param
 from hbitmap_bench.html.pages_suite import HASH_LENGTH, cell_address, page_name
-from hbitmap_bench.html.pages_words import amount, benchmark_words
+from hbitmap_bench.html.pages_words import before_after, benchmark_words, times
 from hbitmap_bench.report.drawing import Table
 
 VERDICTS: Final[dict[Word, str]] = {
@@ -81,6 +80,7 @@ def change_rows(front: FrontPage) -> Iterator[ChangeRow]:
     """All changes, newest first."""
     for change in front.changes:
         benchmark = change.benchmark
+        before, after = before_after(change.before, change.after, benchmark.unit)
         yield ChangeRow(
             word=change.word,
             evidence=EVIDENCE[change.evidence],
@@ -88,9 +88,9 @@ def change_rows(front: FrontPage) -> Iterator[ChangeRow]:
             title=benchmark_words(benchmark.name).title,
             benchmark=benchmark.name,
             params=params_text(benchmark.param_names, change.params),
-            before=amount(change.before, benchmark.unit),
-            after=amount(change.after, benchmark.unit),
-            ratio=f"{change.ratio:.3g}x" if math.isfinite(change.ratio) else "from 0",
+            before=before,
+            after=after,
+            ratio=times(change.ratio),
             href=_cell_link(change),
             asv=asv_hash(change, front.history.machine["machine"]),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -108,6 +109,28 @@ def amount(value: float, unit: str) -> str:
     if unit in _STEPS:
         return _scaled(value, _STEPS[unit], _measured)
     return f"{_scaled(value, _COUNTS, _counted).strip()} {unit}".strip()
+
+
+def before_after(before: float, after: float, unit: str) -> tuple[str, str]:
+    """Two amounts, in full where they differ and, rounded, would look alike."""
+    shown = amount(before, unit), amount(after, unit)
+    if shown[0] != shown[1] or before == after:
+        return shown
+    return f"{in_full(before)} {unit}".strip(), f"{in_full(after)} {unit}".strip()
+
+
+def in_full(number: float) -> str:
+    """A counter with all its digits."""
+    return f"{number:,.0f}" if float(number).is_integer() else f"{number:,.10g}"
+
+
+def times(ratio: float) -> str:
+    """After over before: 0.521x, 2,331x; a change is never 1x but 1.0000002x; infinite, from 0."""
+    if not math.isfinite(ratio):
+        return "from 0"
+    if ratio >= 999.5:
+        return f"{ratio:,.0f}x"
+    return f"{ratio:.10g}x" if f"{ratio:.3g}" == "1" and ratio != 1 else f"{ratio:.3g}x"
 
 
 def interval(low: float, high: float, unit: str) -> str:

@@ -13,7 +13,7 @@ from hbitmap_bench.history.changes import Change
 from hbitmap_bench.history.derived import Exponents
 from hbitmap_bench.history.front import FrontPage
 from hbitmap_bench.history.series import Benchmark, Params
-from hbitmap_bench.html.pages_words import amount
+from hbitmap_bench.html.pages_words import before_after, times
 from hbitmap_bench.report.drawing import Table, encodable, to_rich
 
 HASH_LENGTH: Final = 10
@@ -131,9 +131,8 @@ def _change_row(change: Change) -> tuple[str, ...]:
         change.commit.hash[:HASH_LENGTH],
         f"{change.word}\n{EVIDENCE[change.evidence]}",
         f"{benchmark.name}\n{cell_words(benchmark, change.params)}",
-        amount(change.before, benchmark.unit),
-        amount(change.after, benchmark.unit),
-        f"{change.ratio:.3g}x" if math.isfinite(change.ratio) else "from 0",
+        *before_after(change.before, change.after, benchmark.unit),
+        times(change.ratio),
     )
 
 

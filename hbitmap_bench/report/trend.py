@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Final
@@ -12,7 +11,7 @@ from rich.text import Text
 
 from hbitmap_bench.history.series import Benchmark, Params
 from hbitmap_bench.history.trend import CANNOT_JUDGE, CLEAR, STANDS, Doubt, Found, Trend
-from hbitmap_bench.html.pages_words import amount
+from hbitmap_bench.html.pages_words import before_after, times
 from hbitmap_bench.report.drawing import Table, encodable, to_rich
 from hbitmap_bench.report.front import (
     HASH_LENGTH,
@@ -108,7 +107,7 @@ def doubt_table(doubts: Sequence[Doubt]) -> Table:
             doubt.kind,
             _series(doubt.benchmark, doubt.params),
             doubt.since.hash[:HASH_LENGTH],
-            "\n".join(amount(v, doubt.benchmark.unit) for v in (doubt.before, doubt.after)),
+            "\n".join(before_after(doubt.before, doubt.after, doubt.benchmark.unit)),
         )
         for doubt in doubts[:SHOWN]
     )
@@ -140,19 +139,18 @@ def _commit_row(rows: Sequence[Found]) -> tuple[str, ...]:
         rows[0].first_bad.hash[:HASH_LENGTH],
         shortened(rows[0].first_bad.subject),
         str(len(rows)),
-        _ratio(worst),
+        times(worst.ratio),
         widest.last_good.hash[:HASH_LENGTH],
         str(len(widest.between)),
     )
 
 
 def _series_row(one: Found) -> tuple[str, ...]:
-    unit = one.benchmark.unit
     return (
         f"{one.first_bad.hash[:HASH_LENGTH]}\n{one.last_good.hash[:HASH_LENGTH]}",
         f"{_series(one.benchmark, one.params)}\n{EVIDENCE[one.evidence]}",
-        f"{amount(one.before, unit)}\n{amount(one.after, unit)}",
-        _ratio(one),
+        "\n".join(before_after(one.before, one.after, one.benchmark.unit)),
+        times(one.ratio),
         _state(one),
     )
 
@@ -162,10 +160,6 @@ def _series(benchmark: Benchmark, params: Params) -> str:
     if len(name) > LONGEST:
         name = "\n.".join(name.rsplit(".", 1))
     return f"{name}\n{cell_words(benchmark, params)}"
-
-
-def _ratio(one: Found) -> str:
-    return f"{one.ratio:.3g}x" if math.isfinite(one.ratio) else "from 0"
 
 
 def _state(one: Found) -> str:

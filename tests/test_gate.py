@@ -222,6 +222,13 @@ def test_a_shallow_clone_is_told_how_to_deepen(repo, change, tmp_path):
     assert_refused(ran, "git fetch --unshallow")
 
 
+@pytest.mark.parametrize("branch", ["main", "change"])
+def test_a_shallow_clone_is_not_compared_with_itself(repo, change, tmp_path, branch):
+    change(words(8))
+    git(tmp_path, "clone", "-q", "--depth", "1", "-b", branch, f"file://{repo}", "shallow")
+    assert_refused(gate(tmp_path / "shallow"), "git fetch --unshallow")
+
+
 def test_damaged_runs_are_told_by_name(repo, change, tmp_path):
     change(words(8))
     ran = gate(repo, "--bench", WORDS)

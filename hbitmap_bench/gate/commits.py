@@ -59,6 +59,8 @@ def resolve(
     ref = base if base else f"merge base with {base_ref}"
     if dirty:
         head_commit = _commit_of_work(repo)
+    if base is None and base_commit == head_commit:
+        _refuse_cut_history(repo, head_commit)
     return (
         _side(repo, ref, base_commit, dirty=False),
         _side(repo, head or "HEAD", head_commit, dirty=dirty),
@@ -118,9 +120,10 @@ def _main_branch(repo: Path) -> str:
     for name in MAIN_BRANCHES:
         if _git_succeeds(repo, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"):
             return name
+    hint = _shallow_hint(repo) or "name the base by --base"
     raise UserError(
         f"the base is the merge base with the main branch, and there is none of "
-        f"{', '.join(MAIN_BRANCHES)}: name the base by --base"
+        f"{', '.join(MAIN_BRANCHES)}: {hint}"
     )
 
 
@@ -134,6 +137,15 @@ def _merge_base(repo: Path, branch: str, head: str) -> str:
             f"{hint}"
         ) from None
     return found
+
+
+def _refuse_cut_history(repo: Path, head: str) -> None:
+    """Raise if the head looks like its own base because the commits before it were not cloned."""
+    if hint := _shallow_hint(repo):
+        raise UserError(
+            f"the base must be a commit before {head[:10]}, where this history ends: {hint}, or "
+            "name a base by --base"
+        )
 
 
 def _shallow_hint(repo: Path) -> str:

@@ -324,6 +324,6 @@ def test_a_commit_against_itself_calibrates_the_machine(repo):
     path = repo / "results" / "test" / "band.calibration"
     stored = json.loads(path.read_text())
     assert len(stored["log_ratios"]) == 1
-    assert stored["band"] >= 0.02
+    assert stored["band"] >= 0.05  # one difference can make no band narrower than the default
     assert f"{stored['band']:.1%}" in ran.stdout
     path.unlink()

@@ -863,7 +863,8 @@ def test_results_without_numbers_need_no_side_record(judged, tmp_path):
 
 
 def test_the_band_holds_what_a_commit_differs_from_itself():
-    assert band_of([0.0] * 10) == thresholds.LEAST_BAND.value == 0.02
+    assert band_of([0.0] * 100) == thresholds.LEAST_BAND.value == 0.02
+    assert band_of([0.0] * 99) == thresholds.DEFAULT_BAND.value  # too few to tell 99% of them
     assert band_of([-0.06, 0.01]) == 0.062  # either way, and rounded up
     hundred = [0.001 * place for place in range(100)]
     assert band_of(hundred) == pytest.approx(math.ceil(1000 * math.expm1(0.099)) / 1000)

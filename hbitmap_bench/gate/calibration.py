@@ -21,6 +21,8 @@ FILE: Final = "band.calibration"
 QUANTILE: Final = 0.99
 """Of the differences that one commit showed against itself: the band holds so many of them."""
 
+ENOUGH: Final = round(1 / (1 - QUANTILE))
+"""Differences that a band below the default takes: of fewer, none tells where ``QUANTILE`` lies."""
 
 WIDEST_BAND: Final = 1.0
 """Relative change from which a machine resolves nothing that a gate is for."""
@@ -31,7 +33,8 @@ class Calibration:
     """A commit against itself: log ratios of all noisy cells, in ``n_passes`` sessions.
 
     ``band`` is the relative change that ``QUANTILE`` of them stay within, and ``LEAST_BAND`` at
-    least. Valid for the machine and rounds that it was measured with.
+    least, or the default where they are few. Valid for the machine and rounds that it was measured
+    with.
     """
 
     commit: str
@@ -47,13 +50,14 @@ class Calibration:
 def band_of(log_ratios: Sequence[float]) -> float:
     """The band that such log ratios call for: a relative change, rounded up to a tenth of 1%.
 
-    Of fewer than a hundred the largest decides. Raises ``UserError`` where there is none, or noise
-    is so wide that no band would mean anything.
+    Of fewer than ``ENOUGH`` the largest decides, and the default is the least. Raises ``UserError``
+    where there is none, or noise is so wide that no band would mean anything.
     """
     if not len(log_ratios) or not np.isfinite(log_ratios).all():
         raise UserError("a calibration needs noisy cells, and none was measured: widen --bench")
     widest = float(np.expm1(np.quantile(np.abs(log_ratios), QUANTILE, method="higher")))
-    band = max(LEAST_BAND.value, float(np.ceil(widest * 1000)) / 1000)
+    least = LEAST_BAND if len(log_ratios) >= ENOUGH else DEFAULT_BAND
+    band = max(least.value, float(np.ceil(widest * 1000)) / 1000)
     if band >= WIDEST_BAND:
         raise UserError(
             f"a commit may differ from itself by less than {WIDEST_BAND:.0%}, and differed by "

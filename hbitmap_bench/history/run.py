@@ -62,7 +62,12 @@ class Project:
 
 def find_project(folder: Path) -> Project:
     """The project that a folder is in. Raises ``UserError`` where there is none."""
-    root = _git_lines(folder, "rev-parse", "--show-toplevel")[0]
+    try:
+        root = _git_lines(folder, "rev-parse", "--show-toplevel")[0]
+    except UserError:
+        raise UserError(
+            f"benchmarks measure commits, and {folder} is in no git clone: go to one"
+        ) from None
     path = Path(root, "asv.conf.json")
     if not path.exists():
         raise UserError(f"benchmarks need asv.conf.json, and {root} has none: go to a clone")

@@ -28,8 +28,9 @@ def cell_picture(
 ) -> bytes:
     """PNG of cells over the commits of a history, one below the other.
 
-    Each is drawn beside the same cell of the other implementations, with asv's 99% interval of the
-    median as bars. ``labels`` names the commits; those of ``shaded`` lie on a ground of their own.
+    Each is drawn beside the same cell of the other implementations, as far as its own scale shows
+    them, with asv's 99% interval of the median as bars. ``labels`` names the commits; those of
+    ``shaded`` lie on a ground of their own.
     """
     height = 2.8 * len(cells) + 1.8
     figure = Figure(figsize=(0.55 * len(labels) + 3.5, height), layout="constrained")
@@ -44,7 +45,6 @@ def cell_picture(
 
 def _draw(axes: Axes, history: History, benchmark: Benchmark, params: Params) -> None:
     """One cell in bold, and the other implementations' cells of the same parameters."""
-    drawn = []
     for setup in SETUPS:
         place = benchmark.place.get((setup, *params[1:]))
         if place is None:
@@ -59,14 +59,14 @@ def _draw(axes: Axes, history: History, benchmark: Benchmark, params: Params) ->
         )
         if not np.isfinite(value).any():
             continue
-        drawn.append(value)
         bold = setup == params[0]
+        if bold:
+            _scale(axes, value)
         axes.errorbar(
             range(len(value)), value, yerr=[value - low, high - value], label=setup, capsize=3,
             color=COLOURS[setup], marker="o", markersize=6 if bold else 4,
             linewidth=2.2 if bold else 1, alpha=1 if bold else 0.6,
         )  # fmt: skip
-    _scale(axes, np.concatenate(drawn))
     axes.set_ylabel(benchmark.unit)
     words = benchmark_words(benchmark.name).title
     axes.set_title(literal(f"{words}: {cell_words(benchmark, params)}"), loc="left", fontsize=9)
@@ -76,9 +76,9 @@ def _draw(axes: Axes, history: History, benchmark: Benchmark, params: Params) ->
 
 
 def _scale(axes: Axes, values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> None:
-    """A log axis where the values need one; else one from 0, so that heights compare."""
+    """A log axis where the bold values need one; else one from 0, so that a step of 20% is seen."""
     low, high = np.nanmin(values), np.nanmax(values)
     if low > 0 and high > LOG_FROM * low:
         axes.set_yscale("log")
     else:
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.3 * high if high > 0 else 1)

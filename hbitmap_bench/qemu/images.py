@@ -30,11 +30,17 @@ _PLACE_CLUSTERS: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A fully allocated image without content: every cluster has its place, none has data."""
+    """An image to measure on. Those made here are fully allocated, without content: every cluster
+    has its place, none has data.
+
+    ``shared`` is one that others may be using meanwhile.
+    """
 
     path: Path
     image_bytes: int
     cluster_bytes: int
+    format: str = "qcow2"
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)

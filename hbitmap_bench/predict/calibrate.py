@@ -111,6 +111,10 @@ class BuildCalibration:
         general = fit([(run.counts, run.setup, self._measure(run)) for run in self._runs])
         self._rounds.append({bits: self._with_scan(general, bits) for bits in self._bitmaps})
 
+    def newest(self, bits: int) -> Costs:
+        """The last round's costs, for bitmaps of so many bits."""
+        return self._rounds[-1][bits]
+
     def of(self, bits: int) -> Calibration:
         """The calibration for bitmaps of so many bits, one of those that were named."""
         rounds = tuple(costs[bits] for costs in self._rounds)

@@ -18,9 +18,9 @@ class Costs:
 
     ``start_s`` is there once: the command, the first chunk, the last poll. ``load_s`` reads an L2
     slice, ``cache_entry_s`` looks at one slice of the cache to find that it is another one,
-    ``entry_s`` looks at one L2 entry (and reads its bytes), ``filter_s`` is what both filters add to
-    a query without their search, ``seek_s`` a look for holes in the file, ``word_s`` a word of the
-    access bitmap.
+    ``entry_s`` looks at one L2 entry (and reads its bytes), ``filter_s`` is what both filters add
+    to a query without their search, ``seek_s`` a look for holes in the file, ``word_s`` a word of
+    the access bitmap.
     """
 
     start_s: float

@@ -30,8 +30,8 @@ class Counts:
 
     ``loads`` are L2 slices that are read from the file, ``scanned`` L2 entries that are looked at,
     ``seeks`` questions to the host's file system about holes. ``cache_entries`` is how many slices
-    the L2 cache holds: QEMU looks at each to find that a slice is not among them. ``bits`` are those
-    of the filter's bitmaps. Words of both checks are exact; 0 without filters.
+    the L2 cache holds: QEMU looks at each to find that a slice is not among them. ``bits`` are
+    those of the filter's bitmaps. Words of both checks are exact; 0 without filters.
     """
 
     queries: int
@@ -129,8 +129,8 @@ def count(
 ) -> Counts:
     """Walk the image once, as the job does: plain, or through the filters (both checks at once).
 
-    ``l2_slice_bytes`` is by default QEMU's. ``copy_cluster_bytes`` is that of the user's filter; the
-    backup target has 64 KiB clusters or none. Cost: about 3 us a query, plain, and 5 filtered.
+    ``l2_slice_bytes`` is by default QEMU's. ``copy_cluster_bytes`` is that of the user's filter;
+    the backup target has 64 KiB clusters or none. Cost: about 3 us a query, plain, and 5 filtered.
     Raises ``UserError`` where the image can't be read, or holds broken tables.
     """
     slice_bytes = l2_slice_bytes or subject.default_slice_bytes

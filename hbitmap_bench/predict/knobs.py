@@ -20,8 +20,8 @@ LARGE_CLUSTER_BYTES: Final = 2**20
 class Knob:
     """One change of the set-up; None stands for what is left as it is. Sizes in bytes.
 
-    ``fleecing_bytes`` is the cluster size of the filter's target, ``min_cluster_bytes`` the filter's
-    own option: both make its copy clusters larger, and its bitmaps smaller.
+    ``fleecing_bytes`` is the cluster size of the filter's target, ``min_cluster_bytes`` the
+    filter's own option: both make its copy clusters larger, and its bitmaps smaller.
     """
 
     l2_slice_bytes: int | None = None
@@ -33,11 +33,11 @@ class Knob:
         if self.l2_slice_bytes:
             return f"l2-cache-entry-size={format_size(self.l2_slice_bytes)}"
         if self.fleecing_bytes:
-            return f"fleecing image with {format_size(self.fleecing_bytes)} clusters"
+            return f"fleecing clusters of {format_size(self.fleecing_bytes)}"
         if self.min_cluster_bytes:
-            return f"filter's min-cluster-size={format_size(self.min_cluster_bytes)}"
+            return f"min-cluster-size={format_size(self.min_cluster_bytes)}"
         if self.image_cluster_bytes:
-            return f"image with {format_size(self.image_cluster_bytes)} clusters"
+            return f"image clusters of {format_size(self.image_cluster_bytes)}"
         return "as it is"
 
     def applied(self, subject: Subject) -> Subject:

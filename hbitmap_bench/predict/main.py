@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -92,10 +93,10 @@ def _walk_all(plan: Plan, say: Say) -> list[_Walked]:
 
 def _subjects(plan: Plan) -> Iterator[Callable[[], Subject]]:
     for path in plan.paths:
-        yield lambda path=path: of_file(path)
+        yield partial(of_file, path)
     for size in plan.sizes:
         for cluster in plan.cluster_sizes or (DEFAULT_CLUSTER_BYTES,):
-            yield lambda size=size, cluster=cluster: of_plan(size, cluster)
+            yield partial(of_plan, size, cluster)
 
 
 def _predict_all(
@@ -103,7 +104,7 @@ def _predict_all(
 ) -> list[Prediction]:
     if build is None:
         return [_on_this_host(subject, counted, say) for subject, counted in walked]
-    detected, has_option = _probe(build)
+    detected, has_option = probe(build)
     say(f"{build.name} ({build.path}): detected algorithm {detected}")
     bits = [counted[AS_IT_IS].filtered.bits for _, counted in walked]
     with stop_like_ctrl_c(), calibrated(build, detected, bits, say) as calibration:
@@ -128,7 +129,7 @@ def _on_this_host(subject: Subject, counted: dict[Knob, Counted], say: Say) -> P
     )
 
 
-def _probe(build: QemuBuild) -> tuple[Detected, bool]:
+def probe(build: QemuBuild) -> tuple[Detected, bool]:
     """Its algorithm, and whether its filter has ``min-cluster-size``."""
     with Daemon(build) as daemon:
         schema = daemon.execute("query-qmp-schema")

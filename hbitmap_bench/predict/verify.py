@@ -46,7 +46,9 @@ def verify(prediction: Prediction, build: QemuBuild, say: Callable[[str], object
             for run in runs if number % 2 else reversed(runs):
                 seconds = found[run.knob, run.setup]
                 if is_repeated(run.image.image_bytes, seconds):
-                    say(f"verifying, run {number} of {REPEATS}: {run.setup}, {run.knob}")
+                    say(
+                        f"verifying, run {number} of {REPEATS}: {run.setup}, {str(run.knob).replace(chr(10), ' ')}"
+                    )
                     seconds.append(_measure(run, build))
     return {key: tuple(seconds) for key, seconds in found.items()}
 

@@ -1,8 +1,8 @@
 """qcow2 images without content, drawn table by table: of any allocation, in a second.
 
-Written from the public format specification. ``qemu-img`` makes fully allocated images quickly, but
-half allocated or fragmented ones of terabytes only write by write. These are sound images (``qemu-img
-check`` finds nothing), whose data clusters are holes of the file.
+Written from the public format specification. ``qemu-img`` makes fully allocated images quickly,
+but half allocated or fragmented ones of terabytes only write by write. These are sound images
+(``qemu-img check`` finds nothing), whose data clusters are holes of the file.
 """
 
 from __future__ import annotations

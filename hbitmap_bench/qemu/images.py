@@ -30,10 +30,9 @@ _PLACE_CLUSTERS: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image to measure on. Those made here are fully allocated, without content: every cluster
-    has its place, none has data.
+    """An image to measure on; ``shared`` is one that others may be using meanwhile.
 
-    ``shared`` is one that others may be using meanwhile.
+    Those made here are fully allocated, without content: each cluster has its place, none has data.
     """
 
     path: Path

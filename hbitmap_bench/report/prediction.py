@@ -47,17 +47,24 @@ def setup_table(found: Prediction) -> Table:
 
 
 def knob_table(found: Prediction) -> Table:
-    """What each knob makes of the build-up with the access bitmap, and of that with the deny one."""
-    columns = ("without a new QEMU", *_FIGURES, "new, s", *_measured_columns(found))
+    """What each knob makes of the build-up, above all of that with the access bitmap."""
+    columns = ("knob", *_FIGURES, "new\ns", *_measured_columns(found))
     rows = tuple(_knob_row(found, knob) for knob in found.knobs)
     notes = []
     if any(knob.image_cluster_bytes for knob in found.knobs):
         notes.append("An image with other clusters: as qemu-img convert writes it, all allocated.")
     notes.append("New: the deny bitmap, with the same knob turned.")
-    return Table("Access bitmap, with one knob turned", columns, rows, tuple(notes), 1, False)
+    return Table(
+        "Without a new QEMU: the access bitmap, with one knob turned",
+        columns,
+        rows,
+        tuple(notes),
+        1,
+        False,
+    )
 
 
-_FIGURES = ("predicted, s", "interval, s", "queries", "M words")
+_FIGURES = ("predicted\ns", "interval\ns", "queries", "M\nwords")
 
 
 def _what(found: Prediction) -> str:
@@ -107,7 +114,7 @@ def _figures(found: Prediction, setup: Setup, knob: Knob) -> tuple[str, ...]:
 
 
 def _measured_columns(found: Prediction) -> tuple[str, ...]:
-    return ("measured, s", "predicted\n/ measured") if found.measured_s else ()
+    return ("measured\ns", "ratio") if found.measured_s else ()
 
 
 def _measured(found: Prediction, setup: Setup, knob: Knob) -> tuple[str, ...]:
@@ -118,7 +125,7 @@ def _measured(found: Prediction, setup: Setup, knob: Knob) -> tuple[str, ...]:
         return (NOTHING, NOTHING)
     n = len(found.measured_s[knob, setup])
     ratio = found.estimate(setup, knob).seconds / measured
-    return f"{number(measured)} (n={n})", f"{ratio:.2f}"
+    return f"{number(measured)}\nn={n}", f"{ratio:.2f}"
 
 
 def _ends(estimate: Estimate) -> str:

@@ -5,16 +5,16 @@ Run it where Debian's qemu-system-common and qemu-utils are installed::
     tox -e predict-accuracy
     tox -e predict-accuracy -- --rounds 5
 
-Each round calibrates the build anew on images of its own, then measures every image, plain and
-through the filters: a drift of the machine meets both sides alike. A row's ratio is the median of
+Each round measures every build-up, plain and through the filters, and calibrates the build anew
+right before, on images of its own: a drift of the machine meets both sides alike. A row's ratio is the median of
 its rounds' ratios, predicted over measured. The exit code is 1 if a promise is broken: 0.8 to 1.25
-for a build-up of half a second or more, within 0.1 s below that; and as many queries, in our walk, as
-the real job has looks at L2 slices (by the daemon's own trace), with the words of the model's own
-access bitmap.
+for a build-up of half a second or more, within 0.1 s below that; and as many queries in our walk as
+the real job has looks at L2 slices, by the daemon's own trace.
 """
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -44,6 +44,7 @@ K, M, G, T = 2**10, 2**20, 2**30, 2**40
 LOW, HIGH = 0.8, 1.25
 SHORT_S: Final = 0.5
 SHORT_ERROR_S: Final = 0.1
+MORE_LOOKS: Final = 8
 
 BACKING: Final = "backing.raw"
 
@@ -75,6 +76,7 @@ class Row:
     subject: Subject
     setup: Setup
     counts: Counts
+    looks: int = 0
     predicted_s: list[float] = field(default_factory=list)
     measured_s: list[float] = field(default_factory=list)
 
@@ -92,7 +94,9 @@ class Row:
 
     @property
     def kept(self) -> bool:
-        """Whether the promise is kept."""
+        """Whether the promises are kept. The first chunk that is copied looks a few times more."""
+        if not self.counts.queries <= self.looks <= self.counts.queries + MORE_LOOKS:
+            return False
         if median(self.measured_s) < SHORT_S:
             return abs(self.error_s) <= SHORT_ERROR_S
         return LOW <= self.ratio <= HIGH
@@ -119,23 +123,42 @@ def measure(row: Row, build: QemuBuild) -> float:
 
 
 def one_round(rows: Sequence[Row], build: QemuBuild, calibration: BuildCalibration) -> None:
-    """Calibrate, and measure each row once."""
-    calibration.measure_round()
+    """Calibrate beside each image, and measure its rows once."""
     for row in track(rows, "measuring", transient=True):
-        costs = calibration.newest(row.counts.bits)
+        costs = calibration.measure([row.counts.bits])[row.counts.bits]
         row.predicted_s.append(costs.seconds(row.counts, row.setup))
         row.measured_s.append(measure(row, build))
 
 
+def looks(row: Row, build: QemuBuild, folder: Path) -> int:
+    """How often the real job looks at an L2 slice: the daemon traces it."""
+    log, script = folder / "trace", folder / "daemon"
+    daemon, to = shlex.quote(str(build.path)), shlex.quote(str(log))
+    script.write_text(f'#!/bin/sh\nexec {daemon} -T qcow2_cache_get "$@" 2>{to}\n')
+    script.chmod(0o755)
+    measure(row, QemuBuild("traced", script, build.version))
+    return log.read_text().count("is_l2_cache 1 ")
+
+
 def report(rows: Sequence[Row], console: Console) -> bool:
     """Print all rows; whether all promises are kept."""
-    columns = ("image", "setup", "queries", "G words", "predicted, s", "measured, s", "ratio")
+    columns = (
+        "image",
+        "setup",
+        "queries",
+        "looks in QEMU",
+        "G words",
+        "predicted, s",
+        "measured, s",
+        "ratio",
+    )
     table = Table(*columns, "error, s", "")
     for row in rows:
         table.add_row(
             row.name,
             row.setup,
             f"{row.counts.queries:,}",
+            f"{row.looks:,}",
             f"{row.counts.words_access / 1e9:.3f}" if row.setup == "access" else "-",
             f"{median(row.predicted_s):.3f}",
             f"{median(row.measured_s):.3f}",
@@ -175,8 +198,8 @@ def _measured(rounds: int, build: QemuBuild, detected: Detected, console: Consol
         rows = list(make_rows(Path(images), filtered))
         bits = [row.counts.bits for row in rows]
         calibration = BuildCalibration(build, detected, Path(own), bits)
-        for row in rows[::2]:
-            measure(row, build)  # the page cache
+        for row in rows:  # which warms the page cache as well
+            row.looks = looks(row, build, Path(own))
         for number in range(1, rounds + 1):
             console.print(f"round {number} of {rounds}")
             one_round(rows, build, calibration)

@@ -108,12 +108,12 @@ class BuildCalibration:
 
     def measure_round(self) -> None:
         """Measure all runs once more."""
-        general = fit([(run.counts, run.setup, self._measure(run)) for run in self._runs])
-        self._rounds.append({bits: self._with_scan(general, bits) for bits in self._bitmaps})
+        self._rounds.append(self.measure(self._bitmaps))
 
-    def newest(self, bits: int) -> Costs:
-        """The last round's costs, for bitmaps of so many bits."""
-        return self._rounds[-1][bits]
+    def measure(self, bitmaps: Iterable[int]) -> dict[int, Costs]:
+        """Costs by one measurement of each run, for bitmaps of so many bits."""
+        general = fit([(run.counts, run.setup, self._measure(run)) for run in self._runs])
+        return {bits: self._with_scan(general, bits) for bits in bitmaps}
 
     def of(self, bits: int) -> Calibration:
         """The calibration for bitmaps of so many bits, one of those that were named."""

@@ -46,9 +46,7 @@ def verify(prediction: Prediction, build: QemuBuild, say: Callable[[str], object
             for run in runs if number % 2 else reversed(runs):
                 seconds = found[run.knob, run.setup]
                 if is_repeated(run.image.image_bytes, seconds):
-                    say(
-                        f"verifying, run {number} of {REPEATS}: {run.setup}, {str(run.knob).replace(chr(10), ' ')}"
-                    )
+                    say(f"verifying, run {number} of {REPEATS}: {run.setup}, {run.knob}")
                     seconds.append(_measure(run, build))
     return {key: tuple(seconds) for key, seconds in found.items()}
 

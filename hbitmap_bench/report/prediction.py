@@ -52,7 +52,7 @@ def knob_table(found: Prediction) -> Table:
     rows = tuple(_knob_row(found, knob) for knob in found.knobs)
     notes = []
     if any(knob.image_cluster_bytes for knob in found.knobs):
-        notes.append("An image with other clusters: as qemu-img convert writes it, all allocated.")
+        notes.append("Image clusters: as if the image were converted to them, all allocated.")
     notes.append("New: the deny bitmap, with the same knob turned.")
     return Table(
         "Without a new QEMU: the access bitmap, with one knob turned",

@@ -57,7 +57,7 @@ def _image(found: Prediction) -> dict[str, Any]:
 
 def _knob(found: Prediction, knob: Knob) -> dict[str, Any]:
     return {
-        "knob": " ".join(str(knob).split()),
+        "knob": str(knob),
         **{name: value for name, value in asdict(knob).items() if value is not None},
         "in_build": found.can_run(knob),
         **_setups(found, knob),

@@ -6,10 +6,10 @@ Run it where Debian's qemu-system-common and qemu-utils are installed::
     tox -e predict-accuracy -- --rounds 5
 
 Each round measures every build-up, plain and through the filters, and calibrates the build anew
-right before, on images of its own: a drift of the machine meets both sides alike. A row's ratio is the median of
-its rounds' ratios, predicted over measured. The exit code is 1 if a promise is broken: 0.8 to 1.25
-for a build-up of half a second or more, within 0.1 s below that; and as many queries in our walk as
-the real job has looks at L2 slices, by the daemon's own trace.
+right before, on images of its own: a drift of the machine meets both sides alike. A row's ratio is
+the median of its rounds' ratios, predicted over measured. The exit code is 1 if a promise is
+broken: 0.8 to 1.25 for a build-up of half a second or more, within 0.1 s below that; and as many
+queries in our walk as the real job has looks at L2 slices, by the daemon's own trace.
 """
 
 from __future__ import annotations

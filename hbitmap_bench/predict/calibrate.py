@@ -42,20 +42,21 @@ SCAN_WORDS: Final = 1_500_000_000
 
 _HOST_S: Final = 0.3
 _PASS_WORDS: Final = 1_000_000
+_PASS_QUERIES: Final = 1000
 
 # QEMU 7.2.22 of Debian, calibrated on a host on which our own job and scan took what follows.
 REFERENCE: Final = Costs(
     start_s=0.01,
-    query_s=0.5e-6,
-    load_s=13e-6,
-    cache_entry_s=1.5e-9,
-    entry_s=8e-9,
-    filter_s=0.5e-6,
-    seek_s=1.5e-6,
-    word_s=0.33e-9,
+    query_s=0.12e-6,
+    load_s=16e-6,
+    cache_entry_s=1.1e-9,
+    entry_s=11e-9,
+    filter_s=0.1e-6,
+    seek_s=0.8e-6,
+    word_s=0.31e-9,
 )
 REFERENCE_QUERY_S: Final = 1.0e-6
-REFERENCE_WORD_S: Final = 0.30e-9
+REFERENCE_WORD_S: Final = 0.273e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,9 +201,8 @@ def calibrate_host(bits: int, say: Callable[[str], object]) -> Calibration:
 
 def query_s() -> float:
     """Seconds of one of our own job's plain queries of a disk in memory."""
-    cell = layout(256 * G, l2_slice_bytes=512)
-    job = open_job(cell, "plain")
-    return min(_repeated(lambda: time_queries(job, 0))) / cell.queries
+    job = open_job(layout(256 * G, l2_slice_bytes=512), "plain")
+    return min(_repeated(lambda: time_queries(job, 0, _PASS_QUERIES))) / _PASS_QUERIES
 
 
 def scan_word_s(bits: int) -> float:

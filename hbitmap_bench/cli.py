@@ -384,7 +384,8 @@ def predict(
       hbitmap-bench predict db.qcow2 --json - | jq '.images[].as_it_is.access.predicted_s'
 
     
-    Exit codes: 0 all predicted; 2 an image could not be read: a line says why, the others are done.
+    Exit codes: 0 all done; 2 an image could not be read, or not be verified: a line says why, and
+    the others are done.
     """
     from hbitmap_bench.predict.main import Plan
     from hbitmap_bench.predict.main import predict as run

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hbitmap_bench.cells import layout
+from hbitmap_bench.checks.predict_accuracy import Row
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.predict.calibrate import REFERENCE, Calibration, scan_geometry
 from hbitmap_bench.predict.costs import NAMES, Costs, fit
@@ -221,3 +222,28 @@ def test_drawn_images_of_odd_sizes_are_read_back(tmp_path):
         of_file(tmp_path / "none")
     subject = of_file(drawn(DRAWN["full"], tmp_path / "image"))
     assert (subject.image_bytes, subject.cluster_bytes) == (3 * G + 512, 64 * K)
+
+
+@pytest.mark.parametrize(
+    ("looks", "predicted", "measured", "kept"),
+    [
+        (100, (1.0, 9.0, 1.2), (1.0, 1.0, 1.0), True),  # the middle round decides
+        (100, (1.3, 1.3, 1.3), (1.0, 1.0, 1.0), False),
+        (100, (0.79, 0.79, 0.79), (1.0, 1.0, 1.0), False),
+        (100, (0.19, 0.19, 0.19), (0.1, 0.1, 0.1), True),  # short: within 0.1 s
+        (100, (0.21, 0.21, 0.21), (0.1, 0.1, 0.1), False),
+        (99, (1.0, 1.0, 1.0), (1.0, 1.0, 1.0), False),  # the real job asks less often
+        (109, (1.0, 1.0, 1.0), (1.0, 1.0, 1.0), False),
+    ],
+)
+def test_the_accuracy_check_fails_where_a_promise_is_broken(looks, predicted, measured, kept):
+    row = Row(
+        "an image",
+        of_plan(T, 64 * K),
+        "plain",
+        _counts(queries=100),
+        looks,
+        list(predicted),
+        list(measured),
+    )
+    assert row.kept == kept

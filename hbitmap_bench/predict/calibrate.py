@@ -40,6 +40,9 @@ BUILDS_DIFFER: Final = 2.0
 SCAN_WORDS: Final = 1_500_000_000
 """A run that measures the scan reads at least so many words, half a second of them."""
 
+MIN_SCAN_BITS: Final = 2**22
+"""A smaller bitmap (than of 256 GiB) is scanned too quickly to be timed: this one stands for it."""
+
 _HOST_S: Final = 0.3
 _PASS_WORDS: Final = 1_000_000
 _PASS_QUERIES: Final = 1000
@@ -149,8 +152,9 @@ class BuildCalibration:
 
     def _scan_run(self, bits: int) -> _Run:
         """An image without tables: its queries cost next to nothing but their scan."""
-        cluster, slice_bytes = scan_geometry(bits)
-        plan = Blueprint(image_bytes=bits * 64 * K, cluster_bytes=cluster, pattern=None)
+        size_bits = max(bits, MIN_SCAN_BITS)
+        cluster, slice_bytes = scan_geometry(size_bits)
+        plan = Blueprint(image_bytes=size_bits * 64 * K, cluster_bytes=cluster, pattern=None)
         return _run(self._image(f"scan-{bits}", plan), slice_bytes, self._filtered)
 
     def _with_scan(self, general: Costs, bits: int) -> Costs:

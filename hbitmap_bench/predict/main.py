@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 
 from hbitmap_bench.errors import UserError
-from hbitmap_bench.interrupt import stop_like_ctrl_c, uninterrupted
+from hbitmap_bench.interrupt import uninterrupted
 from hbitmap_bench.predict.calibrate import ROUNDS, BuildCalibration, calibrate_host
 from hbitmap_bench.predict.knobs import AS_IT_IS, Knob
 from hbitmap_bench.predict.prediction import Counted, Prediction, count_all
@@ -46,7 +46,7 @@ class Plan:
 
 
 def predict(plan: Plan) -> int:
-    """Predict all images that can be read, print or store them; 2 if any could not be, else 0."""
+    """Predict all images that can be read, print and store them; 2 if one could not be, else 0."""
     say = Console(stderr=True, markup=False, highlight=False, soft_wrap=True).print
     if plan.json_path is not None and plan.json_path != Path("-"):
         check_output(plan.json_path)
@@ -57,7 +57,8 @@ def predict(plan: Plan) -> int:
     found = _predict_all(walked, build, plan.verified, say) if walked else []
     _show(found, plan.json_path)
     complete = len(found) == len(plan.paths) + _n_planned(plan)
-    return 0 if complete else 2
+    as_asked = all(one.measured_s for one in found) or not plan.verified
+    return 0 if complete and as_asked else 2
 
 
 def _n_planned(plan: Plan) -> int:
@@ -107,7 +108,7 @@ def _predict_all(
     detected, has_option = probe(build)
     say(f"{build.name} ({build.path}): detected algorithm {detected}")
     bits = [counted[AS_IT_IS].filtered.bits for _, counted in walked]
-    with stop_like_ctrl_c(), calibrated(build, detected, bits, say) as calibration:
+    with calibrated(build, detected, bits, say) as calibration:
         found = [
             Prediction(
                 subject=subject,
@@ -119,7 +120,16 @@ def _predict_all(
         ]
     if not verified:
         return found
-    return [replace(one, measured_s=verify(one, build, say)) for one in found]
+    return [_verified(one, build, say) for one in found]
+
+
+def _verified(prediction: Prediction, build: QemuBuild, say: Say) -> Prediction:
+    """With its measured runs; where it can't be run, a line says why, and it stays predicted."""
+    try:
+        return replace(prediction, measured_s=verify(prediction, build, say))
+    except (UserError, OSError) as error:
+        say(f"hbitmap-bench: not verified: {printable(f'{prediction.subject.name}: {error}')}")
+        return prediction
 
 
 def _on_this_host(subject: Subject, counted: dict[Knob, Counted], say: Say) -> Prediction:

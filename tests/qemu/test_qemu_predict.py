@@ -2,11 +2,12 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from hbitmap_bench.errors import UserError
+from hbitmap_bench.predict import main, verify
 from hbitmap_bench.qemu.blueprint import Blueprint, alternating, empty, fragmented
 from hbitmap_bench.qemu.buildup import measure_once
 from hbitmap_bench.qemu.daemon import Daemon
@@ -14,7 +15,6 @@ from hbitmap_bench.qemu.detect import has_min_cluster_size
 from hbitmap_bench.qemu.images import Image
 
 K, M, G = 2**10, 2**20, 2**30
-COMMAND = str(Path(sys.executable).with_name("hbitmap-bench"))
 
 
 @pytest.mark.parametrize(
@@ -42,10 +42,12 @@ def test_a_shared_image_is_measured_while_another_writes_to_it(build, daemon, tm
     Blueprint(image_bytes=G, pattern=alternating(9)).write(path)
     file = {"driver": "file", "filename": str(path)}
     daemon.execute("blockdev-add", driver="qcow2", node_name="guest", file=file)
-    export = {"type": "nbd", "id": "guest", "node-name": "guest", "writable": True}
-    address = {"type": "unix", "path": str(tmp_path / "nbd")}
+    address = {"type": "unix", "data": {"path": str(tmp_path / "nbd")}}
     daemon.execute("nbd-server-start", addr=address)
-    daemon.execute("block-export-add", **export)  # now it holds the lock for writing
+    export = {"type": "nbd", "id": "guest", "node_name": "guest", "writable": True}
+    daemon.execute("block-export-add", **export)  # a guest, as far as locks go
+    with pytest.raises(UserError, match="lock"):
+        measure_once(build, Image(path, G, 64 * K), filtered=True, l2_slice_bytes=None)
     image = Image(path, G, 64 * K, shared=True)
     assert measure_once(build, image, filtered=True, l2_slice_bytes=None) > 0
 
@@ -58,22 +60,29 @@ def test_this_build_has_no_min_cluster_size(build):
     assert has_min_cluster_size([{"meta-type": "object", "members": members}])
 
 
-def test_predict_verifies_each_knob_of_the_build(build, tmp_path):
-    Blueprint(image_bytes=300 * G).write(tmp_path / "image")
-    words = ["image", "--qemu", str(build.path), "--verify", "--json", "-"]
-    done = subprocess.run(
-        [COMMAND, "predict", *words], cwd=tmp_path, capture_output=True, text=True, check=False
+def test_predict_verifies_each_knob_of_the_build(build, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(main, "ROUNDS", 1)
+    monkeypatch.setattr(verify, "REPEATS", 1)
+    path = tmp_path / "image"
+    Blueprint(image_bytes=300 * G).write(path)
+    plan = main.Plan(
+        paths=[path],
+        sizes=[],
+        cluster_sizes=[],
+        build=str(build.path),
+        verified=True,
+        json_path=Path("-"),
     )
-    assert done.returncode == 0, done.stderr
-    (image,) = json.loads(done.stdout)["images"]
+    assert main.predict(plan) == 0
+    (image,) = json.loads(capsys.readouterr().out)["images"]
     assert image["detected"] == "access"
-    assert len(image["as_it_is"]["plain"]["measured_s"]) == 3
-    assert len(image["as_it_is"]["access"]["measured_s"]) == 3
-    assert image["as_it_is"]["deny"]["measured_s"] == []
+    assert all(costs["word_s"] > 0 and costs["load_s"] > 0 for costs in image["costs_s"])
+    run = {setup: len(found["measured_s"]) for setup, found in image["as_it_is"].items()}
+    assert run == {"plain": 1, "access": 1, "deny": 0}
     run = {knob["knob"]: len(knob["access"]["measured_s"]) for knob in image["knobs"]}
     assert run == {
-        "l2-cache-entry-size=64K": 3,
+        "l2-cache-entry-size=64K": 1,
         "min-cluster-size=1M": 0,
-        "fleecing clusters of 1M": 3,
-        "image clusters of 1M": 3,
+        "fleecing clusters of 1M": 1,
+        "image clusters of 1M": 1,
     }

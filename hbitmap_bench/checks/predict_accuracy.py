@@ -29,6 +29,7 @@ from rich.progress import track
 from rich.table import Table
 
 from hbitmap_bench.errors import UserError
+from hbitmap_bench.interrupt import stop_like_ctrl_c
 from hbitmap_bench.predict.calibrate import BuildCalibration
 from hbitmap_bench.predict.counts import Counts, count
 from hbitmap_bench.predict.main import probe
@@ -183,8 +184,9 @@ def main(rounds: int, qemu: str | None) -> None:
     console = Console()
     try:
         build = parse_build(qemu or str(find_daemon() or "qemu-storage-daemon"))
-        detected, _ = probe(build)
-        rows = _measured(rounds, build, detected, console)
+        with stop_like_ctrl_c():  # its images are to be removed
+            detected, _ = probe(build)
+            rows = _measured(rounds, build, detected, console)
     except UserError as error:
         raise click.ClickException(str(error)) from error
     console.print(f"{build.name}, detected: {detected}; {rounds} rounds")

@@ -187,6 +187,10 @@ class Qcow2Image(ImageFile):
             return BlockStatus(run, True, kind <= ZERO_ALLOC)
         return BlockStatus(run, False, self._nothing_below(offset))
 
+    def has_table(self, offset: int) -> bool:
+        """Whether an L2 table tells of ``offset``: else a status reads none."""
+        return self._tables.l2_piece(offset // self._piece_span) is not None
+
     def _nothing_below(self, offset: int) -> bool:
         """Whether no backing file reaches so far. QEMU asks that of an answer's start alone."""
         return self.backing is None or offset >= self.backing.size

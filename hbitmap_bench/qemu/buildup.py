@@ -29,17 +29,26 @@ _POLL_MAX_S: Final = 0.02
 
 
 def measure_once(
-    build: QemuBuild, image: Image, *, filtered: bool, l2_slice_bytes: int | None
+    build: QemuBuild,
+    image: Image,
+    *,
+    filtered: bool,
+    l2_slice_bytes: int | None,
+    fleecing: Image | None = None,
+    min_cluster_bytes: int | None = None,
 ) -> float:
     """Seconds of one build-up in a daemon of its own: nothing is cached but what the kernel holds.
 
-    ``filtered`` puts the two filters between disk and job. ``l2_slice_bytes`` pins the slice, None
-    leaves QEMU's default. Raises ``UserError`` where the daemon or the job fails.
+    ``filtered`` puts the two filters between disk and job; ``fleecing`` and ``min_cluster_bytes``
+    are theirs (see ``add_filters``). ``l2_slice_bytes`` pins the slice, None leaves QEMU's default.
+    Raises ``UserError`` where the daemon or the job fails.
     """
     with Daemon(build) as daemon:
         source = add_disk(daemon, image, l2_slice_bytes)
         if filtered:
-            source = add_filters(daemon, image.image_bytes)
+            source = add_filters(
+                daemon, image.image_bytes, fleecing=fleecing, min_cluster_bytes=min_cluster_bytes
+            )
         target = add_null_disk(daemon, BACKUP_TARGET, image.image_bytes)
         start_s = time.perf_counter()
         start_backup(daemon, source, target)

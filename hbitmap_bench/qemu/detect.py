@@ -49,6 +49,13 @@ def classify(first_count: int | None) -> Detected:
     return "deny" if first_count == 0 else "unknown"
 
 
+def has_min_cluster_size(schema: Iterable[dict[str, Any]]) -> bool:
+    """Whether a build's copy-before-write filter has ``min-cluster-size``, by its schema."""
+    needed = {"on-cbw-error", "min-cluster-size"}  # the job's own options have the latter, too
+    objects = (entry for entry in schema if entry["meta-type"] == "object")
+    return any(needed <= {member["name"] for member in one["members"]} for one in objects)
+
+
 def missing_parts(schema: Iterable[dict[str, Any]]) -> frozenset[str]:
     """Which of the job and the two filters a build lacks, from its ``query-qmp-schema``."""
     have = set()

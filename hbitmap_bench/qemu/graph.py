@@ -19,17 +19,19 @@ COPY_CLUSTER_BYTES: Final = 64 * 1024
 
 
 def add_disk(daemon: Daemon, image: Image, l2_slice_bytes: int | None) -> str:
-    """Add the image, read-only, as a qcow2 node, and return the node's name.
+    """Add the image, read-only, as a node of its format, and return the node's name.
 
-    ``l2_slice_bytes`` is given to it as ``l2-cache-entry-size``; None leaves QEMU's default.
+    ``l2_slice_bytes`` is given to it as ``l2-cache-entry-size``; None leaves QEMU's default. A
+    shared image may be in use by others, even be written to: no lock is taken.
     """
     slice_option = {} if l2_slice_bytes is None else {"l2_cache_entry_size": l2_slice_bytes}
+    sharing = {"locking": "off"} if image.shared else {}
     daemon.execute(
         "blockdev-add",
-        driver="qcow2",
+        driver=image.format,
         node_name=DISK,
         read_only=True,
-        file={"driver": "file", "filename": str(image.path), "read-only": True},
+        file={"driver": "file", "filename": str(image.path), "read-only": True, **sharing},
         **slice_option,
     )
     return DISK
@@ -43,17 +45,40 @@ def add_null_disk(daemon: Daemon, name: str, image_bytes: int) -> str:
     return name
 
 
-def add_filters(daemon: Daemon, image_bytes: int) -> str:
+def add_filters(
+    daemon: Daemon,
+    image_bytes: int,
+    *,
+    fleecing: Image | None = None,
+    min_cluster_bytes: int | None = None,
+) -> str:
     """Put a copy-before-write filter over the disk, a snapshot-access filter over that.
 
-    Copies go to a null disk. Returns the name of the snapshot-access node.
+    Copies go to a null disk, or to ``fleecing``, whose cluster size then is the copy cluster.
+    ``min_cluster_bytes`` is given as ``min-cluster-size`` (``QmpError`` before QEMU 9.2). Returns
+    the name of the snapshot-access node.
     """
-    target = add_null_disk(daemon, _CBW_TARGET, image_bytes)
+    if fleecing is None:
+        target = add_null_disk(daemon, _CBW_TARGET, image_bytes)
+    else:
+        target = _add_fleecing(daemon, fleecing)
+    least = {} if min_cluster_bytes is None else {"min_cluster_size": min_cluster_bytes}
     daemon.execute(
-        "blockdev-add", driver="copy-before-write", node_name=_CBW, file=DISK, target=target
+        "blockdev-add",
+        driver="copy-before-write",
+        node_name=_CBW,
+        file=DISK,
+        target=target,
+        **least,
     )
     daemon.execute("blockdev-add", driver="snapshot-access", node_name=SNAPSHOT, file=_CBW)
     return SNAPSHOT
+
+
+def _add_fleecing(daemon: Daemon, image: Image) -> str:
+    file = {"driver": "file", "filename": str(image.path)}
+    daemon.execute("blockdev-add", driver="qcow2", node_name=_CBW_TARGET, file=file)
+    return _CBW_TARGET
 
 
 def first_unnamed_count(nodes: Iterable[dict[str, Any]], name: str) -> int | None:

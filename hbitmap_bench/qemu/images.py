@@ -30,11 +30,16 @@ _PLACE_CLUSTERS: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A fully allocated image without content: every cluster has its place, none has data."""
+    """An image to measure on; ``shared`` is one that others may be using meanwhile.
+
+    Those made here are fully allocated, without content: each cluster has its place, none has data.
+    """
 
     path: Path
     image_bytes: int
     cluster_bytes: int
+    format: str = "qcow2"
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)

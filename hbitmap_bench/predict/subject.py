@@ -1,0 +1,111 @@
+"""What is predicted for: an image that is there, or one that is only planned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from hbitmap_bench import geometry
+from hbitmap_bench.cells import layout
+from hbitmap_bench.errors import UserError
+from hbitmap_bench.sizes import format_size
+from hbitmap_impl.host_file import ImageError
+from hbitmap_impl.image import FullImage, default_l2_slice
+from hbitmap_impl.image_file import ImageFile
+from hbitmap_impl.qcow2 import Qcow2Image, open_image
+from hbitmap_impl.raw_image import RawImage
+
+MAX_BITS = 2**31
+"""Copy clusters of a disk that is walked: 256 MiB a bitmap."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """An image, as far as it is known before its walk. Sizes in bytes.
+
+    ``path`` is None where it is only planned: then every cluster counts as allocated.
+    ``cluster_bytes`` is 0 for a raw image, which has no L2 tables.
+    """
+
+    name: str
+    path: Path | None
+    image_bytes: int
+    cluster_bytes: int
+    l2_entry_bytes: int = 8
+    has_backing: bool = False
+
+    @property
+    def format(self) -> str:
+        """``qcow2`` or ``raw``."""
+        return "qcow2" if self.cluster_bytes else "raw"
+
+    @property
+    def default_slice_bytes(self) -> int:
+        """QEMU's ``l2-cache-entry-size`` where none is given; 0 for a raw image."""
+        if not self.cluster_bytes:
+            return 0
+        return default_l2_slice(self.image_bytes, self.cluster_bytes, self.l2_entry_bytes)
+
+    @contextmanager
+    def open(self, l2_slice_bytes: int, *, want_zero: bool) -> Iterator[FullImage | ImageFile]:
+        """The disk to walk. Raises ``UserError`` where the image can't be read."""
+        if self.path is None:
+            yield FullImage(self.image_bytes, self.cluster_bytes, l2_slice_bytes)
+            return
+        with readable(self.path), _open(self.path, l2_slice_bytes, want_zero) as image:
+            yield image
+
+
+def _open(path: Path, l2_slice_bytes: int, want_zero: bool) -> Qcow2Image | RawImage:
+    return open_image(path, l2_slice_bytes=l2_slice_bytes or None, want_zero=want_zero)
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Tell an image that can't be used, and a file that can't be read, as the user's error."""
+    try:
+        yield
+    except ImageError as error:
+        raise UserError(f"{path}: {error}") from error
+    except OSError as error:
+        raise UserError(f"{path} can't be read: {error.strerror}") from error
+
+
+def of_file(path: Path) -> Subject:
+    """An image that is there, opened read-only and without a lock. ``UserError`` if it can't be."""
+    with readable(path), open_image(path) as image:
+        if isinstance(image, Qcow2Image) and image.header.encryption != "none":
+            raise UserError(
+                f"{path}: an image is walked that is not encrypted, not one with "
+                f"{image.header.encryption}: predict with --size and --cluster-size instead"
+            )
+        qcow2 = isinstance(image, Qcow2Image)
+        subject = Subject(
+            name=str(path),
+            path=path,
+            image_bytes=image.size,
+            cluster_bytes=image.cluster_bytes if isinstance(image, Qcow2Image) else 0,
+            l2_entry_bytes=image.l2_entry_bytes if isinstance(image, Qcow2Image) else 8,
+            has_backing=qcow2 and image.has_backing,
+        )
+    return _checked(subject)
+
+
+def of_plan(image_bytes: int, cluster_bytes: int) -> Subject:
+    """An image that is not made yet, fully allocated. ``UserError`` for one that qcow2 can't be."""
+    layout(image_bytes, cluster_bytes)
+    name = f"planned, {format_size(image_bytes)}, {format_size(cluster_bytes)} clusters"
+    return Subject(name=name, path=None, image_bytes=image_bytes, cluster_bytes=cluster_bytes)
+
+
+def _checked(subject: Subject) -> Subject:
+    if not subject.image_bytes:
+        raise UserError(f"{subject.name}: a backup has something to copy, not 0 bytes")
+    if geometry.n_bits(subject.image_bytes, 65536) > MAX_BITS:
+        raise UserError(
+            f"{subject.name}: a disk has at most {format_size(MAX_BITS * 65536)} here, not "
+            f"{format_size(subject.image_bytes)}: is that size meant?"
+        )
+    return subject

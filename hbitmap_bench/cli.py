@@ -15,7 +15,7 @@ from rich.console import Console
 
 from hbitmap_bench import __version__
 from hbitmap_bench.errors import UserError
-from hbitmap_bench.field_commands import profile
+from hbitmap_bench.field_commands import diagnose, profile
 from hbitmap_bench.gate.commands import calibrate, gate, judge
 from hbitmap_bench.interrupt import stop_like_ctrl_c
 from hbitmap_bench.printable import printable
@@ -337,7 +337,7 @@ def compare(a: Path, b: Path, json_path: Path | None) -> None:
     render_comparison(comparison, Console())
 
 
-for _command in (profile, gate, judge, calibrate):
+for _command in (profile, diagnose, gate, judge, calibrate):
     cli.add_command(_command)
 
 

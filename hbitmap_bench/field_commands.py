@@ -1,4 +1,4 @@
-"""The command ``profile``: arguments and exit codes, nothing else."""
+"""The commands ``profile`` and ``diagnose``: arguments and exit codes, nothing else."""
 
 from __future__ import annotations
 
@@ -76,3 +76,49 @@ def profile(
             builds=qemu_builds, sizes=(size,), cluster_sizes=(cluster_size,), image_dir=image_dir
         )
     run.profile(plan, place, figure=figure, json_path=json_path)
+
+
+@click.command()
+@click.option(
+    "--qmp", type=click.Path(path_type=Path), metavar="SOCKET",
+    help="A Unix socket that QEMU serves QMP on, with no other client on it.",
+)  # fmt: skip
+@click.option(
+    "--pid", type=click.IntRange(1), metavar="N",
+    help="QEMU's process. Default: who listens on the socket.",
+)  # fmt: skip
+@click.option(
+    "--seconds", type=click.FloatRange(1, 600), default=5.0, show_default=True, metavar="S",
+    help="How long to watch. Longer narrows the range of the time left.",
+)  # fmt: skip
+def diagnose(qmp: Path | None, pid: int | None, seconds: float) -> None:
+    """Say why a backup job stands at 0 right now, and how long it still will.
+
+    Reads only: a few query commands over QMP, files of /proc, and perf where it is permitted. QEMU
+    and its jobs go on as they were. A virtual machine or a qemu-storage-daemon will do; for
+    processes of others run it as root.
+
+    Where the image has preallocated metadata, the build-up's offset shows in the position of the
+    image's open file: the time left follows from its speed and from the scan's share of the time.
+    Other images give a range.
+
+    \b
+    Examples:
+      hbitmap-bench diagnose --qmp /run/qemu/backup.qmp
+      hbitmap-bench diagnose --pid 4711 --seconds 30
+
+    \b
+    Diagnoses:
+      access-scan  the build-up scans the access bitmap: what this project is about
+      deny         a build-up on a QEMU that has the deny bitmap
+      no-filter    a build-up without the filters
+      build-up     a build-up whose time goes elsewhere, or a bitmap not recognised
+      copying, throttled, paused, waiting, concluded, no-job, unknown
+
+    The exit code is 0 whatever was found, and 2 if nothing could be seen.
+    """  # noqa: D301 - click wants the control character, not its name
+    if qmp is None and pid is None:
+        raise UserError("diagnose needs a QEMU to look at: give --qmp SOCKET, --pid N or both")
+    from hbitmap_bench import diagnose as command  # NumPy, SciPy: not for --help
+
+    command.run(qmp, pid, seconds)

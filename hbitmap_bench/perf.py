@@ -15,10 +15,10 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -29,13 +29,19 @@ from hbitmap_bench.qemu.builds import kill_group, run_tool, start
 FREQUENCY_HZ: Final = 997
 """Samples a second of CPU time: a prime, so that nothing periodic keeps step with it."""
 
+FIELDS: Final = "tid,event,ip,sym,dso"
+"""What is asked of ``perf script``."""
+
 _WAIT_S: Final = 20.0
 _POLL_S: Final = 0.05
 _PARANOID: Final = Path("/proc/sys/kernel/perf_event_paranoid")
 _HOW: Final = "apt install linux-perf (Debian) or linux-tools-generic (Ubuntu)"
 
-# cpu-clock:u:  55cf1a0de5e5 hbitmap_next_zero (/usr/bin/qemu-storage-daemon)
-_LINE: Final = re.compile(r"\s*cpu-clock(:\w+)?:\s+[0-9a-f]+ (.+) \((.*)\)\s*")
+# 4711  cpu-clock:u:  55cf1a0de5e5 hbitmap_next_zero (/usr/bin/qemu-storage-daemon)
+_LINE: Final = re.compile(
+    r"\s*(?P<thread>\d+)\s+cpu-clock(?P<limit>:\w+)?:"
+    r"\s+[0-9a-f]+ (?P<symbol>.+) \((?P<file>.*)\)\s*"
+)
 _DENIED: Final = re.compile(r"limited|denied|not permitted|permission", re.IGNORECASE)
 
 # What builds put behind a file's name: the interpreter's mark, versions.
@@ -59,11 +65,15 @@ class PerfMissingError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """How many samples fell into each (function, file); kernel functions only if permitted."""
+    """How many samples fell into each (function, file); kernel functions only if permitted.
+
+    ``threads`` has the same by thread.
+    """
 
     counts: Mapping[tuple[str, str], int]
     with_kernel: bool
     frequency_hz: int = FREQUENCY_HZ
+    threads: Mapping[int, Mapping[tuple[str, str], int]] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
@@ -117,7 +127,7 @@ class Recording:
             self.process.wait(_WAIT_S)
         except subprocess.TimeoutExpired as error:
             raise UserError(f"perf has not written its samples for {_WAIT_S:.0f} s") from error
-        fields = ["-F", "event,ip,sym,dso"]
+        fields = ["-F", FIELDS]
         return parse(run_tool(["perf", "script", "-f", "-i", self._data, *fields], timeout_s=None))
 
     def _tell(self, what: str) -> None:
@@ -161,14 +171,16 @@ def sample(pid: int, seconds: float) -> Samples:
 
 
 def parse(text: str) -> Samples:
-    """Read what ``perf script -F event,ip,sym,dso`` prints: a line a sample. O(n)."""
-    counts: Counter[tuple[str, str]] = Counter()
+    """Read what ``perf script -F`` prints for ``FIELDS``: a line a sample. O(n)."""
+    threads: defaultdict[int, Counter[tuple[str, str]]] = defaultdict(Counter)
     with_kernel = True
     for line in text.splitlines():
         if match := _LINE.fullmatch(line):
-            with_kernel = match[1] is None
-            counts[readable(match[2]), _file(match[3])] += 1
-    return Samples(dict(counts), with_kernel)
+            with_kernel = match["limit"] is None
+            place = readable(match["symbol"]), _file(match["file"])
+            threads[int(match["thread"])][place] += 1
+    counts = sum(threads.values(), Counter[tuple[str, str]]())
+    return Samples(dict(counts), with_kernel, threads=dict(threads))
 
 
 def _file(path: str) -> str:

@@ -69,10 +69,10 @@ def test_symbols_are_shown_without_what_compilers_add(symbol, name):
 
 def test_what_perf_prints_is_counted_by_function_and_file():
     samples = perf.parse(
-        "      cpu-clock:      55cf1a0de5e5 hbitmap_next_zero (/usr/bin/qemu-storage-daemon)\n"
-        "      cpu-clock:      55cf1a0de5e9 hbitmap_next_zero.part.0 (/opt/qemu-storage-daemon)\n"
-        "      cpu-clock:  ffffffffa1000000 [unknown] ([kernel.kallsyms])\n"
-        "      cpu-clock:      7f88e05cdebf operator new(int) (/usr/lib/libc++ (1).so.6)\n"
+        " 4711 cpu-clock:      55cf1a0de5e5 hbitmap_next_zero (/usr/bin/qemu-storage-daemon)\n"
+        " 4711 cpu-clock:      55cf1a0de5e9 hbitmap_next_zero.part.0 (/opt/qemu-storage-daemon)\n"
+        " 4711 cpu-clock:  ffffffffa1000000 [unknown] ([kernel.kallsyms])\n"
+        " 4711 cpu-clock:      7f88e05cdebf operator new(int) (/usr/lib/libc++ (1).so.6)\n"
         "\n"
     )
     assert samples.total == 4
@@ -80,7 +80,7 @@ def test_what_perf_prints_is_counted_by_function_and_file():
     assert samples.counts["hbitmap_next_zero", "qemu-storage-daemon"] == 2
     assert samples.counts["[unknown]", "[kernel]"] == 1
     assert samples.share("hbitmap_next_zero") == 0.5
-    assert not perf.parse(" cpu-clock:u:  55cf main (/bin/a)").with_kernel
+    assert not perf.parse(" 1 cpu-clock:u:  55cf main (/bin/a)").with_kernel
     assert perf.parse("").share("main") is None
 
 

@@ -12,7 +12,7 @@ from hbitmap_bench.diagnosis import Facts, diagnose
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.interrupt import stop_like_ctrl_c
 from hbitmap_bench.qemu import process
-from hbitmap_bench.qemu.job import View, jobs_of, look
+from hbitmap_bench.qemu.job import FILES, View, jobs_of, look
 from hbitmap_bench.qemu.peek import NoAnswerError, Peek
 from hbitmap_bench.qemu.watch import Window, watch
 from hbitmap_bench.report.diagnosis import render
@@ -76,7 +76,7 @@ def _served_by(peek: Peek | None, notes: list[str]) -> int | None:
 def _watch(pid: int | None, seconds: float, view: View | None, notes: list[str]) -> Window | None:
     if pid is None:
         return None
-    file = view.node("file") if view is not None else None
+    file = view.node(*FILES) if view is not None else None
     window = watch(pid, seconds, file.file if file is not None else None)
     if window is None:
         notes.append(f"the process: {pid} has ended")

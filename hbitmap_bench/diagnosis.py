@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from hbitmap_bench import remaining
 from hbitmap_bench.geometry import answer_bytes
-from hbitmap_bench.qemu.job import Job, Node, View
+from hbitmap_bench.qemu.job import FILES, Job, Node, View
 from hbitmap_bench.qemu.watch import Share, Window
 from hbitmap_bench.remaining import Interval
 from hbitmap_bench.sizes import format_size
@@ -59,7 +59,7 @@ class Facts:
     @property
     def image(self) -> Node | None:
         """The node whose clusters are asked about."""
-        return self.view.node("qcow2", "raw", "file") if self.view else None
+        return self.view.node("qcow2", "raw", *FILES) if self.view else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,14 +158,16 @@ def _at_zero(facts: Facts) -> Diagnosis:
         return Diagnosis(
             kind="unknown", reason="the job runs and has copied nothing; its process is not known"
         )
-    moves, share = window.moved is not None, window.scan_share
+    share, moves = window.scan_share, window.moved is not None
     if not moves and window.busy_share < BUSY:
         return _waiting(window)
-    left = time_left(facts) if moves or window.busy_share >= BUSY else None
-    if view.detected == "access" and (share is None or share.middle >= SCANS):
+    left = time_left(facts)
+    if view.detected == "access" and share is not None and share.middle >= SCANS:
         return _access_scan(facts, left)
     if not moves and (window.read_speed or 0) < READS:
         return Diagnosis(kind="unknown", reason=_BUSY_ELSEWHERE)
+    if view.detected == "access" and share is None:
+        return _access_scan(facts, left)
     return _other_build_up(view, window, left)
 
 

@@ -24,7 +24,7 @@ from hbitmap_bench.qemu.graph import BACKUP_TARGET, add_disk, add_filters, add_n
 from hbitmap_bench.qemu.images import Image
 from hbitmap_bench.records import Detected, Setup
 
-LEAST_S: Final = 2.0
+LEAST_S: Final = 1.0
 """In process, whole build-ups are repeated for so long: one with a deny bitmap is over at once."""
 
 # Stops itself where perf is to begin, when the bitmaps are filled, and again where it is to end.

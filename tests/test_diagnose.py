@@ -2,12 +2,16 @@
 
 import math
 import os
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
+from perf_permitted import needs_perf
 from rich.console import Console
 
 from hbitmap_bench import remaining
@@ -92,6 +96,7 @@ UNSEEN = window(samples=None, no_samples="perf is missing")
         ("no-job", facts(job=None)),
         ("no-job", facts(job=replace(JOB, kind="mirror"))),
         ("unknown", facts(window=ELSEWHERE)),
+        ("unknown", facts(window=replace(ELSEWHERE, samples=None))),
         ("unknown", facts(window=None)),
         ("unknown", facts(view=None)),
         ("unknown", facts(view=None, window=None)),
@@ -199,6 +204,14 @@ def test_the_position_of_an_open_file_is_seen(tmp_path):
     assert process.state(os.getpid()) in "RS"
 
 
+def test_the_name_of_a_file_is_the_process_s_own(tmp_path, monkeypatch):
+    """A relative one too."""
+    monkeypatch.chdir(tmp_path)
+    with Path("image").open("w") as file:
+        assert process.readers(os.getpid(), Path("image")) == [file.fileno()]
+        assert process.readers(os.getpid(), Path("/image")) == []
+
+
 def run(*arguments):
     return subprocess.run(
         [COMMAND, "diagnose", *arguments], capture_output=True, text=True, check=False
@@ -243,3 +256,28 @@ def test_a_process_without_a_socket_is_looked_at_alone():
     assert done.returncode == 0, done.stderr
     assert "serves QMP on no socket" in done.stdout
     assert "diagnosis  waiting" in done.stdout
+
+
+@needs_perf
+@pytest.mark.parametrize(
+    "arguments", [["diagnose", "--pid", "SELF", "--seconds", "60"], ["profile", "--no-qemu"]]
+)
+def test_an_interrupt_leaves_nothing_behind(tmp_path, arguments):
+    """No perf, no build-up, no folder; and the process that was looked at goes on."""
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    words = [str(os.getpid()) if word == "SELF" else word for word in arguments]
+    with psutil.Popen(
+        [COMMAND, *words], cwd=tmp_path, env={**os.environ, "TMPDIR": str(folder)},
+        stderr=subprocess.PIPE, text=True,
+    ) as running:  # fmt: skip
+        while not list(folder.rglob("data")) and running.poll() is None:
+            time.sleep(0.02)
+        started = running.children(recursive=True)
+        running.send_signal(signal.SIGINT)
+        _, errors = running.communicate()
+    assert running.returncode == 130
+    assert errors.splitlines()[-1] == "hbitmap-bench: interrupted"
+    assert list(folder.iterdir()) == []
+    assert started
+    assert not [one for one in started if one.is_running()]

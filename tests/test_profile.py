@@ -1,37 +1,24 @@
 """Profiles: perf on real processes and a real daemon, its output, its refusals, what is shown."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from perf_permitted import needs_perf
 from rich.console import Console
 
 from hbitmap_bench import perf, published
 from hbitmap_bench.cells import layout
-from hbitmap_bench.perf import PerfMissingError, Samples, readable
+from hbitmap_bench.perf import Samples, readable
 from hbitmap_bench.profiling import Profile
 from hbitmap_bench.qemu.builds import find_daemon
 from hbitmap_bench.report.profile import interval, picture, render, share_table, to_json
 
 COMMAND = str(Path(sys.executable).with_name("hbitmap-bench"))
 NOBODY = 65534
-
-
-def perf_may_look():
-    if shutil.which("perf") is None:
-        return False
-    try:
-        perf.sample(os.getpid(), 0.01)
-    except PerfMissingError:
-        return False
-    return True
-
-
-needs_perf = pytest.mark.skipif(not perf_may_look(), reason="needs perf, and permission to use it")
 
 
 def profile_of(counts, **changes):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ from hbitmap_bench.records import Detected
 CBW, SNAPSHOT_ACCESS = FILTERS
 _BACKUP: Final = "backup"
 _READS_THROUGH: Final = "file"
+_PROTOCOL: Final = re.compile(r"[\w+-]+:")  # json: and nbd:// are no files
+FILES: Final = ("file", "host_device")
+"""Drivers of files and of block devices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +136,7 @@ def _node(told: dict[str, Any], first_count: int | None) -> Node:
         name=told["node-name"],
         driver=told["drv"],
         size=image.get("virtual-size", 0),
-        file=Path(name) if name.startswith("/") else None,
+        file=Path(name) if name and not _PROTOCOL.match(name) else None,
         cluster_bytes=image.get("cluster-size"),
         l2_entry_bytes=16 if details.get("extended-l2") else 8,
         bit_bytes=bits[0] if bits else COPY_CLUSTER_BYTES,

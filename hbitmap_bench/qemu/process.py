@@ -41,6 +41,11 @@ def is_qemu(pid: int) -> bool:
     return (_text(pid, "comm") or "").startswith(("qemu", "kvm"))
 
 
+def runs_guest(pid: int) -> bool:
+    """Whether the process is a virtual machine: what it reads may be its guest's."""
+    return (_text(pid, "comm") or "").startswith(("qemu-system", "qemu-kvm", "kvm"))
+
+
 def state(pid: int) -> str | None:
     """``R`` running, ``S`` asleep, ``D`` waiting for a disk, ``T`` stopped; None if it is gone."""
     fields = _stat(pid)
@@ -74,10 +79,13 @@ def qmp_sockets(pid: int) -> list[Path]:
 
 
 def readers(pid: int, path: Path) -> list[int]:
-    """The process's open files that are this one."""
+    """The process's open files that are this one, named as the process names it.
+
+    Its folders may not be ours: it may run in a container.
+    """
     found = []
     with suppress(OSError):
-        wanted = path.stat()
+        wanted = _seen_from(pid, path).stat()
         for entry in Path(f"/proc/{pid}/fd").iterdir():
             with suppress(OSError):
                 if os.path.samestat(entry.stat(), wanted):
@@ -89,6 +97,13 @@ def position(pid: int, number: int) -> int | None:
     """Where an open file stands, in bytes. Reads leave it alone in QEMU; seeks for data move it."""
     match = _POSITION.search(_text(pid, f"fdinfo/{number}") or "")
     return int(match[1]) if match else None
+
+
+def _seen_from(pid: int, path: Path) -> Path:
+    """Where we find a path of the process, relative or not."""
+    if path.is_absolute():
+        return Path(f"/proc/{pid}/root", *path.parts[1:])
+    return Path(f"/proc/{pid}/cwd") / path
 
 
 def _served(options: list[str]) -> Iterator[str]:

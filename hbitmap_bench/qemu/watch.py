@@ -36,8 +36,9 @@ class Window:
     """What was seen in so many seconds; None where it can't be seen.
 
     ``cpu_share`` is of one processor. ``moved`` is the file position of the image, in host bytes.
-    ``samples`` are perf's, or ``no_samples`` says why there are none. ``waited_s`` is how long each
-    thread stood ready without a processor.
+    ``read_speed`` is in bytes/s; not of a virtual machine, whose guest reads too. ``samples`` are
+    perf's, or ``no_samples`` says why there are none. ``waited_s`` is how long each thread stood
+    ready without a processor.
     """
 
     seconds: float
@@ -99,17 +100,22 @@ def watch(pid: int, seconds: float, image: Path | None) -> Window | None:
         samples = recorder.samples() if recorder is not None else None
     if before is None or after is None:
         return None
-    reads = (before.read_bytes, after.read_bytes)
     return Window(
         seconds=took_s,
         state=state,
         cpu_share=(after.cpu_s - before.cpu_s) / took_s,
         waited_s={t: s - before.waited_s.get(t, 0.0) for t, s in after.waited_s.items()},
         moved=_moved(times_s, places),
-        read_speed=None if None in reads else ((reads[1] or 0) - (reads[0] or 0)) / took_s,
+        read_speed=None if process.runs_guest(pid) else _read_speed(before, after, took_s),
         samples=samples,
         no_samples=missing,
     )
+
+
+def _read_speed(before: process.Usage, after: process.Usage, took_s: float) -> float | None:
+    if before.read_bytes is None or after.read_bytes is None:
+        return None
+    return (after.read_bytes - before.read_bytes) / took_s
 
 
 def _perf(stack: ExitStack, pid: int) -> tuple[Recording | None, str]:

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.text import Text
 
 from hbitmap_bench.diagnosis import ASSUMED_RATES, Diagnosis, Facts, Left
-from hbitmap_bench.qemu.job import Node
-from hbitmap_bench.qemu.watch import SCAN
+from hbitmap_bench.qemu.job import Node, View
+from hbitmap_bench.qemu.watch import SCAN, Window
 from hbitmap_bench.report.drawing import encodable
 from hbitmap_bench.report.wording import duration, number
 from hbitmap_bench.sizes import format_size
@@ -33,10 +33,10 @@ def _lines(facts: Facts, diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:
     if facts.view is not None:
         yield "job", _job(facts)
         if facts.view.chain:
-            yield "reads", _chain(facts)
+            yield "reads", _chain(facts.view)
             yield "algorithm", _DETECTED[facts.view.detected]
     if facts.window is not None:
-        yield "process", _process(facts)
+        yield "process", _process(facts.window)
     if diagnosis.left is not None and facts.image is not None:
         yield "position", _position(diagnosis.left, facts.image)
         yield "time left", _time_left(diagnosis.left)
@@ -59,10 +59,9 @@ def _job(facts: Facts) -> str:
     )
 
 
-def _chain(facts: Facts) -> str:
-    assert facts.view is not None
-    names = [_node(node) for node in facts.view.chain]
-    return " > ".join(names) if facts.view.chain_is_known else f"some of: {', '.join(names)}"
+def _chain(view: View) -> str:
+    names = [_node(node) for node in view.chain]
+    return " > ".join(names) if view.chain_is_known else f"some of: {', '.join(names)}"
 
 
 def _node(node: Node) -> str:
@@ -73,9 +72,7 @@ def _node(node: Node) -> str:
     return f"{node.name} ({node.driver})"
 
 
-def _process(facts: Facts) -> str:
-    window = facts.window
-    assert window is not None
+def _process(window: Window) -> str:
     busy = f"{window.cpu_share:.0%} of a processor over {window.seconds:.1f} s"
     if window.scanning is None or window.scan_share is None:
         return f"{busy}; what it does was not sampled"
@@ -92,7 +89,7 @@ def _process(facts: Facts) -> str:
 def _position(left: Left, image: Node) -> str:
     speed = f"{left.speed / 2**30:,.1f} GiB/s of the disk"
     if left.offset is None:
-        return f"not seen; {speed} by the bytes read"
+        return f"not seen; {speed} by the bytes read, if those are L2 tables"
     rate = (
         f"; {left.words_s / 1e9:.2f} G words/s scanned (default L2 slice)" if left.words_s else ""
     )

@@ -9,7 +9,8 @@ A backup program asks for the block status of a whole NBD export, once of the di
 of a snapshot-access node over a copy-before-write filter over it. Both passes, in the longest
 requests that 32 bits allow, are timed in a daemon of their own each, in turn; a round before the
 others warms the page cache. Images are full, or fragmented: every other 16 MiB discarded. The
-build-up of a pushed backup (``blockdev-backup``) over the same image stands beside them.
+build-up of a pushed backup (``blockdev-backup``) over the same image stands beside them. Growth is
+that of the daemon's own seconds of processor, since passes of different sizes are not in turn.
 """
 
 from __future__ import annotations
@@ -30,12 +31,19 @@ from rich.table import Table
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.growth import loglog_slope
 from hbitmap_bench.qemu.builds import QemuBuild, find_daemon, find_qemu_img, kill_group, parse_build
-from hbitmap_bench.qemu.buildup import measure_once
+from hbitmap_bench.qemu.buildup import cancel_backup, start_backup, wait_for_build_up
 from hbitmap_bench.qemu.daemon import Daemon
 from hbitmap_bench.qemu.detect import detect_algorithm
-from hbitmap_bench.qemu.graph import COPY_CLUSTER_BYTES, add_disk, add_filters
+from hbitmap_bench.qemu.graph import (
+    BACKUP_TARGET,
+    COPY_CLUSTER_BYTES,
+    add_disk,
+    add_filters,
+    add_null_disk,
+)
 from hbitmap_bench.qemu.images import Image, ensure_images
 from hbitmap_bench.qemu.nbd import MAX_REQUEST_BYTES, connected, whole_status
+from hbitmap_bench.qemu.process import usage
 from hbitmap_bench.sizes import format_size, parse_size
 
 PIECE_BYTES: Final = 16 * 2**20
@@ -51,38 +59,26 @@ _CLUSTER: Final = 65536
 
 
 class Pass(NamedTuple):
-    """One pass over an export: seconds, requests, extents."""
+    """One pass or build-up: seconds, the daemon's own seconds of processor, requests, extents."""
 
     elapsed_s: float
-    requests: int
-    extents: int
+    cpu_s: float
+    requests: int = 0
+    extents: int = 0
 
 
 class Row(NamedTuple):
-    """An image's passes over both exports, in turn, and one pushed build-up.
-
-    Seconds of the passes; requests and extents of the last.
-    """
+    """An image's passes over both exports, in turn, and one pushed build-up."""
 
     image: Image
     kind: str
     plain: tuple[Pass, ...]
     snapshot: tuple[Pass, ...]
-    pushed_s: float
-
-    @property
-    def plain_s(self) -> float:
-        """Median seconds over the disk's own export."""
-        return statistics.median(one.elapsed_s for one in self.plain)
-
-    @property
-    def snapshot_s(self) -> float:
-        """Median seconds over the snapshot's export."""
-        return statistics.median(one.elapsed_s for one in self.snapshot)
+    pushed: Pass
 
     @property
     def ratios(self) -> list[float]:
-        """Snapshot over disk, round by round."""
+        """Snapshot over disk, round by round, in seconds."""
         pairs = zip(self.snapshot, self.plain, strict=True)
         return [ours.elapsed_s / theirs.elapsed_s for ours, theirs in pairs]
 
@@ -97,11 +93,30 @@ def pull(build: QemuBuild, image: Image, *, filtered: bool) -> Pass:
         daemon.execute("nbd-server-start", addr={"type": "unix", "data": {"path": str(path)}})
         daemon.execute("block-export-add", type="nbd", id="export", node_name=node, name="disk")
         with connected(path, "disk") as client:
-            start_s = time.perf_counter()
+            start_s, before_s = time.perf_counter(), _cpu_s(daemon)
             requests, extents = whole_status(client)
-            elapsed_s = time.perf_counter() - start_s
+            elapsed_s, cpu_s = time.perf_counter() - start_s, _cpu_s(daemon) - before_s
         daemon.execute("nbd-server-stop")
-    return Pass(elapsed_s, requests, extents)
+    return Pass(elapsed_s, cpu_s, requests, extents)
+
+
+def push(build: QemuBuild, image: Image) -> Pass:
+    """The build-up of a pushed backup through both filters, in a daemon of its own."""
+    with Daemon(build) as daemon:
+        add_disk(daemon, image, None)
+        source = add_filters(daemon, image.image_bytes)
+        target = add_null_disk(daemon, BACKUP_TARGET, image.image_bytes)
+        start_s, before_s = time.perf_counter(), _cpu_s(daemon)
+        start_backup(daemon, source, target)
+        elapsed_s, cpu_s = wait_for_build_up(daemon, start_s), _cpu_s(daemon) - before_s
+        cancel_backup(daemon)
+    return Pass(elapsed_s, cpu_s)
+
+
+def _cpu_s(daemon: Daemon) -> float:
+    """What the daemon has used of processors: other load on the machine is not in it."""
+    used = usage(daemon.pid)
+    return used.cpu_s if used else 0.0
 
 
 def measure(
@@ -115,8 +130,7 @@ def measure(
     for number in range(rounds):
         for filtered in (False, True) if number % 2 else (True, False):
             both[filtered].append(pull(build, image, filtered=filtered))
-    pushed_s = measure_once(build, image, filtered=True, l2_slice_bytes=None)
-    return Row(image, kind, tuple(both[False]), tuple(both[True]), pushed_s)
+    return Row(image, kind, tuple(both[False]), tuple(both[True]), push(build, image))
 
 
 def fragment(full: Image, folder: Path, qemu_img: Path) -> Image:
@@ -145,22 +159,30 @@ def fragment(full: Image, folder: Path, qemu_img: Path) -> Image:
 
 
 def table(rows: Sequence[Row]) -> Table:
-    """All rows: seconds of both exports, their ratio with its range, the pushed build-up."""
+    """All rows: the ratio of seconds with its range; seconds of processor of all three."""
     shown = Table(
-        "image", "requests", "extents", "disk, s", "snapshot, s", "snapshot\n/ disk", "pushed, s"
-    )
+        "image", "requests", "extents", "snapshot\n/ disk", "disk,\nCPU s", "snapshot,\nCPU s",
+        "pushed,\nCPU s", "pushed,\ns",
+    )  # fmt: skip
     for row in rows:
         ratios, last = row.ratios, row.snapshot[-1]
         shown.add_row(
-            f"{row.kind} {format_size(row.image.image_bytes)}",
+            f"{row.kind}\n{format_size(row.image.image_bytes)}",
             f"{last.requests:,}",
             f"{last.extents:,}",
-            f"{row.plain_s:.2f}",
-            f"{row.snapshot_s:.2f}",
-            f"{statistics.median(ratios):.2f}\n{min(ratios):.2f}..{max(ratios):.2f}",
-            f"{row.pushed_s:.2f}",
+            f"{statistics.median(ratios):.2f}\n{min(ratios):.2f}-{max(ratios):.2f}",
+            *(f"{seconds:.2f}" for seconds in _cpu_seconds(row)),
+            f"{row.pushed.elapsed_s:.2f}",
         )
     return shown
+
+
+def _cpu_seconds(row: Row) -> tuple[float, float, float]:
+    """Medians of the disk's and the snapshot's passes, and the pushed build-up."""
+    plain, snapshot = (
+        statistics.median(one.cpu_s for one in passes) for passes in (row.plain, row.snapshot)
+    )
+    return plain, snapshot, row.pushed.cpu_s
 
 
 def words_line(rows: Sequence[Row]) -> str:
@@ -175,9 +197,9 @@ def words_line(rows: Sequence[Row]) -> str:
 
 
 def exponents(rows: Sequence[Row]) -> tuple[float, float, float]:
-    """Growth exponents of the seconds over the disk, over the snapshot, and of the pushed ones."""
+    """Growth exponents of the processor's seconds: disk, snapshot, pushed."""
     sizes = [row.image.image_bytes for row in rows]
-    columns = zip(*((row.plain_s, row.snapshot_s, row.pushed_s) for row in rows), strict=True)
+    columns = zip(*map(_cpu_seconds, rows), strict=True)
     plain, snapshot, pushed = (loglog_slope(sizes, column).exponent for column in columns)
     return plain, snapshot, pushed
 
@@ -192,7 +214,7 @@ def verdict(rows: Sequence[Row]) -> str:
     suffers = ratio > SUFFERS_RATIO and snapshot > SUFFERS_EXPONENT
     word = "suffers" if suffers else "does not suffer"
     return (
-        f"{largest.kind}: block status of the snapshot over NBD {word}. Exponents: "
+        f"{largest.kind}: block status of the snapshot over NBD {word}. Exponents of CPU time: "
         f"{snapshot:.2f} of the snapshot, {plain:.2f} of the disk itself, {pushed:.2f} pushed; "
         f"at {format_size(largest.image.image_bytes)} the snapshot takes {ratio:.2f} times the "
         "disk's time"

@@ -69,14 +69,17 @@ def rows(snapshot_of):
     """Of three sizes; a snapshot's seconds follow from the disk's."""
     found = []
     for size in (1, 2, 4):
-        plain, snapshot = Pass(float(size), 1, 1), Pass(snapshot_of(size), 1, 1)
+        plain, snapshot = (Pass(seconds, seconds) for seconds in (float(size), snapshot_of(size)))
         image = Image(None, size * T, 65536)
-        found.append(Row(image, "full", (plain,) * 3, (snapshot,) * 3, 2.0 * size**2))
+        found.append(Row(image, "full", (plain,) * 3, (snapshot,) * 3, Pass(9.0, 2.0 * size**2)))
     return found
 
 
 def test_the_verdict_follows_from_the_numbers():
-    assert "does not suffer. Exponents: 1.00 of the snapshot" in verdict(rows(lambda t: 1.05 * t))
-    assert "does not suffer" in verdict(rows(lambda t: 3.0 * t))  # dearer, and just as linear
-    assert "suffers. Exponents: 2.00 of the snapshot" in verdict(rows(lambda t: t**2.0))
+    linear, dearer, quadratic = (
+        verdict(rows(cost)) for cost in (lambda t: 1.05 * t, lambda t: 3.0 * t, lambda t: t**2.0)
+    )
+    assert "does not suffer. Exponents of CPU time: 1.00 of the snapshot" in linear
+    assert "does not suffer" in dearer  # and just as linear
+    assert "NBD suffers. Exponents of CPU time: 2.00 of the snapshot" in quadratic
     assert "a growth needs two" in verdict(rows(float)[:1])

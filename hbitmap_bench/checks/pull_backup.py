@@ -30,6 +30,7 @@ from rich.table import Table
 
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.growth import loglog_slope
+from hbitmap_bench.interrupt import stop_like_ctrl_c
 from hbitmap_bench.qemu.builds import QemuBuild, find_daemon, find_qemu_img, kill_group, parse_build
 from hbitmap_bench.qemu.buildup import cancel_backup, start_backup, wait_for_build_up
 from hbitmap_bench.qemu.daemon import Daemon
@@ -261,7 +262,8 @@ def main(sizes: tuple[str, ...], rounds: int, qemu: str | None, image_dir: Path 
         build = parse_build(str(daemon))
         with Daemon(build) as running:
             console.print(f"{build.name}: detected algorithm {detect_algorithm(running)}")
-        rows = run(build, [parse_size(size) for size in sizes], rounds, image_dir)
+        with stop_like_ctrl_c():
+            rows = run(build, [parse_size(size) for size in sizes], rounds, image_dir)
     except UserError as error:
         raise click.ClickException(str(error)) from error
     console.print(table(rows))

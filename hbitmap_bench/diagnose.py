@@ -12,7 +12,7 @@ from hbitmap_bench.diagnosis import Facts, diagnose
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.interrupt import stop_like_ctrl_c
 from hbitmap_bench.qemu import process
-from hbitmap_bench.qemu.job import FILES, View, jobs_of, look
+from hbitmap_bench.qemu.job import FILES, Job, View, jobs_of, look
 from hbitmap_bench.qemu.peek import NoAnswerError, Peek
 from hbitmap_bench.qemu.watch import Window, watch
 from hbitmap_bench.report.diagnosis import render
@@ -46,7 +46,7 @@ def observe(qmp: Path | None, pid: int | None, seconds: float) -> Facts:
         pid = pid or _served_by(peek, notes)
         view = look(peek) if peek is not None else None
         window = _watch(pid, seconds, view, notes)
-        later = jobs_of(peek) if peek is not None else ()
+        later = _later(peek, notes)
     return Facts(view=view, later=later, window=window, notes=tuple(notes))
 
 
@@ -61,6 +61,15 @@ def _peek(stack: ExitStack, qmp: Path | None, pid: int | None, notes: list[str])
             raise
         notes.append(f"job and filters: {error}")
         return None
+
+
+def _later(peek: Peek | None, notes: list[str]) -> tuple[Job, ...]:
+    """The jobs when the window closed; none if QEMU has ended meanwhile."""
+    try:
+        return jobs_of(peek) if peek is not None else ()
+    except NoAnswerError as error:
+        notes.append(f"what became of the job: {error}")
+        return ()
 
 
 def _served_by(peek: Peek | None, notes: list[str]) -> int | None:

@@ -119,7 +119,7 @@ class Recording:
 
     def samples(self) -> Samples:
         """Stop sampling, and read what was sampled."""
-        with suppress(_GoneError):  # the process, and perf with it, has ended by itself
+        with suppress(PerfEndedError):  # the process, and perf with it, has ended by itself
             self._tell("disable")
         with suppress(ProcessLookupError):
             self.process.send_signal(signal.SIGINT)
@@ -142,8 +142,8 @@ class Recording:
         raise UserError(f"perf has not answered for {_WAIT_S:.0f} s: is it older than 5.9?")
 
 
-class _GoneError(UserError):
-    """perf has ended."""
+class PerfEndedError(UserError):
+    """perf has ended, mostly since the process has."""
 
 
 @contextmanager
@@ -221,13 +221,13 @@ def _fifo(path: Path) -> int:
 
 def _refusal(pid: int, errors: str) -> UserError:
     if not Path(f"/proc/{pid}").exists():
-        return _GoneError(f"process {pid} is gone: there is nothing to sample")
+        return PerfEndedError(f"process {pid} is gone: there is nothing to sample")
     if _DENIED.search(errors):
         return PerfMissingError(f"perf may not look at process {pid}: {_permission()}")
     lines = [line for line in errors.strip().splitlines() if line] or ["it said nothing"]
     if "not found for kernel" in errors:  # a wrapper without the program of this kernel
         return PerfMissingError(f"this perf does not run ({lines[0]}): {_HOW}")
-    return _GoneError(f"perf ended: {lines[-1]}")
+    return PerfEndedError(f"perf ended: {lines[-1]}")
 
 
 def _permission() -> str:

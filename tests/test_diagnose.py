@@ -135,7 +135,7 @@ def test_waiting_for_a_processor_widens_the_share_to_its_own_side():
     assert busy.high - busy.low < 0.1
     assert starved.low < 0.21
     assert starved.high > 0.95
-    assert starved.middle == pytest.approx(1000 / 997 / 1.1)
+    assert starved.middle == pytest.approx(1000 / 997 * (1 + 3.9 / (1100 / 997)) / 5)
 
 
 def test_seconds_left_are_those_of_the_closed_form():

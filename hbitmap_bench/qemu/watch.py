@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from hbitmap_bench.perf import PerfMissingError, Recording, Samples, recording
+from hbitmap_bench.perf import PerfEndedError, PerfMissingError, Recording, Samples, recording
 from hbitmap_bench.qemu import process
 from hbitmap_bench.remaining import Motion, motion
 
@@ -68,9 +68,10 @@ class Window:
         """Share of the window's time in the scan.
 
         Its thread may have stood ready without a processor, in the scan or elsewhere: the ends
-        count none or all of that to the scan, the middle as much as of the other time. They also
-        hold the sampling error, two standard deviations of a count. With processors to spare all
-        three meet.
+        count none or all of that to the scan, the middle as much as of the thread's own processor
+        time, since who computes for long is put off, and who wakes up is not. The ends also hold
+        the sampling error, two standard deviations of a count. With processors to spare all three
+        meet.
         """
         if self.samples is None or self.scanning is None:
             return None
@@ -80,8 +81,8 @@ class Window:
         waited_s = min(self.waited_s.get(thread, 0.0), self.seconds) if n else 0.0
         high = min((scan_s + error_s + waited_s) / self.seconds, 1.0)
         low = max((scan_s - error_s) / self.seconds, 0.0)
-        running_s = self.seconds - waited_s
-        return Share(low, min(scan_s / running_s, high) if running_s else high, high)
+        thread_s = max(self.scanning[1] / rate, 1 / rate)
+        return Share(low, min(scan_s * (1 + waited_s / thread_s) / self.seconds, high), high)
 
     @property
     def _threads(self) -> Mapping[int, Mapping[tuple[str, str], int]]:
@@ -122,7 +123,7 @@ def _perf(stack: ExitStack, pid: int) -> tuple[Recording | None, str]:
     try:
         recorder = stack.enter_context(recording(pid))
         recorder.enable()
-    except PerfMissingError as error:
+    except (PerfMissingError, PerfEndedError) as error:
         return None, str(error)
     return recorder, ""
 

@@ -1,9 +1,12 @@
 """Diagnoses of a real daemon: stuck in the scan, and standing still for other reasons."""
 
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -140,6 +143,16 @@ def test_jobs_that_are_past_their_build_up_are_told_apart(operated, sockets):
     while operated.execute("query-jobs")[0]["status"] != "concluded":
         pass
     assert kind() == "concluded"
+
+
+def test_a_qemu_that_ends_meanwhile_is_told(operated, sockets, image_1t):
+    stick(operated, image_1t)
+    timer = threading.Timer(0.7, os.kill, (operated.pid, signal.SIGKILL))
+    timer.start()
+    facts = observe(sockets[0], operated.pid, WATCH_S)
+    timer.join()
+    assert diagnose(facts).kind == "concluded"
+    assert any("hung up" in note for note in facts.notes)
 
 
 def test_only_questions_are_asked(operated, sockets):

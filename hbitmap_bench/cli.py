@@ -15,6 +15,7 @@ from rich.console import Console
 
 from hbitmap_bench import __version__
 from hbitmap_bench.errors import UserError
+from hbitmap_bench.field_commands import diagnose, predict, profile
 from hbitmap_bench.gate.commands import calibrate, gate, judge
 from hbitmap_bench.interrupt import stop_like_ctrl_c
 from hbitmap_bench.printable import printable
@@ -336,75 +337,7 @@ def compare(a: Path, b: Path, json_path: Path | None) -> None:
     render_comparison(comparison, Console())
 
 
-@cli.command()
-@click.argument("images", nargs=-1, metavar="[IMAGE]...", type=click.Path(path_type=Path))
-@click.option(
-    "--size", "sizes", multiple=True, type=parse_size, metavar="SIZE",
-    help="Size of an image that is only planned, such as 10T; repeatable.",
-)  # fmt: skip
-@click.option(
-    "--cluster-size", "cluster_sizes", multiple=True, type=parse_size, metavar="SIZE",
-    help="Its cluster size; repeatable. Default: 64K.",
-)  # fmt: skip
-@click.option(
-    "--qemu", "build", metavar="[LABEL=]PATH",
-    help="A qemu-storage-daemon to calibrate on: twenty seconds, and 50 MB of disk meanwhile.",
-)  # fmt: skip
-@click.option(
-    "--verify", "verified", is_flag=True,
-    help="Run it too: on the images themselves, read-only, with each knob that the build has. "
-    "Takes as long as it predicts, several times. Default build: the one on PATH.",
-)  # fmt: skip
-@click.option(
-    "--json", "json_path", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
-    help="Write all as JSON here, too; - prints JSON instead of the tables.",
-)  # fmt: skip
-def predict(
-    images: tuple[Path, ...],
-    sizes: tuple[int, ...],
-    cluster_sizes: tuple[int, ...],
-    build: str | None,
-    verified: bool,
-    json_path: Path | None,
-) -> int:
-    """Predict how long a backup of IMAGE will stand still before its first byte, and what helps.
-
-    Walks the metadata of qcow2 (or raw) images and counts, exactly, what the build-up of the copy
-    bitmap asks and reads. Seconds come from a calibration: with --qemu on that build, by short
-    build-ups of images made for it; without, on this host alone, and then only to a factor of two.
-
-    An image may be in use: it is opened read-only and no lock is taken. What its guest allocates
-    meanwhile may or may not be counted.
-
-    
-    Examples:
-      hbitmap-bench predict /var/lib/images/db.qcow2 --qemu qemu-storage-daemon
-      hbitmap-bench predict *.qcow2 --verify
-      hbitmap-bench predict --size 30T --cluster-size 64K --cluster-size 1M
-      hbitmap-bench predict db.qcow2 --json - | jq '.images[].as_it_is.access.predicted_s'
-
-    
-    Exit codes: 0 all done; 2 an image could not be read, or not be verified: a line says why, and
-    the others are done.
-    """
-    from hbitmap_bench.predict.main import Plan
-    from hbitmap_bench.predict.main import predict as run
-
-    if cluster_sizes and not sizes:
-        raise UserError("--cluster-size is that of a planned image: give its --size as well")
-    return run(
-        Plan(
-            paths=images,
-            sizes=sizes,
-            cluster_sizes=cluster_sizes,
-            build=build,
-            verified=verified,
-            json_path=json_path,
-        )
-    )
-
-
-for _command in (gate, judge, calibrate):
+for _command in (predict, profile, diagnose, gate, judge, calibrate):
     cli.add_command(_command)
 
 

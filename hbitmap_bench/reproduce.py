@@ -135,14 +135,14 @@ def measure_qemu(plan: QemuPlan, builds: Sequence[QemuBuild], console: Console) 
     if not builds:
         console.print("no qemu-storage-daemon on PATH: measured in process only")
         return []
-    with _image_folder(plan.image_dir, console) as folder, _bar(console, "real QEMU") as advance:
+    with image_folder(plan.image_dir, console) as folder, _bar(console, "real QEMU") as advance:
         images = ensure_images(folder, plan.images, find_qemu_img(builds[0].path), console.print)
         rows = plan_rows(builds, images, plan.l2_slice_bytes)
         return measure_rows(rows, console.print, advance)
 
 
 @contextmanager
-def _image_folder(kept: Path | None, console: Console) -> Iterator[Path]:
+def image_folder(kept: Path | None, console: Console) -> Iterator[Path]:
     """The folder to keep images in, or one that is removed again, whatever ends the block."""
     if kept is not None:
         yield kept

@@ -42,9 +42,13 @@ def detect_algorithm(daemon: Daemon) -> Detected:
             daemon.execute("blockdev-del", node_name=name)
 
 
-def classify(first_count: int | None) -> Detected:
-    """What the count (bytes) of the first unnamed bitmap over the 64 MiB disk says."""
-    if first_count == PROBE_BYTES:
+def classify(first_count: int | None, image_bytes: int = PROBE_BYTES) -> Detected:
+    """What the count (bytes) of the first unnamed bitmap over a disk (the probe's) says.
+
+    Holds for a filter without a bitmap of its own, before anything was denied. A count is in whole
+    bits, and so may reach past the disk's end.
+    """
+    if first_count is not None and first_count >= image_bytes:
         return "access"
     return "deny" if first_count == 0 else "unknown"
 

@@ -1,0 +1,276 @@
+"""Do backups that are pulled over NBD stall as pushed ones do? Measured on real QEMU.
+
+Run it where Debian's qemu-system-common and qemu-utils are installed::
+
+    tox -e pull-backup
+    tox -e pull-backup -- --size 1T --size 2T --image-dir /var/tmp/images
+
+A backup program asks for the block status of a whole NBD export, once of the disk itself and once
+of a snapshot-access node over a copy-before-write filter over it. Both passes, in the longest
+requests that 32 bits allow, are timed in a daemon of their own each, in turn; a round before the
+others warms the page cache. Images are full, or fragmented: every other 16 MiB discarded. The
+build-up of a pushed backup (``blockdev-backup``) over the same image stands beside them. Growth is
+that of the daemon's own seconds of processor, since passes of different sizes are not in turn.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from hbitmap_bench.errors import UserError
+from hbitmap_bench.growth import loglog_slope
+from hbitmap_bench.interrupt import stop_like_ctrl_c
+from hbitmap_bench.qemu.builds import QemuBuild, find_daemon, find_qemu_img, kill_group, parse_build
+from hbitmap_bench.qemu.buildup import cancel_backup, start_backup, wait_for_build_up
+from hbitmap_bench.qemu.daemon import Daemon
+from hbitmap_bench.qemu.detect import detect_algorithm
+from hbitmap_bench.qemu.graph import (
+    BACKUP_TARGET,
+    COPY_CLUSTER_BYTES,
+    add_disk,
+    add_filters,
+    add_null_disk,
+)
+from hbitmap_bench.qemu.images import Image, ensure_images
+from hbitmap_bench.qemu.nbd import MAX_REQUEST_BYTES, connected, whole_status
+from hbitmap_bench.qemu.process import usage
+from hbitmap_bench.sizes import format_size, parse_size
+
+PIECE_BYTES: Final = 16 * 2**20
+WORDS_A_REQUEST: Final = MAX_REQUEST_BYTES // COPY_CLUSTER_BYTES // 64
+"""What one access check can scan at most: the request's own range."""
+
+SUFFERS_RATIO: Final = 1.5
+SUFFERS_EXPONENT: Final = 1.2
+"""A pass suffers where it takes so many times the disk's own pass at the largest size, and the
+ratio's growth shows in an exponent so far above 1 (a linear pass has 1, the scan 2)."""
+
+_CLUSTER: Final = 65536
+
+
+class Pass(NamedTuple):
+    """One pass or build-up: seconds, the daemon's own seconds of processor, requests, extents."""
+
+    elapsed_s: float
+    cpu_s: float
+    requests: int = 0
+    extents: int = 0
+
+
+class Row(NamedTuple):
+    """An image's passes over both exports, in turn, and one pushed build-up."""
+
+    image: Image
+    kind: str
+    plain: tuple[Pass, ...]
+    snapshot: tuple[Pass, ...]
+    pushed: Pass
+
+    @property
+    def ratios(self) -> list[float]:
+        """Snapshot over disk, round by round, in seconds."""
+        pairs = zip(self.snapshot, self.plain, strict=True)
+        return [ours.elapsed_s / theirs.elapsed_s for ours, theirs in pairs]
+
+
+def pull(build: QemuBuild, image: Image, *, filtered: bool) -> Pass:
+    """One pass over the whole export, in a daemon of its own."""
+    with Daemon(build) as daemon, tempfile.TemporaryDirectory(prefix="hbitmap-bench-") as folder:
+        node = add_disk(daemon, image, None)
+        if filtered:
+            node = add_filters(daemon, image.image_bytes)
+        path = Path(folder, "nbd")
+        daemon.execute("nbd-server-start", addr={"type": "unix", "data": {"path": str(path)}})
+        daemon.execute("block-export-add", type="nbd", id="export", node_name=node, name="disk")
+        with connected(path, "disk") as client:
+            start_s, before_s = time.perf_counter(), _cpu_s(daemon)
+            requests, extents = whole_status(client)
+            elapsed_s, cpu_s = time.perf_counter() - start_s, _cpu_s(daemon) - before_s
+        daemon.execute("nbd-server-stop")
+    return Pass(elapsed_s, cpu_s, requests, extents)
+
+
+def push(build: QemuBuild, image: Image) -> Pass:
+    """The build-up of a pushed backup through both filters, in a daemon of its own."""
+    with Daemon(build) as daemon:
+        add_disk(daemon, image, None)
+        source = add_filters(daemon, image.image_bytes)
+        target = add_null_disk(daemon, BACKUP_TARGET, image.image_bytes)
+        start_s, before_s = time.perf_counter(), _cpu_s(daemon)
+        start_backup(daemon, source, target)
+        elapsed_s, cpu_s = wait_for_build_up(daemon, start_s), _cpu_s(daemon) - before_s
+        cancel_backup(daemon)
+    return Pass(elapsed_s, cpu_s)
+
+
+def _cpu_s(daemon: Daemon) -> float:
+    """What the daemon has used of processors: other load on the machine is not in it."""
+    used = usage(daemon.pid)
+    return used.cpu_s if used else 0.0
+
+
+def measure(
+    build: QemuBuild, image: Image, kind: str, rounds: int, say: Callable[[str], object]
+) -> Row:
+    """A warm-up of each export, then rounds of both in turn, every other one backwards."""
+    say(f"{kind}, {format_size(image.image_bytes)}")
+    both: dict[bool, list[Pass]] = {False: [], True: []}
+    for filtered in both:
+        pull(build, image, filtered=filtered)
+    for number in range(rounds):
+        for filtered in (False, True) if number % 2 else (True, False):
+            both[filtered].append(pull(build, image, filtered=filtered))
+    return Row(image, kind, tuple(both[False]), tuple(both[True]), push(build, image))
+
+
+def fragment(full: Image, folder: Path, qemu_img: Path) -> Image:
+    """A copy of the image with every other piece discarded. Costs some 0.1 ms a piece."""
+    (made,) = ensure_images(folder, [(full.image_bytes, _CLUSTER)], qemu_img, lambda _: None)
+    offsets = range(0, made.image_bytes, 2 * PIECE_BYTES)
+    script = "".join(f"discard -q {offset} {PIECE_BYTES}\n" for offset in offsets)
+    command: list[str | Path] = [
+        qemu_img.with_name("qemu-io"),
+        "-t",
+        "unsafe",
+        "-d",
+        "unmap",
+        made.path,
+    ]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        process.communicate(script.encode())
+    finally:
+        kill_group(process)
+    if process.returncode:
+        raise UserError(f"qemu-io could not fragment {made.path}: exit code {process.returncode}")
+    return made
+
+
+def table(rows: Sequence[Row]) -> Table:
+    """All rows: the ratio of seconds with its range; seconds of processor of all three."""
+    shown = Table(
+        "image", "requests", "extents", "snapshot\n/ disk", "disk,\nCPU s", "snapshot,\nCPU s",
+        "pushed,\nCPU s", "pushed,\ns",
+    )  # fmt: skip
+    for row in rows:
+        ratios, last = row.ratios, row.snapshot[-1]
+        shown.add_row(
+            f"{row.kind}\n{format_size(row.image.image_bytes)}",
+            f"{last.requests:,}",
+            f"{last.extents:,}",
+            f"{statistics.median(ratios):.2f}\n{min(ratios):.2f}-{max(ratios):.2f}",
+            *(f"{seconds:.2f}" for seconds in _cpu_seconds(row)),
+            f"{row.pushed.elapsed_s:.2f}",
+        )
+    return shown
+
+
+def _cpu_seconds(row: Row) -> tuple[float, float, float]:
+    """Medians of the disk's and the snapshot's passes, and the pushed build-up."""
+    plain, snapshot = (
+        statistics.median(one.cpu_s for one in passes) for passes in (row.plain, row.snapshot)
+    )
+    return plain, snapshot, row.pushed.cpu_s
+
+
+def words_line(rows: Sequence[Row]) -> str:
+    """How far one access check can scan, pulled and pushed."""
+    largest = max(row.image.image_bytes for row in rows)
+    return (
+        f"An access check scans its request's range: at most {WORDS_A_REQUEST:,} words where a "
+        f"request has 32 bits; pushed, at {format_size(largest)}, up to "
+        f"{largest // COPY_CLUSTER_BYTES // 64:,}. QEMU 8.2 and later can negotiate longer "
+        "requests: not measured here."
+    )
+
+
+def exponents(rows: Sequence[Row]) -> tuple[float, float, float]:
+    """Growth exponents of the processor's seconds: disk, snapshot, pushed."""
+    sizes = [row.image.image_bytes for row in rows]
+    columns = zip(*map(_cpu_seconds, rows), strict=True)
+    plain, snapshot, pushed = (loglog_slope(sizes, column).exponent for column in columns)
+    return plain, snapshot, pushed
+
+
+def verdict(rows: Sequence[Row]) -> str:
+    """What the rows of one kind say, from their numbers alone."""
+    largest = max(rows, key=lambda row: row.image.image_bytes)
+    ratio = statistics.median(largest.ratios)
+    if len(rows) == 1:
+        return f"{largest.kind}: ratio {ratio:.2f} at one size; a growth needs two"
+    plain, snapshot, pushed = exponents(rows)
+    suffers = ratio > SUFFERS_RATIO and snapshot > SUFFERS_EXPONENT
+    word = "suffers" if suffers else "does not suffer"
+    return (
+        f"{largest.kind}: block status of the snapshot over NBD {word}. Exponents of CPU time: "
+        f"{snapshot:.2f} of the snapshot, {plain:.2f} of the disk itself, {pushed:.2f} pushed; "
+        f"at {format_size(largest.image.image_bytes)} the snapshot takes {ratio:.2f} times the "
+        "disk's time"
+    )
+
+
+@contextmanager
+def _folders(given: Path | None) -> Iterator[tuple[Path, Path]]:
+    """Where full images are, kept if named, and where fragmented ones are, never kept."""
+    with tempfile.TemporaryDirectory(prefix="hbitmap-bench-images-", dir=given) as folder:
+        yield (given or Path(folder, "full")), Path(folder, "fragmented")
+
+
+def run(build: QemuBuild, sizes: Sequence[int], rounds: int, given: Path | None) -> list[Row]:
+    """All rows, an image at a time."""
+    console = Console(stderr=True)
+    qemu_img = find_qemu_img(build.path)
+    rows = []
+    with _folders(given) as (full, fragmented):
+        pairs = [(size, _CLUSTER) for size in sizes]
+        for image in ensure_images(full, pairs, qemu_img, console.print):
+            rows.append(measure(build, image, "full", rounds, console.print))
+            pieces = fragment(image, fragmented, qemu_img)
+            rows.append(measure(build, pieces, "fragmented", rounds, console.print))
+            pieces.path.unlink()
+    return sorted(rows, key=lambda row: (row.kind != "full", row.image.image_bytes))
+
+
+@click.command()
+@click.option(
+    "--size", "sizes", multiple=True, default=("1T", "2T", "4T"), show_default=True,
+    help="Of the images; repeatable. 320 MB of disk a T.",
+)  # fmt: skip
+@click.option("--rounds", default=3, show_default=True, type=click.IntRange(1))
+@click.option("--qemu", metavar="[LABEL=]PATH", help="Default: qemu-storage-daemon on PATH.")
+@click.option("--image-dir", type=click.Path(path_type=Path), help="Keep the full images there.")
+def main(sizes: tuple[str, ...], rounds: int, qemu: str | None, image_dir: Path | None) -> None:
+    """Print the passes and what follows from them."""
+    console = Console(soft_wrap=True, highlight=False)
+    daemon = qemu or find_daemon()
+    if daemon is None:
+        raise click.ClickException("qemu-storage-daemon is not on PATH: install qemu-system-common")
+    try:
+        build = parse_build(str(daemon))
+        with Daemon(build) as running:
+            console.print(f"{build.name}: detected algorithm {detect_algorithm(running)}")
+        with stop_like_ctrl_c():
+            rows = run(build, [parse_size(size) for size in sizes], rounds, image_dir)
+    except UserError as error:
+        raise click.ClickException(str(error)) from error
+    console.print(table(rows))
+    for kind in ("full", "fragmented"):
+        console.print(verdict([row for row in rows if row.kind == kind]))
+    console.print(words_line(rows))
+
+
+if __name__ == "__main__":
+    main()

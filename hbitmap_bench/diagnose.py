@@ -1,0 +1,94 @@
+"""``hbitmap-bench diagnose``: look at a QEMU that is not ours, and say what its backup job does."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+from hbitmap_bench.diagnosis import Facts, diagnose
+from hbitmap_bench.errors import UserError
+from hbitmap_bench.interrupt import stop_like_ctrl_c
+from hbitmap_bench.qemu import process
+from hbitmap_bench.qemu.job import FILES, Job, View, jobs_of, look
+from hbitmap_bench.qemu.peek import NoAnswerError, Peek
+from hbitmap_bench.qemu.watch import Window, watch
+from hbitmap_bench.report.diagnosis import render
+
+_NO_SOCKET: Final = (
+    "job and filters: process {pid} serves QMP on no socket that its command line names (libvirt "
+    "hands it an open file); give --qmp one"
+)
+
+
+def run(qmp: Path | None, pid: int | None, seconds: float) -> None:
+    """Look for about ``seconds``, and print. Raises ``UserError`` where nothing can be seen."""
+    progress = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+    if pid is not None and process.state(pid) is None:
+        raise UserError(f"there is no process {pid} here: give --pid that of a running QEMU")
+    progress.print(f"watching for {seconds:g} s")
+    with stop_like_ctrl_c():
+        facts = observe(qmp, pid, seconds)
+    render(facts, diagnose(facts), Console())
+
+
+def observe(qmp: Path | None, pid: int | None, seconds: float) -> Facts:
+    """See what can be seen, over QMP and in ``/proc``; what can't be is noted."""
+    notes: list[str] = []
+    if qmp is None and pid is not None:
+        qmp = next(iter(process.qmp_sockets(pid)), None)
+        if qmp is None:
+            notes.append(_NO_SOCKET.format(pid=pid))
+    with ExitStack() as stack:
+        peek = _peek(stack, qmp, pid, notes)
+        pid = pid or _served_by(peek, notes)
+        view = look(peek) if peek is not None else None
+        window = _watch(pid, seconds, view, notes)
+        later = _later(peek, notes)
+    return Facts(view=view, later=later, window=window, notes=tuple(notes))
+
+
+def _peek(stack: ExitStack, qmp: Path | None, pid: int | None, notes: list[str]) -> Peek | None:
+    """The connection; None where a busy socket leaves the process alone to look at."""
+    if qmp is None:
+        return None
+    try:
+        return stack.enter_context(Peek(qmp))
+    except NoAnswerError as error:
+        if pid is None:
+            raise
+        notes.append(f"job and filters: {error}")
+        return None
+
+
+def _later(peek: Peek | None, notes: list[str]) -> tuple[Job, ...]:
+    """The jobs when the window closed; none if QEMU has ended meanwhile."""
+    try:
+        return jobs_of(peek) if peek is not None else ()
+    except NoAnswerError as error:
+        notes.append(f"what became of the job: {error}")
+        return ()
+
+
+def _served_by(peek: Peek | None, notes: list[str]) -> int | None:
+    """The process behind the socket, if it is a QEMU that can be seen from here."""
+    if peek is None or peek.pid is None or not process.is_qemu(peek.pid):
+        notes.append(
+            "the process: who listens on that socket is no QEMU that is seen from here; give --pid"
+        )
+        return None
+    return peek.pid
+
+
+def _watch(pid: int | None, seconds: float, view: View | None, notes: list[str]) -> Window | None:
+    if pid is None:
+        return None
+    file = view.node(*FILES) if view is not None else None
+    window = watch(pid, seconds, file.file if file is not None else None)
+    if window is None:
+        notes.append(f"the process: {pid} has ended")
+    elif window.no_samples:
+        notes.append(f"the scan's share: {window.no_samples}")
+    return window

@@ -1,0 +1,88 @@
+"""``hbitmap-bench profile``: sample build-ups, print the shares, draw them, write them as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import gettempdir
+
+import click
+from rich.console import Console
+
+from hbitmap_bench.cells import SETUPS, Layout
+from hbitmap_bench.interrupt import stop_like_ctrl_c, uninterrupted
+from hbitmap_bench.profiling import Profile, profile_daemon, profile_model
+from hbitmap_bench.qemu.builds import QemuBuild, find_qemu_img
+from hbitmap_bench.qemu.images import check_images, ensure_images
+from hbitmap_bench.records import check_output, write_atomic
+from hbitmap_bench.report.profile import picture, render, to_json
+from hbitmap_bench.reproduce import QemuPlan, image_folder
+from hbitmap_bench.sizes import format_size
+
+STDOUT = Path("-")
+
+
+def profile(
+    plan: QemuPlan | None, place: Layout, *, figure: Path | None, json_path: Path | None
+) -> None:
+    """Profile the plan's builds and both algorithms in process; nothing is written before that.
+
+    Progress goes to stderr, the tables to stdout, or the JSON where its path is ``-``. Raises
+    ``UserError``, where it can before measuring.
+    """
+    progress = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+    for path in (figure, json_path):
+        if path is not None and path != STDOUT:
+            check_output(path)
+    builds = _found_builds(plan, progress)
+    with stop_like_ctrl_c():
+        found = _of_builds(plan, builds, progress) if plan is not None and builds else []
+        found += _in_process(place, progress)
+    _write(found, figure, json_path, progress)
+    if json_path == STDOUT:
+        click.echo(to_json(found), nl=False)
+    else:
+        render(found, Console())
+
+
+def _found_builds(plan: QemuPlan | None, progress: Console) -> list[QemuBuild]:
+    """The builds to profile, with what could not be made for them refused before any work."""
+    builds = plan.found_builds() if plan is not None else []
+    if plan is not None and builds:
+        folder = plan.image_dir or Path(gettempdir())
+        check_images(folder, plan.images, find_qemu_img(builds[0].path), lambda _: None)
+    elif plan is not None:
+        progress.print("no qemu-storage-daemon on PATH: profiled in process only")
+    return builds
+
+
+def _of_builds(plan: QemuPlan, builds: Sequence[QemuBuild], progress: Console) -> list[Profile]:
+    found = []
+    with image_folder(plan.image_dir, progress) as folder:
+        qemu_img = find_qemu_img(builds[0].path)
+        (image,) = ensure_images(folder, plan.images, qemu_img, progress.print)
+        for build in builds:
+            progress.print(f"{build.name} ({build.path}): cbw + snap under perf")
+            found.append(profile_daemon(build, image))
+    return found
+
+
+def _in_process(place: Layout, progress: Console) -> list[Profile]:
+    found = []
+    for setup in SETUPS[1:]:
+        progress.print(f"in process, {setup} bitmap, {format_size(place.image_bytes)} under perf")
+        found.append(profile_model(place, setup))
+    return found
+
+
+def _write(
+    found: Sequence[Profile], figure: Path | None, json_path: Path | None, progress: Console
+) -> None:
+    with uninterrupted():
+        if figure is not None:
+            write_atomic(figure, picture(found))
+        if json_path is not None and json_path != STDOUT:
+            write_atomic(json_path, to_json(found).encode())
+        written = [str(path) for path in (figure, json_path) if path not in (None, STDOUT)]
+    if written:
+        progress.print(f"written: {', '.join(written)}")

@@ -1,0 +1,126 @@
+"""A look at somebody else's QEMU over QMP: questions only, never a command that changes it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from qemu.qmp import ConnectError, ExecInterruptedError, ExecuteError, QMPClient, StateError
+
+from hbitmap_bench.errors import UserError
+
+QUESTIONS: Final = frozenset(
+    {
+        "query-jobs",
+        "query-block-jobs",
+        "query-named-block-nodes",
+        "x-debug-query-block-graph",
+    }
+)
+"""All that is ever sent, beside QMP's own greeting. None of them changes anything in QEMU."""
+
+TIMEOUT_S: Final = 30.0
+"""A build-up lets QEMU answer only when it waits for its disk: replies may lag by seconds."""
+
+_LOST: Final = (ExecInterruptedError, StateError, EOFError, OSError)
+_PEER: Final = struct.Struct("3i")  # pid, user, group
+
+
+class NoAnswerError(UserError):
+    """QEMU did not answer in time, or hung up: whether it could is not known."""
+
+
+class Peek:
+    """A context: inside, ``ask`` sends one of ``QUESTIONS`` and waits for its answer.
+
+    On the way out the connection is closed; QEMU goes on as it was. Raises ``UserError`` where the
+    socket can't be reached, ``NoAnswerError`` where nobody greets on it for ``timeout_s``.
+    """
+
+    def __init__(self, path: Path, timeout_s: float = TIMEOUT_S) -> None:
+        self._path = path
+        self._timeout_s = timeout_s
+        self._client = QMPClient()
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._runner = stack.enter_context(asyncio.Runner())
+            connection = stack.enter_context(_connected(self._path))
+            self.pid = _peer(connection)
+            stack.callback(self._hang_up)
+            self._greet(connection)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def ask(self, question: str, **arguments: object) -> Any:  # noqa: ANN401 - QMP's JSON
+        """The answer; None where this QEMU does not know the question.
+
+        Raises ``NoAnswerError``, and ``ValueError`` for what is not in ``QUESTIONS``.
+        """
+        if question not in QUESTIONS:
+            raise ValueError(f"only {', '.join(sorted(QUESTIONS))} may be asked, not {question}")
+        asking = asyncio.wait_for(self._client.execute(question, arguments), self._timeout_s)
+        try:
+            return self._runner.run(asking)
+        except ExecuteError:
+            return None
+        except TimeoutError as error:
+            raise NoAnswerError(
+                f"QEMU has not answered {question} for {self._timeout_s:.0f} s: its main loop is "
+                "busy; try again"
+            ) from error
+        except _LOST as error:
+            raise NoAnswerError(f"QEMU hung up during {question}: has it ended?") from error
+
+    def _greet(self, connection: socket.socket) -> None:
+        try:
+            self._runner.run(asyncio.wait_for(self._client.connect(connection), self._timeout_s))
+        except TimeoutError as error:
+            raise NoAnswerError(
+                f"no greeting on {self._path} for {self._timeout_s:.0f} s: a QMP socket serves one "
+                "client at a time, and another one (libvirt, a backup program) seems to have it; "
+                "give a socket that is free, or --pid alone"
+            ) from error
+        except ConnectError as error:
+            raise UserError(
+                f"{self._path} speaks no QMP: give --qmp the socket of a monitor in control mode"
+            ) from error
+
+    def _hang_up(self) -> None:
+        with suppress(*_LOST, TimeoutError):
+            self._runner.run(asyncio.wait_for(self._client.disconnect(), 1.0))
+
+
+def _connected(path: Path) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.settimeout(TIMEOUT_S)
+        connection.connect(str(path))
+    except OSError as error:
+        connection.close()
+        raise UserError(
+            f"{path} can't be connected to ({error.strerror or error}): give --qmp the path of a "
+            "listening QMP socket"
+        ) from error
+    connection.setblocking(False)
+    return connection
+
+
+def _peer(connection: socket.socket) -> int | None:
+    """The process that listens; None where it is in another PID namespace."""
+    found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+    return _PEER.unpack(found)[0] or None

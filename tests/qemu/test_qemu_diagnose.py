@@ -1,0 +1,169 @@
+"""Diagnoses of a real daemon: stuck in the scan, and standing still for other reasons."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from hbitmap_bench.diagnose import observe
+from hbitmap_bench.diagnosis import diagnose
+from hbitmap_bench.errors import UserError
+from hbitmap_bench.qemu import process
+from hbitmap_bench.qemu.builds import QemuBuild
+from hbitmap_bench.qemu.buildup import start_backup, wait_for_build_up
+from hbitmap_bench.qemu.daemon import Daemon
+from hbitmap_bench.qemu.graph import (
+    BACKUP_TARGET,
+    add_disk,
+    add_filters,
+    add_null_disk,
+)
+from hbitmap_bench.qemu.peek import QUESTIONS, NoAnswerError, Peek
+
+COMMAND = str(Path(sys.executable).with_name("hbitmap-bench"))
+G, T = 2**30, 2**40
+SLICE = 512
+"""The smallest: eight times the questions, so that a small image stands still for long."""
+
+WATCH_S = 1.2
+perf = shutil.which("perf")
+
+
+@pytest.fixture
+def sockets(tmp_path):
+    """A socket that is free, and the log of what is asked over any."""
+    return tmp_path / "free", tmp_path / "log"
+
+
+@pytest.fixture
+def operated(build, tmp_path, sockets):
+    """A daemon with a second QMP socket, as an operator would have it; it logs every command."""
+    free, log = sockets
+    script = tmp_path / "qemu-storage-daemon"
+    script.write_text(
+        f"#!/bin/sh\nexec {build.path} -T handle_qmp_command --chardev "
+        f'socket,id=free,path={free},server=on,wait=off --monitor chardev=free "$@" 2>{log}\n'
+    )
+    script.chmod(0o755)
+    with Daemon(QemuBuild("operated", script, build.version)) as running:
+        yield running
+
+
+def stick(daemon, image, *, filtered=True):
+    """Start a job that stands at 0 for many seconds."""
+    add_disk(daemon, image, SLICE)
+    source = add_filters(daemon, image.image_bytes) if filtered else "disk"
+    start_backup(daemon, source, add_null_disk(daemon, BACKUP_TARGET, image.image_bytes))
+
+
+def asked(log):
+    return re.findall(r'"execute": ?"([\w-]+)"', log.read_text())
+
+
+def test_a_job_that_is_stuck_in_the_scan_is_recognised(operated, sockets, image_1t):
+    stick(operated, image_1t)
+    free, log = sockets
+    before = len(asked(log))
+    done = subprocess.run(
+        [COMMAND, "diagnose", "--qmp", str(free), "--seconds", "1.5"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    told = {line[:11].strip(): line[11:] for line in done.stdout.splitlines()}
+    assert "0 of 1,099,511,627,776 bytes done" in told["job"]
+    assert "snapshot (snapshot-access) > cbw (copy-before-write) > disk (qcow2" in told["reads"]
+    assert told["algorithm"].startswith("access bitmap")
+    assert told["diagnosis"].startswith("access-scan")
+    assert "of 1.000 TiB" in told["position"]
+    assert "between" in told["time left"]
+    assert "l2-cache-entry-size=64K" in done.stdout
+    if perf is not None and "hbitmap_next_zero" not in told["process"]:
+        assert "perf" in told["not known"]  # not permitted here
+    asked_by_us = set(asked(log)[before:]) - {"qmp_capabilities"}
+    assert asked_by_us == QUESTIONS  # and the daemon ran nothing else for us
+
+
+def test_the_socket_of_a_process_is_found_and_one_that_is_taken_is_told(operated, image_1t):
+    stick(operated, image_1t)
+    free, own = process.qmp_sockets(operated.pid)
+    assert free.name == "free"
+    facts = observe(None, operated.pid, WATCH_S)
+    assert diagnose(facts).kind == "access-scan"
+    assert facts.window.moved.offset > 0
+    left = diagnose(facts).left
+    assert 0 <= left.interval[0] <= left.seconds <= left.interval[1]
+    with pytest.raises(NoAnswerError, match="one client at a time"), Peek(own, 0.5):
+        pass
+
+
+def test_a_plain_build_up_is_told_apart(operated, sockets, image_1t):
+    stick(operated, image_1t, filtered=False)
+    facts = observe(sockets[0], None, WATCH_S)
+    found = diagnose(facts)
+    assert found.kind == "no-filter"
+    assert found.remedies == ()
+    # Without the filters nothing is asked of the file: its position stands.
+    assert (found.left.offset, found.left.words_s) == (None, None)
+
+
+def test_a_build_up_whose_disk_is_slow_is_told_apart(operated, sockets, image_1t):
+    limits = {"iops-total": 20}
+    operated.execute("object-add", qom_type="throttle-group", id="slow", limits=limits)
+    file = {"driver": "file", "filename": str(image_1t.path), "read-only": True}
+    operated.execute(
+        "blockdev-add", driver="qcow2", node_name="disk", read_only=True,
+        file={"driver": "throttle", "throttle-group": "slow", "file": file},
+    )  # fmt: skip
+    source = add_filters(operated, T)
+    start_backup(operated, source, add_null_disk(operated, BACKUP_TARGET, T))
+    found = diagnose(observe(sockets[0], None, 2.0))
+    assert found.kind in ("waiting", "build-up")
+    assert "processor" in found.reason
+
+
+def test_jobs_that_are_past_their_build_up_are_told_apart(operated, sockets):
+    def kind():
+        return diagnose(observe(sockets[0], None, 1.0)).kind
+
+    assert kind() == "no-job"
+    source, target = (add_null_disk(operated, name, G) for name in ("disk", BACKUP_TARGET))
+    start_backup(operated, source, target)
+    wait_for_build_up(operated, 0.0)
+    assert kind() == "throttled"
+    operated.execute("job-pause", id="backup")
+    assert kind() == "paused"
+    operated.execute("job-resume", id="backup")
+    operated.execute("block-job-set-speed", device="backup", speed=0)
+    while operated.execute("query-jobs")[0]["status"] != "concluded":
+        pass
+    assert kind() == "concluded"
+
+
+def test_a_qemu_that_ends_meanwhile_is_told(operated, sockets, image_1t):
+    stick(operated, image_1t)
+    timer = threading.Timer(0.7, os.kill, (operated.pid, signal.SIGKILL))
+    timer.start()
+    facts = observe(sockets[0], operated.pid, WATCH_S)
+    timer.join()
+    assert diagnose(facts).kind == "concluded"
+    assert any("hung up" in note for note in facts.notes)
+
+
+def test_only_questions_are_asked(operated, sockets):
+    with Peek(sockets[0]) as peek:
+        assert peek.pid == operated.pid
+        assert peek.ask("query-jobs") == []
+        for command in ("quit", "job-cancel", "blockdev-del", "stop"):
+            with pytest.raises(ValueError, match="may be asked"):
+                peek.ask(command)
+
+
+def test_a_socket_that_is_no_qmp_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="can't be connected to"), Peek(tmp_path / "none"):
+        pass

@@ -1,0 +1,283 @@
+"""Diagnoses: what follows from what was seen, the time left, what /proc shows of a process."""
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+from perf_permitted import needs_perf
+from rich.console import Console
+
+from hbitmap_bench import remaining
+from hbitmap_bench.diagnosis import Facts, diagnose
+from hbitmap_bench.geometry import words_access
+from hbitmap_bench.perf import Samples
+from hbitmap_bench.qemu import process
+from hbitmap_bench.qemu.job import Job, Node, View
+from hbitmap_bench.qemu.watch import Window
+from hbitmap_bench.remaining import Motion, motion
+from hbitmap_bench.report.diagnosis import render
+
+COMMAND = str(Path(sys.executable).with_name("hbitmap-bench"))
+K, G, T = 2**10, 2**30, 2**40
+
+JOB = Job(name="backup", kind="backup", status="running", done=0, total=10 * T)
+
+
+def node(name, driver, **facts):
+    known = {
+        "size": 10 * T, "file": None, "cluster_bytes": None, "l2_entry_bytes": 8,
+        "bit_bytes": 64 * K, "first_count": None,
+    }  # fmt: skip
+    return Node(name=name, driver=driver, **{**known, **facts})
+
+
+CHAIN = (
+    node("#job", "copy-before-write", first_count=10 * T),
+    node("snap", "snapshot-access"),
+    node("cbw", "copy-before-write", first_count=10 * T),
+    node("disk", "qcow2", cluster_bytes=64 * K),
+    node("#file", "file", file=Path("/images/disk.qcow2")),
+)
+DENY = (*CHAIN[:2], node("cbw", "copy-before-write", first_count=0), *CHAIN[3:])
+
+
+def window(scans=4500, others=485, **changes):
+    counts = {("hbitmap_next_zero", "qemu"): scans, ("qcow2_co_block_status", "qemu"): others}
+    seen = {
+        "seconds": 5.0, "state": "R", "cpu_share": 1.0, "waited_s": {7: 0.0},
+        "moved": Motion(4 * T, 20 * G, (19 * G, 21 * G)), "read_speed": 1e6,
+        "samples": Samples(counts, with_kernel=True, threads={7: counts}),
+    }  # fmt: skip
+    return Window(**{**seen, **changes})
+
+
+def facts(job=JOB, later=None, chain=CHAIN, known=True, **changes):
+    seen = {
+        "view": View(() if job is None else (job,), chain, known),
+        "later": () if job is None else (later or job,),
+        "window": window(),
+    }
+    return Facts(**{**seen, **changes})
+
+
+IDLE = window(0, 20, cpu_share=0.01, moved=None, state="D", read_speed=0.0)
+ELSEWHERE = window(0, 4985, moved=None, read_speed=100.0)
+COPIED = replace(JOB, done=3 * G)
+UNSEEN = window(samples=None, no_samples="perf is missing")
+
+
+@pytest.mark.parametrize(
+    ("kind", "seen"),
+    [
+        ("access-scan", facts()),
+        ("access-scan", facts(known=False)),
+        ("access-scan", facts(window=UNSEEN)),
+        ("access-scan", facts(window=window(moved=None))),
+        ("deny", facts(chain=DENY, window=window(0, 4985))),
+        ("no-filter", facts(chain=CHAIN[3:], window=window(0, 4985, moved=None))),
+        ("no-filter", facts(chain=(CHAIN[0], *CHAIN[3:]), window=window(0, 4985))),
+        ("build-up", facts(window=window(10, 4985))),
+        ("copying", facts(job=COPIED, later=replace(COPIED, done=4 * G))),
+        ("throttled", facts(job=replace(COPIED, speed=G), later=replace(COPIED, done=8 * G))),
+        ("waiting", facts(job=COPIED)),
+        ("waiting", facts(window=IDLE)),
+        ("waiting", facts(view=None, window=IDLE)),
+        ("paused", facts(job=replace(JOB, paused=True))),
+        ("paused", facts(job=replace(JOB, io_status="nospace"))),
+        ("concluded", facts(job=replace(JOB, status="concluded", error="No space left"))),
+        ("concluded", facts(later=replace(JOB, name="other"))),
+        ("no-job", facts(job=None)),
+        ("no-job", facts(job=replace(JOB, kind="mirror"))),
+        ("unknown", facts(window=ELSEWHERE)),
+        ("unknown", facts(window=replace(ELSEWHERE, samples=None))),
+        ("unknown", facts(window=None)),
+        ("unknown", facts(view=None)),
+        ("unknown", facts(view=None, window=None)),
+    ],
+)
+def test_each_reason_is_told_apart(kind, seen):
+    found = diagnose(seen)
+    assert found.kind == kind
+    assert bool(found.remedies) == (kind == "access-scan")
+    console = Console(record=True, width=200)
+    render(seen, found, console)
+    assert f"diagnosis  {kind}: " in console.export_text()
+
+
+def test_the_time_left_follows_from_offset_speed_and_share():
+    left = diagnose(facts()).left
+    assert left.offset == 4 * T
+    share = 4500 / 997 / 5
+    expected = 6 * T / (20 * G) * (1 - share / 2) - 2.5
+    assert left.seconds == pytest.approx(expected)
+    assert left.interval[0] < left.seconds < left.interval[1]
+    # 6 TiB are 1,572,864 words; 20 GiB/s are 640 answers of 32 MiB.
+    assert left.words_s == pytest.approx(1572864 * 640 / share)
+
+
+def test_where_the_offset_is_not_seen_there_is_a_range():
+    left = diagnose(facts(window=window(moved=None))).left
+    assert left.seconds is None
+    assert 0 < left.interval[0] < left.interval[1] < math.inf
+
+
+def test_waiting_for_a_processor_widens_the_share_to_its_own_side():
+    busy = window().scan_share
+    starved = window(1000, 100, waited_s={7: 3.9, 8: 99.0}).scan_share
+    assert busy.low < busy.middle < busy.high
+    assert busy.high - busy.low < 0.1
+    assert starved.low < 0.21
+    assert starved.high > 0.95
+    assert starved.middle == pytest.approx(1000 / 997 * (1 + 3.9 / (1100 / 997)) / 5)
+
+
+def test_seconds_left_are_those_of_the_closed_form():
+    """A build-up from X on: queries at a seconds each, words at b."""
+    size, answer, bit, a, b = 4 * T, 32 * 2**20, 64 * K, 30e-6, 0.6e-9
+    for offset in (0, T, 3 * T):
+        rest = size - offset
+        words = rest / bit / 64
+        exact = rest // answer * a + words_access(rest, answer, bit) * b
+        speed, share = answer / (a + b * words), b * words / (a + b * words)
+        assert remaining.seconds_left(rest, speed, share) == pytest.approx(exact, rel=1e-3)
+    assert remaining.seconds_left(T, 0, 0.5) == math.inf
+
+
+def test_only_a_file_that_moves_forwards_all_the_time_has_a_motion():
+    times = [n / 20 for n in range(40)]
+    found = motion(times, [100 * time for time in times])
+    assert found.speed == pytest.approx(100)
+    assert found.interval == pytest.approx((100, 100))
+    assert found.offset == pytest.approx(100 * times[-1] / 2)
+    assert motion(times, [5.0] * 40) is None
+    assert motion(times, [100 * time for time in reversed(times)]) is None
+    assert motion(times[:5], times[:5]) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "served"),
+    [
+        (["--chardev", "socket,id=a,path=SOCK,server=on", "--monitor", "chardev=a"], True),
+        (["-chardev", "socket,path=SOCK,id=a", "-mon", "chardev=a,mode=control"], True),
+        (["-chardev", "socket,path=SOCK,id=a", "-mon", "chardev=a"], False),
+        (["-chardev", "socket,path=SOCK,id=a", "-qmp", "chardev:a"], True),
+        (["-qmp", "unix:SOCK,server=on,wait=off"], True),
+        (["-monitor", "unix:SOCK,server=on"], False),
+        (["-chardev", "socket,id=a,fd=30", "-mon", "chardev=a,mode=control"], False),
+        (["-qmp", "unix:elsewhere"], False),
+    ],
+)
+def test_sockets_are_read_off_the_command_line(tmp_path, options, served):
+    """Of a real process that listens; its socket's path is relative to its own folder."""
+    source = (
+        "import socket, sys; s = socket.socket(socket.AF_UNIX); s.bind('a.sock'); s.listen()\n"
+        "print(flush=True); sys.stdin.read()"
+    )
+    words = [option.replace("SOCK", "a.sock") for option in options]
+    with subprocess.Popen(
+        [sys.executable, "-c", source, *words], cwd=tmp_path,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as listening:  # fmt: skip
+        listening.stdout.readline()
+        found = process.qmp_sockets(listening.pid)
+        listening.stdin.close()
+    assert found == ([tmp_path / "a.sock"] if served else [])
+
+
+def test_the_position_of_an_open_file_is_seen(tmp_path):
+    path = tmp_path / "image"
+    path.write_bytes(bytes(1000))
+    with path.open("rb") as file:
+        assert process.readers(os.getpid(), path) == [file.fileno()]
+        os.lseek(file.fileno(), 700, os.SEEK_SET)
+        os.pread(file.fileno(), 100, 0)
+        assert process.position(os.getpid(), file.fileno()) == 700
+    assert process.readers(os.getpid(), path) == []
+    assert process.usage(os.getpid()).cpu_s > 0
+    assert process.state(os.getpid()) in "RS"
+
+
+def test_the_name_of_a_file_is_the_process_s_own(tmp_path, monkeypatch):
+    """A relative one too."""
+    monkeypatch.chdir(tmp_path)
+    with Path("image").open("w") as file:
+        assert process.readers(os.getpid(), Path("image")) == [file.fileno()]
+        assert process.readers(os.getpid(), Path("/image")) == []
+
+
+def run(*arguments):
+    return subprocess.run(
+        [COMMAND, "diagnose", *arguments], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ([], "give --qmp SOCKET, --pid N or both"),
+        (["--pid", "4194305"], "no process 4194305"),
+        (["--qmp", "/no/such/socket"], "listening QMP socket"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments, line):
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert line in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_a_socket_that_speaks_no_qmp_is_told(tmp_path):
+    path = tmp_path / "a.sock"
+    source = (
+        f"import socket; s = socket.socket(socket.AF_UNIX); s.bind('{path}'); s.listen()\n"
+        "print(flush=True); c, _ = s.accept(); c.send(b'220 smtp\\r\\n'); c.recv(9)"
+    )
+    with subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        done = run("--qmp", str(path))
+        other.kill()
+    assert done.returncode == 2
+    assert "speaks no QMP" in done.stderr.splitlines()[-1]
+
+
+def test_a_process_without_a_socket_is_looked_at_alone():
+    source = "import time\nprint(flush=True)\nwhile True: time.sleep(0.1)"
+    with subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        done = run("--pid", str(other.pid), "--seconds", "1")
+        other.kill()
+    assert done.returncode == 0, done.stderr
+    assert "serves QMP on no socket" in done.stdout
+    assert "diagnosis  waiting" in done.stdout
+
+
+@needs_perf
+@pytest.mark.parametrize(
+    "arguments", [["diagnose", "--pid", "SELF", "--seconds", "60"], ["profile", "--no-qemu"]]
+)
+def test_an_interrupt_leaves_nothing_behind(tmp_path, arguments):
+    """No perf, no build-up, no folder; and the process that was looked at goes on."""
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    words = [str(os.getpid()) if word == "SELF" else word for word in arguments]
+    with psutil.Popen(
+        [COMMAND, *words], cwd=tmp_path, env={**os.environ, "TMPDIR": str(folder)},
+        stderr=subprocess.PIPE, text=True,
+    ) as running:  # fmt: skip
+        while not list(folder.rglob("data")) and running.poll() is None:
+            time.sleep(0.02)
+        started = running.children(recursive=True)
+        running.send_signal(signal.SIGINT)
+        _, errors = running.communicate()
+    assert running.returncode == 130
+    assert errors.splitlines()[-1] == "hbitmap-bench: interrupted"
+    assert list(folder.iterdir()) == []
+    assert started
+    assert not [one for one in started if one.is_running()]

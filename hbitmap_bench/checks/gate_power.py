@@ -1,6 +1,6 @@
 """How often does the gate raise a false alarm, and what does it see? Whole runs of it, simulated.
 
-Run it (some ten minutes)::
+Run it (half an hour on one core)::
 
     tox -e gate-power -- --runs 400
 

@@ -1,6 +1,6 @@
 """What do our pages cost over asv's own? ``publish`` against ``asv publish``, on the same data.
 
-Run it where npm is, for the pages (some ten minutes with the default sizes)::
+Run it where npm is, for the pages (half an hour with the default sizes)::
 
     tox -e publishing
     tox -e publishing -- --commits 100
@@ -228,8 +228,8 @@ def main(sizes: tuple[int, ...]) -> int:
     for n_commits in sizes:
         console.print(f"{n_commits} commits", markup=False)
         found.append(compare(root, n_commits))
-    shown = table(found)
-    console.print(to_rich(shown, width=console.width, encoding=console.encoding))
+        shown = table(found)  # of all so far: the larger sizes take long
+        console.print(to_rich(shown, width=console.width, encoding=console.encoding))
     console.print(*shown.notes, markup=False)
     return 0 if all(comparison.kept for comparison in found) else 1
 

@@ -3,13 +3,13 @@
 Run it on a machine that is as quiet as it will be in use (two minutes a line of the plan)::
 
     tox -e gate-rates
-    tox -e gate-rates -- --cycles 2 --out /tmp/rates
+    tox -e gate-rates -- --cycles 2 --rates other.jsonl
 
 A cycle of the plan is a commit against itself, four times, and each injected slowdown once; ten
 cycles make 40 and 10 runs. Every run is the gate's own, on six cells that a minute is enough for,
 and ``asv continuous`` follows on the same two commits. What was found is appended to
-``rates.jsonl`` run by run: stopped at any time, it goes on there, and the table is of all there is.
-Shares have exact binomial 95% intervals.
+``reports/gate-rates.jsonl`` run by run: stopped at any time, it goes on there, on this day or
+another, and the table is of all there is. Shares have exact binomial 95% intervals.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
 from typing import Final
@@ -44,6 +45,7 @@ from hbitmap_bench.gate.verdict import Judgement
 from hbitmap_bench.history.machine import machine_fields
 from hbitmap_bench.history.run import Project, find_project, prepare
 from hbitmap_bench.interrupt import stop_like_ctrl_c
+from hbitmap_bench.records import write_atomic
 
 SELF: Final = "itself"
 SELF_A_CYCLE: Final = 4
@@ -63,7 +65,6 @@ ASV_SAMPLING: Final = ("-a", "repeat=(4,10,0.2)", "-a", "rounds=2", "--interleav
 """asv at its best: its default factor, ten samples a side, interleaved."""
 
 ASV_ROW: Final = re.compile(r"^\|\s*([+-])\s*\|")
-FILE: Final = "rates.jsonl"
 MACHINE: Final = "rates"
 
 
@@ -71,10 +72,12 @@ MACHINE: Final = "rates"
 class Outcome:
     """One line of the plan, as it went. ``regressed`` are (cell, evidence) of the gate's verdicts.
 
+    ``day`` is when it began, in UTC, and ``load`` how many processes ran or waited as it ended.
     ``asv_code`` is the exit code of ``asv continuous``, ``asv_worse`` how many rows it marked.
     """
 
     what: str
+    day: str
     gate: str
     regressed: tuple[tuple[str, str], ...]
     inconclusive: int
@@ -119,6 +122,12 @@ def load(path: Path) -> list[Outcome]:
     return found
 
 
+def save(path: Path, done: Sequence[Outcome]) -> None:
+    """Write what was done, a line each, in the place of what was there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, "".join(json.dumps(asdict(one)) + "\n" for one in done).encode())
+
+
 def prepare_clone(repo: Path, folder: Path) -> Path:
     """The scratch clone with a branch an injection, and one whose change is a comment."""
     clone = folder / "clone"
@@ -139,6 +148,7 @@ def prepare_clone(repo: Path, folder: Path) -> Path:
 
 def one(project: Project, what: str, console: Console) -> Outcome:
     """The gate on a line of the plan, then asv."""
+    day = datetime.now(UTC).date().isoformat()
     started = perf_counter()
     judgement = by_gate(project, "main" if what == SELF else what, console)
     gate_s = perf_counter() - started
@@ -147,6 +157,7 @@ def one(project: Project, what: str, console: Console) -> Outcome:
     regressed = [(f.cell, f.evidence) for f in judgement.findings if f.word == "REGRESSED"]
     return Outcome(
         what=what,
+        day=day,
         gate=judgement.outcome,
         regressed=tuple(regressed),
         inconclusive=judgement.counts["INCONCLUSIVE"],
@@ -224,23 +235,26 @@ def _share(runs: Sequence[Outcome], is_hit: Callable[[Outcome], bool]) -> str:
 @click.option("--cycles", type=click.IntRange(1), default=10, show_default=True)
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), default=Path(".asv/gate-rates"),
-    show_default=True, help="Clone, environments and what was found so far.",
+    show_default=True, help="Clone and environments.",
 )  # fmt: skip
-def main(cycles: int, out: Path) -> None:
+@click.option(
+    "--rates", type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("reports/gate-rates.jsonl"), show_default=True, help="What was found so far.",
+)  # fmt: skip
+def main(cycles: int, out: Path, rates: Path) -> None:
     """Go on with the plan, and print the table."""
     console = Console(soft_wrap=True, highlight=False)
     repo = find_project(Path.cwd()).root
     out = out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     project = find_project(prepare_clone(repo, out))
-    done = load(out / FILE)
+    done = load(rates)
     left = remaining(list(plan(cycles)), done)
     for number, what in enumerate(left, 1):
         console.print(f"{number} of {len(left)}: {what}")
         outcome = one(project, what, Console(stderr=True))
         done.append(outcome)
-        with (out / FILE).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(outcome)) + "\n")
+        save(rates, done)
     if not done:
         raise UserError("there is nothing to show: let it run")
     console.print(table(done))

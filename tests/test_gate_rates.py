@@ -1,0 +1,59 @@
+"""The rates of the gate on a real machine: the plan, what was done so far, and the table."""
+
+from io import StringIO
+
+from rich.console import Console
+
+from hbitmap_bench.checks.gate_rates import (
+    INJECTED,
+    SELF,
+    Outcome,
+    load,
+    plan,
+    remaining,
+    save,
+    table,
+)
+
+
+def outcome(what, gate="PASSED", regressed=(), asv_worse=0):
+    return Outcome(
+        what=what,
+        day="2026-01-02",
+        gate=gate,
+        regressed=regressed,
+        inconclusive=0,
+        gate_s=60.0,
+        asv_code=int(asv_worse > 0),
+        asv_worse=asv_worse,
+        asv_s=30.0,
+        load=1.0,
+    )
+
+
+def test_ten_cycles_are_forty_runs_of_a_commit_against_itself_and_ten_of_each_slowdown():
+    runs = list(plan(10))
+    assert runs.count(SELF) == 40
+    assert {runs.count(name) for name in INJECTED} == {10}
+
+
+def test_what_is_done_is_not_done_again_and_a_line_cut_off_is(tmp_path):
+    path = tmp_path / "rates.jsonl"
+    assert load(path) == []
+    done = [outcome(SELF), outcome("word", "REGRESSED", (("cell", "exact"),))]
+    save(path, done)
+    path.write_text(path.read_text() + path.read_text()[:20])
+    assert load(path) == done
+    left = remaining(list(plan(1)), load(path))
+    assert left == [SELF] * 3 + ["constant-5", "constant-10", "constant-20", "old-bug"]
+
+
+def test_the_table_counts_alarms_by_kind_beside_those_of_asv():
+    slower = outcome("constant-10", "REGRESSED", (("a", "time"), ("b", "time")))
+    done = [outcome(SELF), outcome(SELF, asv_worse=2), slower]
+    console = Console(width=200, record=True, file=StringIO())
+    console.print(table(done))
+    rows = [line.split("│") for line in console.export_text().splitlines() if "│" in line]
+    itself, constant = ([cell.strip() for cell in row[1:-1]] for row in rows)
+    assert itself[:6] == ["itself", "2", "0 (0%..84%)", "", "0", "1 (1%..99%)"]
+    assert constant[:4] == ["constant-10", "1", "1 (3%..100%)", "time 1"]

@@ -6,21 +6,25 @@ Run it where Debian's qemu-system-common and qemu-utils are installed::
     tox -e pull-backup -- --size 1T --size 2T --image-dir /var/tmp/images
 
 A backup program asks for the block status of a whole NBD export, once of the disk itself and once
-of a snapshot-access node over a copy-before-write filter over it. Both passes, in the longest
-requests that 32 bits allow, are timed in a daemon of their own each, in turn; a round before the
-others warms the page cache. Images are full, or fragmented: every other 16 MiB discarded. The
-build-up of a pushed backup (``blockdev-backup``) over the same image stands beside them. Growth is
-that of the daemon's own seconds of processor, since passes of different sizes are not in turn.
+of a snapshot-access node over a copy-before-write filter over it. Two clients ask: one of our own,
+in the longest requests that 32 bits allow, and the build's ``qemu-img map``, in the longest that it
+and the daemon have in common, which from QEMU 8.2 on reach to the end of the disk. Passes are timed
+in a daemon of their own each, in turn; a round before the others warms the page cache. Images are
+full, or fragmented: every other 16 MiB discarded. The build-up of a pushed backup
+(``blockdev-backup``) over the same image stands beside them. Growth is that of the daemon's own
+seconds of processor, since passes of different sizes are not in turn.
 """
 
 from __future__ import annotations
 
+import json
 import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -31,7 +35,14 @@ from rich.table import Table
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.growth import loglog_slope
 from hbitmap_bench.interrupt import stop_like_ctrl_c
-from hbitmap_bench.qemu.builds import QemuBuild, find_daemon, find_qemu_img, kill_group, parse_build
+from hbitmap_bench.qemu.builds import (
+    QemuBuild,
+    find_daemon,
+    find_qemu_img,
+    kill_group,
+    parse_build,
+    run_tool,
+)
 from hbitmap_bench.qemu.buildup import cancel_backup, start_backup, wait_for_build_up
 from hbitmap_bench.qemu.daemon import Daemon
 from hbitmap_bench.qemu.detect import detect_algorithm
@@ -58,6 +69,28 @@ ratio's growth shows in an exponent so far above 1 (a linear pass has 1, the sca
 
 _CLUSTER: Final = 65536
 
+EXPORT: Final = "disk"
+
+Client = Callable[[Path], tuple[int, int]]
+"""Asks an NBD server's socket for all of the export: requests sent, extents received."""
+
+
+def ask_in_32_bits(path: Path) -> tuple[int, int]:
+    """Our own client."""
+    with connected(path, EXPORT) as client:
+        return whole_status(client)
+
+
+def ask_by(qemu_img: Path) -> Client:
+    """A build's own client. How many requests it sends it does not tell: 0."""
+
+    def ask(path: Path) -> tuple[int, int]:
+        uri = f"nbd+unix:///{EXPORT}?socket={path}"
+        told = run_tool([qemu_img, "map", "--output=json", "-f", "raw", uri], timeout_s=None)
+        return 0, len(json.loads(told))
+
+    return ask
+
 
 class Pass(NamedTuple):
     """One pass or build-up: seconds, the daemon's own seconds of processor, requests, extents."""
@@ -69,10 +102,11 @@ class Pass(NamedTuple):
 
 
 class Row(NamedTuple):
-    """An image's passes over both exports, in turn, and one pushed build-up."""
+    """An image's passes over both exports by one client, in turn, and one pushed build-up."""
 
     image: Image
     kind: str
+    client: str
     plain: tuple[Pass, ...]
     snapshot: tuple[Pass, ...]
     pushed: Pass
@@ -84,7 +118,7 @@ class Row(NamedTuple):
         return [ours.elapsed_s / theirs.elapsed_s for ours, theirs in pairs]
 
 
-def pull(build: QemuBuild, image: Image, *, filtered: bool) -> Pass:
+def pull(build: QemuBuild, image: Image, client: Client, *, filtered: bool) -> Pass:
     """One pass over the whole export, in a daemon of its own."""
     with Daemon(build) as daemon, tempfile.TemporaryDirectory(prefix="hbitmap-bench-") as folder:
         node = add_disk(daemon, image, None)
@@ -92,11 +126,10 @@ def pull(build: QemuBuild, image: Image, *, filtered: bool) -> Pass:
             node = add_filters(daemon, image.image_bytes)
         path = Path(folder, "nbd")
         daemon.execute("nbd-server-start", addr={"type": "unix", "data": {"path": str(path)}})
-        daemon.execute("block-export-add", type="nbd", id="export", node_name=node, name="disk")
-        with connected(path, "disk") as client:
-            start_s, before_s = time.perf_counter(), _cpu_s(daemon)
-            requests, extents = whole_status(client)
-            elapsed_s, cpu_s = time.perf_counter() - start_s, _cpu_s(daemon) - before_s
+        daemon.execute("block-export-add", type="nbd", id="export", node_name=node, name=EXPORT)
+        start_s, before_s = time.perf_counter(), _cpu_s(daemon)
+        requests, extents = client(path)
+        elapsed_s, cpu_s = time.perf_counter() - start_s, _cpu_s(daemon) - before_s
         daemon.execute("nbd-server-stop")
     return Pass(elapsed_s, cpu_s, requests, extents)
 
@@ -121,17 +154,34 @@ def _cpu_s(daemon: Daemon) -> float:
 
 
 def measure(
-    build: QemuBuild, image: Image, kind: str, rounds: int, say: Callable[[str], object]
-) -> Row:
+    build: QemuBuild,
+    image: Image,
+    kind: str,
+    clients: Mapping[str, Client],
+    rounds: int,
+    say: Callable[[str], object],
+) -> list[Row]:
+    """A row for each client."""
+    pushed = push(build, image)
+    rows = []
+    for name, client in clients.items():
+        say(f"{kind}, {format_size(image.image_bytes)}, {name}")
+        plain, snapshot = _both(build, image, client, rounds)
+        rows.append(Row(image, kind, name, plain, snapshot, pushed))
+    return rows
+
+
+def _both(
+    build: QemuBuild, image: Image, client: Client, rounds: int
+) -> tuple[tuple[Pass, ...], tuple[Pass, ...]]:
     """A warm-up of each export, then rounds of both in turn, every other one backwards."""
-    say(f"{kind}, {format_size(image.image_bytes)}")
     both: dict[bool, list[Pass]] = {False: [], True: []}
     for filtered in both:
-        pull(build, image, filtered=filtered)
+        pull(build, image, client, filtered=filtered)
     for number in range(rounds):
         for filtered in (False, True) if number % 2 else (True, False):
-            both[filtered].append(pull(build, image, filtered=filtered))
-    return Row(image, kind, tuple(both[False]), tuple(both[True]), push(build, image))
+            both[filtered].append(pull(build, image, client, filtered=filtered))
+    return tuple(both[False]), tuple(both[True])
 
 
 def fragment(full: Image, folder: Path, qemu_img: Path) -> Image:
@@ -162,14 +212,14 @@ def fragment(full: Image, folder: Path, qemu_img: Path) -> Image:
 def table(rows: Sequence[Row]) -> Table:
     """All rows: the ratio of seconds with its range; seconds of processor of all three."""
     shown = Table(
-        "image", "requests", "extents", "snapshot\n/ disk", "disk,\nCPU s", "snapshot,\nCPU s",
+        "image", "client", "extents", "snapshot\n/ disk", "disk,\nCPU s", "snapshot,\nCPU s",
         "pushed,\nCPU s", "pushed,\ns",
     )  # fmt: skip
     for row in rows:
         ratios, last = row.ratios, row.snapshot[-1]
         shown.add_row(
             f"{row.kind}\n{format_size(row.image.image_bytes)}",
-            f"{last.requests:,}",
+            row.client + (f"\n{last.requests:,}" if last.requests else ""),
             f"{last.extents:,}",
             f"{statistics.median(ratios):.2f}\n{min(ratios):.2f}-{max(ratios):.2f}",
             *(f"{seconds:.2f}" for seconds in _cpu_seconds(row)),
@@ -191,9 +241,8 @@ def words_line(rows: Sequence[Row]) -> str:
     largest = max(row.image.image_bytes for row in rows)
     return (
         f"An access check scans its request's range: at most {WORDS_A_REQUEST:,} words where a "
-        f"request has 32 bits; pushed, at {format_size(largest)}, up to "
-        f"{largest // COPY_CLUSTER_BYTES // 64:,}. QEMU 8.2 and later can negotiate longer "
-        "requests: not measured here."
+        f"request has 32 bits. Pushed, and by clients and servers that both know longer requests, "
+        f"up to {largest // COPY_CLUSTER_BYTES // 64:,} at {format_size(largest)}."
     )
 
 
@@ -206,16 +255,17 @@ def exponents(rows: Sequence[Row]) -> tuple[float, float, float]:
 
 
 def verdict(rows: Sequence[Row]) -> str:
-    """What the rows of one kind say, from their numbers alone."""
+    """What the rows of one kind and client say, from their numbers alone."""
     largest = max(rows, key=lambda row: row.image.image_bytes)
     ratio = statistics.median(largest.ratios)
+    what = f"{largest.kind}, {largest.client}"
     if len(rows) == 1:
-        return f"{largest.kind}: ratio {ratio:.2f} at one size; a growth needs two"
+        return f"{what}: ratio {ratio:.2f} at one size; a growth needs two"
     plain, snapshot, pushed = exponents(rows)
     suffers = ratio > SUFFERS_RATIO and snapshot > SUFFERS_EXPONENT
     word = "suffers" if suffers else "does not suffer"
     return (
-        f"{largest.kind}: block status of the snapshot over NBD {word}. Exponents of CPU time: "
+        f"{what}: block status of the snapshot over NBD {word}. Exponents of CPU time: "
         f"{snapshot:.2f} of the snapshot, {plain:.2f} of the disk itself, {pushed:.2f} pushed; "
         f"at {format_size(largest.image.image_bytes)} the snapshot takes {ratio:.2f} times the "
         "disk's time"
@@ -233,15 +283,16 @@ def run(build: QemuBuild, sizes: Sequence[int], rounds: int, given: Path | None)
     """All rows, an image at a time."""
     console = Console(stderr=True)
     qemu_img = find_qemu_img(build.path)
-    rows = []
+    clients = {"32-bit requests": ask_in_32_bits, "qemu-img map": ask_by(qemu_img)}
+    rows: list[Row] = []
     with _folders(given) as (full, fragmented):
         pairs = [(size, _CLUSTER) for size in sizes]
         for image in ensure_images(full, pairs, qemu_img, console.print):
-            rows.append(measure(build, image, "full", rounds, console.print))
+            rows += measure(build, image, "full", clients, rounds, console.print)
             pieces = fragment(image, fragmented, qemu_img)
-            rows.append(measure(build, pieces, "fragmented", rounds, console.print))
+            rows += measure(build, pieces, "fragmented", clients, rounds, console.print)
             pieces.path.unlink()
-    return sorted(rows, key=lambda row: (row.kind != "full", row.image.image_bytes))
+    return sorted(rows, key=lambda row: (row.kind != "full", row.client, row.image.image_bytes))
 
 
 @click.command()
@@ -267,8 +318,8 @@ def main(sizes: tuple[str, ...], rounds: int, qemu: str | None, image_dir: Path 
     except UserError as error:
         raise click.ClickException(str(error)) from error
     console.print(table(rows))
-    for kind in ("full", "fragmented"):
-        console.print(verdict([row for row in rows if row.kind == kind]))
+    for _, alike in groupby(rows, key=lambda row: (row.kind, row.client)):
+        console.print(verdict(list(alike)))
     console.print(words_line(rows))
 
 

@@ -6,7 +6,15 @@ import subprocess
 import pytest
 
 from hbitmap_bench.checks import pull_backup
-from hbitmap_bench.checks.pull_backup import PIECE_BYTES, Pass, Row, fragment, verdict
+from hbitmap_bench.checks.pull_backup import (
+    PIECE_BYTES,
+    Pass,
+    Row,
+    ask_by,
+    ask_in_32_bits,
+    fragment,
+    verdict,
+)
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.qemu.daemon import Daemon
 from hbitmap_bench.qemu.graph import add_disk, add_filters
@@ -58,11 +66,12 @@ def test_an_export_that_is_not_there_is_told(exported):
         pass
 
 
-def test_both_exports_are_passed_whole(build, pieces):
+def test_both_exports_are_passed_whole_by_both_clients(build, pieces, qemu_img):
     for filtered in (False, True):
-        found = pull_backup.pull(build, pieces, filtered=filtered)
-        assert (found.requests, found.extents) == (1, G // PIECE_BYTES)
-        assert found.elapsed_s > 0
+        for client, requests in ((ask_in_32_bits, 1), (ask_by(qemu_img), 0)):
+            found = pull_backup.pull(build, pieces, client, filtered=filtered)
+            assert (found.requests, found.extents) == (requests, G // PIECE_BYTES)
+            assert found.elapsed_s > 0
 
 
 def rows(snapshot_of):
@@ -71,7 +80,8 @@ def rows(snapshot_of):
     for size in (1, 2, 4):
         plain, snapshot = (Pass(seconds, seconds) for seconds in (float(size), snapshot_of(size)))
         image = Image(None, size * T, 65536)
-        found.append(Row(image, "full", (plain,) * 3, (snapshot,) * 3, Pass(9.0, 2.0 * size**2)))
+        pushed = Pass(9.0, 2.0 * size**2)
+        found.append(Row(image, "full", "ours", (plain,) * 3, (snapshot,) * 3, pushed))
     return found
 
 

@@ -251,10 +251,17 @@ def test_same_package_judges_nothing_and_same_code_needs_no_judging(judged):
     assert outcome(found) == ("NOT_JUDGED", 2)
     assert "identical" in found.whole.reasons[0]
     assert found.whole.findings == ()
-    found = judged(same_code=True, required=required, cells=())
+    found = judged(same_code=True, required=required, cells=required)
     assert outcome(found) == ("SAME_CODE", 0)
     assert "nothing was timed" in found.whole.reasons[0]
     assert found.whole.findings == ()
+
+
+def test_the_same_code_does_not_pass_without_a_benchmark_that_the_base_listed(judged):
+    kept, gone = Cell(EXAMINED, DENY), Cell(EXAMINED, ("deny", 128, 64))
+    found = judged(same_code=True, required=(kept, gone), cells=(kept,))
+    assert outcome(found) == ("NOT_JUDGED", 2)
+    assert [(f.params, f.word) for f in found.whole.findings] == [(gone.params, "NOT_MEASURED")]
 
 
 def test_a_regression_beside_what_was_not_measured_is_told_with_it(judged):

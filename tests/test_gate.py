@@ -194,6 +194,11 @@ def test_a_change_that_only_takes_a_benchmark_away_does_not_pass(repo, change):
     assert json.loads(ran.stdout)["outcome"] == "SAME_CODE"
 
 
+def test_a_clone_may_have_a_space_in_its_path(repo, tmp_path):
+    git(tmp_path, "clone", "-q", str(repo), "with a space")
+    assert gate(tmp_path / "with a space").returncode == 0
+
+
 def test_runs_of_one_second_do_not_hide_each_other(repo, change):
     runs = {run_folder(gate(repo, "--base", "HEAD")) for _ in range(3)}
     assert len(runs) == 3

@@ -151,7 +151,7 @@ def write_atomic(path: Path, data: bytes) -> None:
     replace a device or a pipe) or the system refuses.
     """
     target = path.resolve()
-    _require_regular(target, path)
+    _require_regular(path)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
     try:
         with temporary.open("xb") as file:
@@ -180,13 +180,13 @@ def check_folder(path: Path) -> None:
 def check_output(path: Path) -> None:
     """Raise ``UserError`` now where ``write_atomic`` would refuse this file later. O(1)."""
     target = path.resolve()
-    _require_regular(target, path)
+    _require_regular(path)
     if not target.parent.is_dir() or not os.access(target.parent, os.W_OK | os.X_OK):
-        raise UserError(f"JSON needs a folder to write to, not that of {path}: change --json")
+        raise UserError(f"output needs a folder to write to, not that of {path}: name another")
 
 
-def _require_regular(target: Path, path: Path) -> None:
-    if target.exists() and not target.is_file():
+def _require_regular(path: Path) -> None:
+    if path.exists() and not path.is_file():  # a pipe in /dev/fd leads to no other path
         raise UserError(f"output goes to a regular file, not {path}: give a file's name")
 
 

@@ -183,6 +183,27 @@ def test_a_benchmark_that_is_gone_is_not_measured(repo, change):
     assert verdicts(ran)["suite.Work.track_all_words('deny', 1)"] == "IMPROVED"
 
 
+def test_a_change_that_only_takes_a_benchmark_away_does_not_pass(repo, change):
+    change({"benchmarks/suite.py": SUITE.replace("track_words", "track_all_words")})
+    ran = gate(repo, "--bench", "words", "--format", "json")
+    assert ran.returncode == 2, ran.stdout + ran.stderr
+    assert set(verdicts(ran).values()) == {"NOT_MEASURED"}
+    change({"benchmarks/suite.py": SUITE + "\n# no more than this\n"})
+    ran = gate(repo, "--bench", "words", "--format", "json")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert json.loads(ran.stdout)["outcome"] == "SAME_CODE"
+
+
+def test_a_clone_may_have_a_space_in_its_path(repo, tmp_path):
+    git(tmp_path, "clone", "-q", str(repo), "with a space")
+    assert gate(tmp_path / "with a space").returncode == 0
+
+
+def test_runs_of_one_second_do_not_hide_each_other(repo, change):
+    runs = {run_folder(gate(repo, "--base", "HEAD")) for _ in range(3)}
+    assert len(runs) == 3
+
+
 def test_uncommitted_work_is_refused_or_measured_as_it_is(repo, change):
     change(words(6))
     (repo / "hbitmap_impl" / "words.py").write_text("from hbitmap_impl.more import WORDS\n")
@@ -197,6 +218,10 @@ def test_uncommitted_work_is_refused_or_measured_as_it_is(repo, change):
 def test_a_build_that_fails_or_takes_no_change_judges_nothing(repo, change):
     change({"setup.py": "raise SystemExit('error: no compiler')\n"})
     assert_refused(gate(repo), "can't be built", "no compiler")
+    assert not (repo / ".asv" / "gate" / "build").exists()
+    cython = "Error compiling Cython file:\\n----\\nhbitmap_impl/a.pyx:7:5: Expected an identifier"
+    change({"setup.py": f"raise SystemExit('{cython}')\n"})
+    assert_refused(gate(repo), "hbitmap_impl/a.pyx:7:5: Expected an identifier")
     change({"setup.py": git(repo, "show", "main:setup.py") + "\n# nothing\n"})
     ran = gate(repo)
     assert ran.returncode == 2, ran.stdout + ran.stderr
@@ -205,6 +230,8 @@ def test_a_build_that_fails_or_takes_no_change_judges_nothing(repo, change):
 
 def test_refs_that_lead_nowhere_are_told(repo, change, tmp_path):
     assert_refused(gate(repo, "--head", "nowhere"), "nowhere")
+    assert_refused(gate(repo, "--base", ""), "''")  # a variable of CI's that nobody set
+    assert_refused(gate(repo, "--head", ""), "''")
     assert_refused(gate(repo, "--head=--help"), "--help")
     assert_refused(gate(repo, "--bench", "("), "regular expression")
     assert_refused(gate(tmp_path), "git")
@@ -268,6 +295,27 @@ def test_ctrl_c_leaves_nothing_behind_and_earlier_runs_as_they_are(repo, change)
     assert alive == []
     assert sorted(runs.iterdir()) == before
     assert git(repo, "status", "--porcelain") == ""
+
+
+def test_ctrl_c_in_a_build_ends_what_the_build_started(repo, change, tmp_path):
+    started = tmp_path / "started"
+    sleep = f"import subprocess; open({str(started)!r}, 'w').close()"
+    change({"setup.py": f"{sleep}; subprocess.run(['sleep', '1000.25'])\n"})
+    command = [COMMAND, "gate", "--machine", "test", "--bench", WORDS]
+    running = psutil.Popen(
+        command, cwd=repo, stderr=subprocess.PIPE, preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.default_int_handler
+        ),
+    )  # fmt: skip
+    while not started.exists():
+        assert running.poll() is None
+        time.sleep(0.05)
+    children = running.children(recursive=True)
+    running.send_signal(signal.SIGINT)
+    running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert psutil.wait_procs(children, timeout=10)[1] == []
+    assert not (repo / ".asv" / "gate" / "build").exists()
 
 
 def wait_for_benchmark(running: psutil.Popen) -> list[psutil.Process]:

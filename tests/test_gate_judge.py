@@ -251,10 +251,17 @@ def test_same_package_judges_nothing_and_same_code_needs_no_judging(judged):
     assert outcome(found) == ("NOT_JUDGED", 2)
     assert "identical" in found.whole.reasons[0]
     assert found.whole.findings == ()
-    found = judged(same_code=True, required=required, cells=())
+    found = judged(same_code=True, required=required, cells=required)
     assert outcome(found) == ("SAME_CODE", 0)
     assert "nothing was timed" in found.whole.reasons[0]
     assert found.whole.findings == ()
+
+
+def test_the_same_code_does_not_pass_without_a_benchmark_that_the_base_listed(judged):
+    kept, gone = Cell(EXAMINED, DENY), Cell(EXAMINED, ("deny", 128, 64))
+    found = judged(same_code=True, required=(kept, gone), cells=(kept,))
+    assert outcome(found) == ("NOT_JUDGED", 2)
+    assert [(f.params, f.word) for f in found.whole.findings] == [(gone.params, "NOT_MEASURED")]
 
 
 def test_a_regression_beside_what_was_not_measured_is_told_with_it(judged):
@@ -742,6 +749,7 @@ DAMAGED_RESULTS = {
     "truncated": lambda p: p.write_bytes(p.read_bytes()[:-100]),
     "a byte": lambda p: p.write_bytes(p.read_bytes().replace(b"0.01", b"0.02", 1)),
     "empty": lambda p: p.write_bytes(b""),
+    "nested too deep": lambda p: p.write_text("[" * 100_000),
     "no text": lambda p: p.write_bytes(b"\xff\xfe\x00"),
     "a list": lambda p: rewrite(p, lambda d: [1]),
     "no results": lambda p: rewrite(p, lambda d: d.pop("results") and None),
@@ -812,6 +820,8 @@ DAMAGED_MANIFESTS = {
     "truncated": lambda p: p.write_text(p.read_text()[:-20]),
     "no text": lambda p: p.write_bytes(b"\xff"),
     "a list": edit(lambda told: [1]),
+    "nested too deep": lambda p: p.write_text("[" * 100_000),
+    "a band that is no number": edit(lambda told: told.update(band=float("nan"))),
     "another schema": edit(lambda told: told.update(schema=2)),
     "no cells": edit(lambda told: told.pop("cells") and None),
     "cells of another kind": edit(lambda told: told.update(cells=[1])),

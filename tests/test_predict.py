@@ -207,7 +207,7 @@ def _huge(path):
         ([], "name an image"),
         (["--cluster-size", "64K"], "give its --size"),
         (["--size", "10T", "--qemu", "/nowhere/qsd"], "no program that can be run"),
-        (["--size", "10T", "--json", "/nowhere/out.json"], "change --json"),
+        (["--size", "10T", "--json", "/nowhere/out.json"], "name another"),
     ],
 )
 def test_errors_are_one_line(tmp_path, arguments, line):

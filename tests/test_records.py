@@ -14,7 +14,13 @@ from hbitmap_bench import host
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.growth import growth_records
 from hbitmap_bench.published import QUERY_S, published_cells
-from hbitmap_bench.records import CellRecord, GrowthRecord, Reproduction, write_atomic
+from hbitmap_bench.records import (
+    CellRecord,
+    GrowthRecord,
+    Reproduction,
+    check_output,
+    write_atomic,
+)
 
 QEMU_CELL = CellRecord(
     source="qemu",
@@ -183,6 +189,11 @@ def test_write_needs_a_folder_and_a_regular_file(tmp_path: Path) -> None:
         write_atomic(tmp_path, b"")
     with pytest.raises(UserError, match="regular file"):
         write_atomic(Path("/dev/null"), b"")
+    reading, writing = os.pipe()
+    with pytest.raises(UserError, match="regular file"):
+        check_output(Path(f"/dev/fd/{writing}"))
+    os.close(reading)
+    os.close(writing)
 
 
 def test_a_write_through_a_link_keeps_the_link(tmp_path: Path) -> None:

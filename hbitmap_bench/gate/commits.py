@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,18 +54,25 @@ def resolve(
             "the gate measures commits, and the working tree has changes that are in none: commit "
             "them, or measure them as they are by --allow-dirty"
         )
-    head_commit = _commit(repo, head or "HEAD")
-    base_ref = base or _main_branch(repo)
-    base_commit = _commit(repo, base) if base else _merge_base(repo, base_ref, head_commit)
-    ref = base if base else f"merge base with {base_ref}"
+    head_ref = "HEAD" if head is None else head
+    head_commit = _commit(repo, head_ref)
+    ref, base_commit = _base(repo, base, head_commit)
     if dirty:
         head_commit = _commit_of_work(repo)
     if base is None and base_commit == head_commit:
         _refuse_cut_history(repo, head_commit)
     return (
         _side(repo, ref, base_commit, dirty=False),
-        _side(repo, head or "HEAD", head_commit, dirty=dirty),
+        _side(repo, head_ref, head_commit, dirty=dirty),
     )
+
+
+def _base(repo: Path, base: str | None, head: str) -> tuple[str, str]:
+    """What the base is called, and its commit. An empty name is none, not the default."""
+    if base is not None:
+        return base, _commit(repo, base)
+    branch = _main_branch(repo)
+    return f"merge base with {branch}", _merge_base(repo, branch, head)
 
 
 def git(repo: Path, *arguments: str, env: dict[str, str] | None = None) -> str:
@@ -82,7 +90,12 @@ def git(repo: Path, *arguments: str, env: dict[str, str] | None = None) -> str:
 
 def measured_ids(repo: Path, commit: str) -> tuple[str, ...]:
     """Git ids of what a measurement depends on, "" where the commit has it not."""
-    names = "\n".join(f"{commit}:{path}" for path in MEASURED)
+    return tree_ids(repo, commit, MEASURED)
+
+
+def tree_ids(repo: Path, commit: str, paths: Sequence[str]) -> tuple[str, ...]:
+    """Git ids of some files and folders of a commit, "" where it has them not."""
+    names = "\n".join(f"{commit}:{path}" for path in paths)
     ran = subprocess.run(
         ["git", "-C", str(repo), "cat-file", "--batch-check"],
         input=names, capture_output=True, text=True, check=True,

@@ -12,12 +12,14 @@ import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
 import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -37,8 +39,14 @@ BUILD_VARIABLES: Final = ("CC", "CFLAGS", "CPPFLAGS", "LDFLAGS", "SOURCE_DATE_EP
 PACKAGE: Final = "hbitmap_impl/"
 KEPT_WHEELS: Final = 64
 
+STOP_S: Final = 5
+"""A build's time to end when it is interrupted."""
+
 PIPS: Final = re.compile(r"subprocess-exited-with-error|did not run successfully")
 """pip's own words around those of the build that failed."""
+
+PLACE: Final = re.compile(r"[^\s:]+:\d+:\d+: (?!warning|note)")
+"""How Cython and C compilers say where and what is wrong; before it they only say that it is."""
 
 
 @dataclass(frozen=True)
@@ -95,13 +103,13 @@ def wheel(workshop: Workshop, side: Side) -> Path:
         return built[0]
     sources = workshop.folder / "build"
     shutil.rmtree(sources, ignore_errors=True)
-    extract(workshop.project.root, side.commit, ".", sources)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as unfinished:
+    with tempfile.TemporaryDirectory(dir=folder.parent) as unfinished, ExitStack() as stack:
+        stack.callback(shutil.rmtree, sources, ignore_errors=True)
+        extract(workshop.project.root, side.commit, ".", sources)
         command = [str(workshop.python("head")), "-m", "pip", "wheel", "--quiet", "--no-deps"]
         command += ["--no-build-isolation", "-w", unfinished, str(sources)]
         _run(command, f"the wheel of commit {side.commit[:10]} ({side.facts.ref}) can't be built")
-        shutil.rmtree(sources)
         folder.mkdir()
         for path in Path(unfinished).glob("*.whl"):
             path.replace(folder / path.name)
@@ -161,8 +169,35 @@ def _forget_old(folder: Path) -> None:
 
 def _run(command: Sequence[str], complaint: str) -> None:
     """Run a tool; the first error that it names, if it fails."""
-    ran = subprocess.run(command, capture_output=True, text=True, errors="replace")
-    if ran.returncode != 0:
-        said = [line.strip() for line in (ran.stdout + ran.stderr).splitlines() if line.strip()]
+    code, output = _run_to_end(command)
+    if code != 0:
+        said = [line.strip() for line in output.splitlines() if line.strip()]
         errors = [line for line in said if "error" in line.lower() and not PIPS.search(line)]
-        raise UserError(f"{complaint}: {(errors or said or ['no reason given'])[0]}")
+        places = [line for line in said if PLACE.match(line)]
+        raise UserError(f"{complaint}: {(places or errors or said or ['no reason given'])[0]}")
+
+
+def _run_to_end(command: Sequence[str]) -> tuple[int, str]:
+    """Exit code and output. If it is interrupted, so is all that it started, as compilers by pip.
+
+    A process group of its own makes that possible; pip then removes its temporary folders.
+    """
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+        process_group=0,
+    ) as process:  # fmt: skip
+        try:
+            output, _ = process.communicate()
+        except BaseException:
+            _end_group(process)
+            raise
+    return process.returncode, output
+
+
+def _end_group(process: subprocess.Popen[str]) -> None:
+    """End a process and its children: politely, and after a few seconds at once."""
+    os.killpg(process.pid, signal.SIGINT)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(STOP_S)
+    with suppress(ProcessLookupError):  # none is left
+        os.killpg(process.pid, signal.SIGKILL)

@@ -192,8 +192,11 @@ def _instructions(run: Run) -> Iterator[Finding]:
 
 def _missing(run: Run) -> dict[Cell, str]:
     """Cells that the base had, or that failed, and that the run has no number of; and why."""
-    if run.manifest.same_code or run.manifest.same_package:
+    if run.manifest.same_package:
         return {}
+    if run.manifest.same_code:
+        cells = set(run.manifest.cells)
+        return {cell: GONE for cell in run.manifest.required if cell not in cells}
     failed = {
         name: f"it failed on the {side}: {reason}" for side, name, reason in run.manifest.failures
     }
@@ -243,7 +246,7 @@ def _is_new(run: Run, cell: Cell) -> bool:
 
 def _outcome(run: Run, findings: list[Finding]) -> tuple[Outcome, list[str]]:
     """The outcome, and why."""
-    if run.manifest.same_code:
+    if run.manifest.same_code and not findings:
         return "SAME_CODE", ["the measured sources of both sides are identical: nothing was timed"]
     doubts = list(_doubts(run, findings))
     regressed = [f for f in findings if f.word == "REGRESSED"]

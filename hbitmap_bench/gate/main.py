@@ -89,8 +89,10 @@ def gate(
     progress = Console(stderr=True, soft_wrap=True, highlight=False)
     run = measure(workshop, _request(workshop, sides, options), progress)
     judgement = judge(load_run(run))
-    report.tell([judgement])
-    progress.print(f"Stored in {run}: judge it again by hbitmap-bench judge", markup=False)
+    try:
+        report.tell([judgement])
+    finally:  # most of all where the report could not be written
+        progress.print(f"Stored in {run}: judge it again by hbitmap-bench judge", markup=False)
     return judgement.exit_code
 
 

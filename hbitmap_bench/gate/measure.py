@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import chain, count
 from pathlib import Path
 from time import perf_counter
 from typing import Final
@@ -18,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.gate import environments, suites
 from hbitmap_bench.gate.allowances import new_allowances
-from hbitmap_bench.gate.commits import Side
+from hbitmap_bench.gate.commits import Side, tree_ids
 from hbitmap_bench.gate.environments import SideName, Workshop
 from hbitmap_bench.gate.instructions import count_both
 from hbitmap_bench.gate.judge import suspects
@@ -65,7 +67,8 @@ class Request:
 def measure(workshop: Workshop, request: Request, console: Console) -> Path:
     """Measure, and return the folder of the run; it appears there only once it is whole.
 
-    Sides whose measured sources are one are not timed, unless ``same_code_too``. Raises
+    Sides whose measured sources are one are not timed, unless ``same_code_too``; where their suites
+    differ, it is looked whether the head still has what the base's list names. Raises
     ``UserError`` and ``KeyboardInterrupt``, which leave earlier runs as they are.
     """
     started = perf_counter()
@@ -73,11 +76,23 @@ def measure(workshop: Workshop, request: Request, console: Console) -> Path:
         manifest = _manifest(workshop, request)
         if not manifest.same_code or request.same_code_too:
             manifest = _measure(workshop, request, manifest, unfinished, console)
+        elif _suites_differ(workshop, request):
+            manifest = _look_for_what_is_gone(workshop, request, manifest, unfinished, console)
         elapsed_s = perf_counter() - started
         facts = replace(manifest.facts, elapsed_s=elapsed_s)
         save_manifest(unfinished, replace(manifest, facts=facts))
-        unfinished.rename(folder)
-    return folder
+        return _appear(unfinished, folder)
+
+
+def _appear(unfinished: Path, folder: Path) -> Path:
+    """Rename a run; beside one of the same second and commits, by a number. Returns where."""
+    for place in chain([folder], (folder.with_name(f"{folder.name}-{n}") for n in count(2))):
+        try:
+            return unfinished.rename(place)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+    raise AssertionError("there is always a next number")
 
 
 def _measure(
@@ -119,6 +134,31 @@ def _measure(
     shutil.rmtree(folder / "suites")
     failures = tuple((f.side, f.cell, f.reason) for f in session.failures.values())
     return replace(manifest, failures=failures)
+
+
+def _suites_differ(workshop: Workshop, request: Request) -> bool:
+    paths = [str(workshop.project.conf["benchmark_dir"]), suites.REVIEWED]
+    base, head = (
+        tree_ids(workshop.project.root, side.commit, paths) for side in request.suites.values()
+    )
+    return base != head
+
+
+def _look_for_what_is_gone(
+    workshop: Workshop, request: Request, manifest: Manifest, folder: Path, console: Console
+) -> Manifest:
+    """What the base's list names and the head's suites have, of one code: nothing is timed.
+
+    Else a change that takes a benchmark away, and nothing more, would pass; and after it any other.
+    """
+    console.print("Preparing both environments, since the suites differ", style="dim")
+    environments.prepare(workshop, request.sides)
+    plan = _plan(workshop, request, folder)
+    shutil.rmtree(folder / "suites")
+    return replace(
+        manifest, benchmarks=plan.benchmarks, cells=plan.cells, required=plan.required,
+        versions=plan.versions,
+    )  # fmt: skip
 
 
 def _passes(

@@ -40,6 +40,11 @@ MANIFEST: Final = "run.json"
 COUNTERS: Final = "counters"
 PASSES: Final = ("pass-1", "pass-2")
 
+DAMAGE: Final = (
+    OSError, ValueError, KeyError, TypeError, AttributeError, SyntaxError, RecursionError
+)  # fmt: skip
+"""What reading a damaged result may raise; the last where brackets are nested thousands deep."""
+
 Floats = NDArray[np.float64]
 Pair = tuple[Floats, Floats]
 """Base and head: a number a round, NaN where there is none."""
@@ -127,7 +132,7 @@ def load_manifest(folder: Path) -> Manifest:
             f"a run of the gate has a {MANIFEST}, and {folder} has none: name the folder that "
             "`hbitmap-bench gate` printed"
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(
             f"{path} must be JSON, and can't be read ({error}): measure again"
         ) from None
@@ -139,6 +144,8 @@ def load_manifest(folder: Path) -> Manifest:
                 f"{folder} was measured by asv {' and runner '.join(stored['asv'])}, and this is "
                 f"{' and runner '.join(_asv_versions())}: samples of two do not compare"
             )
+        if not 0 < stored["band"] < math.inf:  # nothing would lie beyond NaN
+            raise ValueError(f"a band of {stored['band']}")
         return _manifest(stored)
     except (KeyError, TypeError, ValueError, AttributeError, SyntaxError) as error:
         raise UserError(f"{path} is no run of the gate ({error!r}): measure again") from None
@@ -176,7 +183,7 @@ def _load_side(folder: Path, side: SideName, manifest: Manifest) -> list[tuple[C
         if stored["params"] != dict(manifest.facts.machine):
             raise ValueError("of another machine")
         return values
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, SyntaxError) as error:
+    except DAMAGE as error:
         raise UserError(f"{path} can't be judged: {error}: measure again") from None
 
 

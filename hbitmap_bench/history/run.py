@@ -273,4 +273,4 @@ def _git_lines(folder: Path, *arguments: str) -> list[str]:
     ran = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True)
     if ran.returncode != 0:
         raise UserError(f"git {arguments[0]} failed: {ran.stderr.strip().splitlines()[0]}")
-    return ran.stdout.split()
+    return ran.stdout.splitlines()  # a folder may have spaces in its name

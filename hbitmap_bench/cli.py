@@ -16,6 +16,7 @@ from rich.console import Console
 from hbitmap_bench import __version__
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.field_commands import diagnose, predict, profile
+from hbitmap_bench.gate import LOCAL
 from hbitmap_bench.gate.commands import calibrate, gate, judge
 from hbitmap_bench.interrupt import stop_like_ctrl_c
 from hbitmap_bench.printable import printable
@@ -138,7 +139,7 @@ def reproduce(
     help="Which cells, how often: a minute and a half a commit, or half an hour.",
 )  # fmt: skip
 @click.option(
-    "--machine", metavar="NAME", default="local", show_default=True,
+    "--machine", metavar="NAME", default=LOCAL, show_default=True,
     envvar="HBITMAP_BENCH_MACHINE", show_envvar=True,
     help="What results of this machine are stored under.",
 )  # fmt: skip

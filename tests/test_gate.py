@@ -1,5 +1,6 @@
 """The gate on a repository of its own, by its command: real environments, a real asv, real git."""
 
+import fcntl
 import json
 import os
 import signal
@@ -289,12 +290,31 @@ def test_ctrl_c_leaves_nothing_behind_and_earlier_runs_as_they_are(repo, change)
     )
     children = wait_for_benchmark(running)
     running.send_signal(signal.SIGINT)
-    assert running.wait(30) == 130
+    assert running.wait(30) == 2
     assert "interrupted" in running.stderr.read()
     _, alive = psutil.wait_procs(children, timeout=10)
     assert alive == []
     assert sorted(runs.iterdir()) == before
     assert git(repo, "status", "--porcelain") == ""
+
+
+def test_one_gate_at_a_time_measures_in_a_clone(repo, change):
+    change(words(8))
+    folder = repo / ".asv" / "gate"
+    left = folder / "runs" / "unfinished-by-a-killed-run"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        left.mkdir(parents=True)
+        assert_refused(gate(repo, "--bench", WORDS), "one gate", "wait")
+        assert left.exists()
+    assert gate(repo, "--bench", WORDS).returncode == 1
+    assert not left.exists()
+
+
+def test_what_is_allowed_must_be_a_counter(repo, change):
+    entry = '[[allowed]]\nbenchmark = "suite.Work.time_work"\nreason = "It is slow."\n'
+    change(words(8) | {"benchmarks/allowed.toml": entry})
+    assert_refused(gate(repo, "--bench", WORDS), "exact counters", "suite.Work.time_work")
 
 
 def test_ctrl_c_in_a_build_ends_what_the_build_started(repo, change, tmp_path):
@@ -313,7 +333,7 @@ def test_ctrl_c_in_a_build_ends_what_the_build_started(repo, change, tmp_path):
     children = running.children(recursive=True)
     running.send_signal(signal.SIGINT)
     running.communicate(timeout=60)
-    assert running.returncode == 130
+    assert running.returncode == 2
     assert psutil.wait_procs(children, timeout=10)[1] == []
     assert not (repo / ".asv" / "gate" / "build").exists()
 

@@ -687,7 +687,9 @@ def test_the_command_of_an_exponent_measures_all_that_it_needs(judged):
     found = judged(first, counters=timed_queries(first) | words_of(dict.fromkeys(SIZES, (7, 7))))
     for one in found.whole.findings:
         if one.evidence == "growth":
-            regex = re.compile(shlex.split(one.command)[-1])
+            words = shlex.split(one.command)
+            assert words[-2:] == ["--machine", "bench-2core"]
+            regex = re.compile(words[words.index("--bench") + 1])
             matched = {cell for cell in found.run.manifest.cells if regex.search(cell.name)}
             wanted = {WORDS} if one.benchmark == WORDS else {SECONDS, QUERIES}
             assert {cell.benchmark for cell in matched} == wanted

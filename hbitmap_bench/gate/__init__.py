@@ -13,3 +13,6 @@
 ``report``        a judgement as text, JSON, Markdown, GitHub annotations: ``report_...``
 ================  ==========================================================================
 """
+
+LOCAL = "local"
+"""What a machine is called that nobody has named."""

@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import subprocess
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from hbitmap_bench.errors import UserError
-from hbitmap_bench.gate.suites import Cell
+from hbitmap_bench.gate.suites import REVIEWED, Cell
+from hbitmap_bench.history.series import Benchmark
 
 FILE: Final = "benchmarks/allowed.toml"
 KEYS: Final = {"benchmark", "params", "reason"}
@@ -46,6 +47,17 @@ def new_allowances(repo: Path, base: str, head: str) -> tuple[Allowance, ...]:
     """Entries of the head's file that the base's has not. Raises ``UserError`` if one is wrong."""
     before = _read(repo, base)
     return tuple(entry for entry in _read(repo, head) if entry not in before)
+
+
+def check_allowances(allowances: Iterable[Allowance], benchmarks: Mapping[str, Benchmark]) -> None:
+    """Raise ``UserError`` for an entry that no counter of the head has the name of."""
+    for entry in allowances:
+        found = benchmarks.get(entry.benchmark)
+        if found is None or not found.is_exact:
+            raise UserError(
+                f"{FILE} allows exact counters to rise, and {entry.benchmark!r} is none of the "
+                f"head's: see {REVIEWED} for their names"
+            )
 
 
 def _read(repo: Path, commit: str) -> list[Allowance]:

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hbitmap_bench.errors import UserError
+from hbitmap_bench.gate import LOCAL
+
 if TYPE_CHECKING:
     from hbitmap_bench.gate.report import Format
 
 FORMATS = ("text", "json", "markdown", "github")
 
 machine_option = click.option(
-    "--machine", metavar="NAME", default="local", show_default=True,
+    "--machine", metavar="NAME", default=LOCAL, show_default=True,
     envvar="HBITMAP_BENCH_MACHINE", show_envvar=True, help="What this machine is called.",
 )  # fmt: skip
 profile_option = click.option(
@@ -72,13 +75,16 @@ def gate(
     Exit codes:
       0  measured, and nothing regressed; or both sides are the same code
       1  regressed
-      2  could not be judged: something failed, is missing, or was not measured
+      2  could not be judged: something failed, is missing, was not measured, or was interrupted
     """  # noqa: D301 - click wants the control character, not its name
     from hbitmap_bench.gate import main
 
     options = main.Options(profile=profile, bench=bench, machine=machine, instructions=instructions)
     report = main.Report(format_, output)
-    return main.gate(Path.cwd(), base, head, allow_dirty, options, report)
+    try:
+        return main.gate(Path.cwd(), base, head, allow_dirty, options, report)
+    except KeyboardInterrupt:
+        raise UserError("interrupted: nothing is judged; earlier runs are as they were") from None
 
 
 @click.command()

@@ -6,6 +6,7 @@ They are kept, and only brought up to date: a new commit costs building and inst
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -18,8 +19,8 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -37,6 +38,9 @@ BUILD_VARIABLES: Final = ("CC", "CFLAGS", "CPPFLAGS", "LDFLAGS", "SOURCE_DATE_EP
 """What changes the compiled code without changing the sources."""
 
 PACKAGE: Final = "hbitmap_impl/"
+
+UNFINISHED: Final = "unfinished-"
+"""What folders of runs begin with while they are measured."""
 KEPT_WHEELS: Final = 64
 
 STOP_S: Final = 5
@@ -64,6 +68,25 @@ class Workshop:
         """The interpreter of a side's environment."""
         return self.folder / "envs" / side / "bin" / "python"
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nobody else measures here inside: two would build in one place, and slow each other.
+
+        Raises ``UserError`` if someone does. What killed runs have left is cleared away.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(
+                    f"one gate measures in a clone at a time, and one does in {self.folder}: wait "
+                    "for it, or clone anew"
+                ) from None
+            for left in self.folder.glob(f"runs/{UNFINISHED}*"):
+                shutil.rmtree(left, ignore_errors=True)
+            yield
+
     @property
     def requirements(self) -> list[str]:
         """What both environments have, as asv's configuration pins it."""
@@ -84,12 +107,12 @@ def prepare(workshop: Workshop, sides: Mapping[SideName, Side]) -> dict[SideName
 
 
 def package_files(wheel_path: Path) -> dict[str, str]:
-    """What Python can import of a wheel's measured files, by git blob id."""
+    """A wheel's measured files but for what it is compiled from, by git blob id."""
     with zipfile.ZipFile(wheel_path) as archive:
         return {
             name: blob_id(archive.read(name))
             for name in archive.namelist()
-            if name.startswith(PACKAGE) and name.endswith((".py", *COMPILED))
+            if name.startswith(PACKAGE) and name.endswith((".py", ".pyi", *COMPILED))
         }
 
 

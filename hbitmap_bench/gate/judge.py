@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from hbitmap_bench.gate import growth, noisy, paired
+from hbitmap_bench.gate import LOCAL, growth, noisy, paired
 from hbitmap_bench.gate import thresholds as limits
 from hbitmap_bench.gate.noisy import Levels
 from hbitmap_bench.gate.runs import Manifest, Pair, Run
@@ -84,6 +84,8 @@ def reproduce(manifest: Manifest, regex: str) -> str:
     command += ["--head", facts.head.commit[:10], "--bench", regex]
     if facts.profile != "quick":
         command += ["--profile", facts.profile]
+    if facts.machine["machine"] != LOCAL:
+        command += ["--machine", facts.machine["machine"]]
     return shlex.join(command)
 
 

@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.gate import environments, suites
-from hbitmap_bench.gate.allowances import new_allowances
+from hbitmap_bench.gate.allowances import check_allowances, new_allowances
 from hbitmap_bench.gate.commits import Side, tree_ids
 from hbitmap_bench.gate.environments import SideName, Workshop
 from hbitmap_bench.gate.instructions import count_both
@@ -72,7 +72,7 @@ def measure(workshop: Workshop, request: Request, console: Console) -> Path:
     ``UserError`` and ``KeyboardInterrupt``, which leave earlier runs as they are.
     """
     started = perf_counter()
-    with _new_run(workshop, request) as (unfinished, folder):
+    with workshop.alone(), _new_run(workshop, request) as (unfinished, folder):
         manifest = _manifest(workshop, request)
         if not manifest.same_code or request.same_code_too:
             manifest = _measure(workshop, request, manifest, unfinished, console)
@@ -105,6 +105,7 @@ def _measure(
     if packages["base"] == packages["head"] and not manifest.same_code:
         return replace(manifest, same_package=True)
     plan = _plan(workshop, request, folder)
+    check_allowances(manifest.allowances, plan.benchmarks)
     manifest = replace(
         manifest,
         benchmarks=plan.benchmarks,
@@ -253,7 +254,7 @@ def _new_run(workshop: Workshop, request: Request) -> Iterator[tuple[Path, Path]
     runs.mkdir(parents=True, exist_ok=True)
     now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
     name = f"{now}-{request.base.commit[:8]}-{request.head.commit[:8]}"
-    unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=runs))
+    unfinished = Path(tempfile.mkdtemp(prefix=environments.UNFINISHED, dir=runs))
     try:
         yield unfinished, runs / name
     finally:

@@ -1,6 +1,7 @@
 """``hbitmap-bench bench`` on a repository of its own: a real asv, environments and wheels."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -35,7 +36,7 @@ class Tiny(Suite):
 
 @pytest.fixture(scope="module")
 def repo(tmp_path_factory):
-    repo = tmp_path_factory.mktemp("bench") / "repo"
+    repo = tmp_path_factory.mktemp("bench") / "a repo"
     make_repo(repo, {"tiny": SUITE})
     commit(repo, {"README": "words"}, "Change nothing that is measured")
     commit(repo, {"hbitmap_impl/words.py": "WORDS = 8\n"}, "Read a word more")
@@ -136,6 +137,34 @@ def test_ctrl_c_leaves_results_and_no_process(repo, measured):
     assert psutil.wait_procs(children, timeout=20)[1] == []
     assert {path: path.read_bytes() for path in results(repo)} == before
     assert list((repo / ".asv").glob("staging-*")) == []
+
+
+SLOW_SETUP = """
+import pathlib, time
+pathlib.Path({started!r}).touch()
+time.sleep(600)
+"""
+
+
+def test_ctrl_c_in_a_build_leaves_no_temporary_files(repo, measured, tmp_path):
+    started, scratch = tmp_path / "started", tmp_path / "tmp"
+    scratch.mkdir()
+    git(repo, "checkout", "-q", "-b", "slow")
+    (repo / "setup.py").write_text(SLOW_SETUP.format(started=str(started)))
+    git(repo, "commit", "-q", "-m", "Build slowly", "setup.py")
+    git(repo, "checkout", "-q", "main")
+    with subprocess.Popen(
+        [COMMAND, "bench", "--machine", "test", "slow^!"], cwd=repo, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(scratch)},
+    ) as running:  # fmt: skip
+        while not started.exists():
+            assert running.poll() is None
+            time.sleep(0.1)
+        assert list(scratch.iterdir()) != []
+        running.send_signal(signal.SIGINT)
+        assert running.communicate()[1].strip() == "hbitmap-bench: interrupted"
+    git(repo, "branch", "-q", "-D", "slow")
+    assert list(scratch.iterdir()) == []
 
 
 def test_a_result_is_refused_without_a_true_side_record(repo, measured, tmp_path):

@@ -267,9 +267,19 @@ def test_words_that_grow_too_fast_are_a_regression(stored):
     cells = {("deny", tib, 64): 7.0 * tib for tib in (1, 2, 4)}
     stored.commit({WORDS: cells})
     stored.commit({WORDS: cells})
-    found = front.front_page(stored.load(), None).verdict
+    page = front.front_page(stored.load(), None)
+    found = page.verdict
     assert found.word == "REGRESSED"
     assert "Words of deny grow with exponent 2.000" in found.reasons[0]
+    assert "words of deny grow with exponent 2.000 at 64K" in front.linear(page)
+    assert front.linear(page).startswith("No: ")
+
+
+def test_whether_it_is_linear_is_not_known_without_two_sizes(stored):
+    stored.commit({WORDS: {("deny", 1, 64): 7.0, ("deny", 2, 64): 7.0}})
+    assert front.linear(front.front_page(stored.load(), None)).startswith("Yes: ")
+    stored.commit({WORDS: {("deny", 1, 64): 7.0}})
+    assert front.linear(front.front_page(stored.load(), None)).startswith("Not known: ")
 
 
 def test_the_committed_history_tells_two_from_one():

@@ -81,6 +81,22 @@ def test_no_page_is_wider_than_the_window(visit, published, width, scheme):
             assert n_lines(page, "body") >= 1
 
 
+def test_links_of_changes_are_not_cut_off(visit):
+    with visit("index.html") as page:
+        box = page.locator("#changes").locator("..")
+        assert box.evaluate("box => box.scrollWidth <= box.clientWidth")
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+def test_names_on_the_plots_are_whole(visit, width):
+    with visit("index.html", width=width) as page:
+        frame = page.locator("#words svg").bounding_box()
+        for name in page.locator("#words svg text").all():
+            box = name.bounding_box()
+            assert frame["x"] <= box["x"], name.text_content()
+            assert box["x"] + box["width"] <= frame["x"] + frame["width"], name.text_content()
+
+
 def test_growth_is_drawn_with_fits_intervals_and_slopes(visit):
     with visit("buildup.html") as page:
         assert n_lines(page) == 3

@@ -117,6 +117,26 @@ def _too_steep(fitted: tuple[Exponents, ...]) -> list[str]:
     ]
 
 
+def linear(page: FrontPage) -> str:
+    """Whether the build-up is still linear at the newest commit, by words: yes, no, or not known.
+
+    Of what promises to be linear the steepest counts. Seconds would add noise to the answer.
+    """
+    at = page.history.commits[-1].hash[:10]
+    steepest = max(
+        (x for x in page.exponents if x.quantity == "words" and x.limit == 1 and x.n_sizes[-1] > 1),
+        key=lambda line: float(line.value[-1]),
+        default=None,
+    )
+    if steepest is None:
+        return f"Not known: at {at} no words were counted at two image sizes."
+    answer = "No" if steepest.value[-1] > steepest.limit + WORDS_MARGIN else "Yes"
+    return (
+        f"{answer}: at {at} words of {steepest.implementation} grow with exponent "
+        f"{steepest.value[-1]:.3f} at {steepest.cluster_kib}K clusters."
+    )
+
+
 def _reasons(here: list[Change]) -> list[str]:
     """A sentence a kind of change, naming the benchmarks that have it."""
     sentences: list[tuple[Word, str]] = [

@@ -95,9 +95,9 @@ def bench(
         )
         return 0
     target = project.results_dir / machine
-    with _staging(project) as staging:
+    with _staging(project) as staging, _scratch() as scratch:
         prepare(project, staging, fields)
-        code = _run_asv(project, staging, fields, [profile, *more], chosen)
+        code = _run_asv(project, staging, fields, [profile, *more], chosen, scratch)
         stored, refused = store(project, staging, machine)
     console.print(f"{stored} of {len(chosen)} commits stored in {target}", markup=False)
     if refused:
@@ -211,6 +211,7 @@ def _run_asv(
     fields: Mapping[str, str],
     arguments: Sequence[str],
     commits: Sequence[str],
+    scratch: str,
 ) -> int:
     """``asv run`` over commits, its rounds interleaved among them; a profile's name comes first."""
     hashes = staging / "commits"
@@ -220,6 +221,7 @@ def _run_asv(
     environment = {
         **os.environ,
         "HOME": str(staging / "home"),
+        "TMPDIR": scratch,
         EVIDENCE: str(staging / "evidence"),
     }
     log = project.env_dir.parent / "bench.log"
@@ -266,6 +268,16 @@ def _staging(project: Project) -> Iterator[Path]:
     parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="staging-", dir=parent) as folder:
         yield Path(folder)
+
+
+@contextmanager
+def _scratch() -> Iterator[str]:
+    """A folder for what asv and pip keep while they run: a build that is killed leaves it behind.
+
+    Not in the clone: asv's socket is in it, and the path of a socket is short.
+    """
+    with tempfile.TemporaryDirectory(prefix="hbitmap-bench-", ignore_cleanup_errors=True) as folder:
+        yield folder
 
 
 def _git_lines(folder: Path, *arguments: str) -> list[str]:

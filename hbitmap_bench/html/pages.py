@@ -19,7 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.history.derived import Exponents
-from hbitmap_bench.history.front import FrontPage
+from hbitmap_bench.history.front import FrontPage, linear
 from hbitmap_bench.history.series import History
 from hbitmap_bench.html import data, pages_front
 from hbitmap_bench.html.pages_derived import derived_panels
@@ -128,6 +128,7 @@ class _Site:
         tables = [{"table": t, "open": pages_front.is_published(t)} for t in published_first]
         more = {
             "front": self.front,
+            "linear": linear(self.front),
             "verdicts": pages_front.VERDICTS,
             "words": tuple(pages_front.VERDICTS),
             "filters": FILTERS,

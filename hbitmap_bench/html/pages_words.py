@@ -130,7 +130,9 @@ def times(ratio: float) -> str:
         return "from 0"
     if ratio >= 999.5:
         return f"{ratio:,.0f}x"
-    return f"{ratio:.10g}x" if f"{ratio:.3g}" == "1" and ratio != 1 else f"{ratio:.3g}x"
+    if f"{ratio:.3g}" != "1" or ratio == 1:
+        return f"{ratio:.3g}x"
+    return f"{ratio:.{-math.floor(math.log10(abs(ratio - 1)))}f}x"
 
 
 def interval(low: float, high: float, unit: str) -> str:

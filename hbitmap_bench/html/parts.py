@@ -7,6 +7,7 @@ the registry and the cache that its own settings name.
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import subprocess
 import tempfile
@@ -20,6 +21,9 @@ from hbitmap_bench.errors import UserError
 MANIFESTS: Final = ("package.json", "package-lock.json")
 INSTALL: Final = ("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
 REMEDY: Final = "which brings npm, once where a package registry answers"
+
+TRACE: Final = re.compile(r"npm (error|ERR!)\s+at ")
+"""Where in npm's own code it failed, line by line: nothing that a reader could mend."""
 
 
 class Parts(NamedTuple):
@@ -62,5 +66,6 @@ def _run_npm(folder: Path, parts: Parts) -> None:
         raise UserError(f"{needs}, and npm is not on PATH: {remedy}")
     ran = subprocess.run([npm, *INSTALL], cwd=folder, capture_output=True, text=True)
     if ran.returncode != 0:
-        complaint = " ".join(ran.stderr.split()) or "no message"
+        said = [line for line in ran.stderr.splitlines() if not TRACE.match(line)]
+        complaint = " ".join(" ".join(said).split()) or "no message"
         raise UserError(f"{needs}, and npm ci failed ({complaint}): {remedy}")

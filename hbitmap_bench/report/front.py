@@ -11,7 +11,7 @@ from rich.text import Text
 
 from hbitmap_bench.history.changes import Change
 from hbitmap_bench.history.derived import Exponents
-from hbitmap_bench.history.front import FrontPage
+from hbitmap_bench.history.front import FrontPage, linear
 from hbitmap_bench.history.series import Benchmark, Params
 from hbitmap_bench.html.pages_words import before_after, times
 from hbitmap_bench.report.drawing import Table, encodable, to_rich
@@ -72,6 +72,7 @@ def exponent_table(page: FrontPage) -> Table:
         for i, commit in commits
     )
     notes = [
+        f"Still linear? {linear(page)}",
         "Slope of log cost over log image size. Limits: access 2, plain and deny 1. Words are "
         "counted and exact; seconds carry what caches add, and 95% of the fit's scatter as range.",
         *([f"The newest {SHOWN_COMMITS} commits; the pages have all."] if len(rows) < len(

@@ -146,14 +146,12 @@ globalThis.hbitmapChart = (() => {
     ];
   }
 
-  function ruleMarks(rules) {
-    return rules.flatMap((rule) => [
-      Plot.ruleY([rule.y], { stroke: "var(--rule)", strokeDasharray: "4 4" }),
-      Plot.text([rule], { y: "y", text: "label", frameAnchor: "top-left", dy: -7, dx: 2,
-        textAnchor: "start", lineAnchor: "bottom", fill: "var(--muted)", stroke: "var(--ground)",
-        strokeWidth: 3, fontSize: 11 }),
-    ]);
-  }
+  const ruleMarks = (rules) => Plot.ruleY(rules, { y: "y", stroke: "var(--rule)", strokeDasharray: "4 4" });
+
+  /** Upon the lines, above the markers of values near the rule. */
+  const ruleNames = (rules) => Plot.text(rules, { y: "y", text: "label", frameAnchor: "left", dy: -13, dx: 2,
+    textAnchor: "start", lineAnchor: "bottom", fill: "var(--muted)", stroke: "var(--ground)",
+    strokeWidth: 4, fontSize: 11, className: "rule-name" });
 
   /** Names at the last points, moved apart where they would lie upon one another. */
   function nameMarks(lines, y, narrow) {
@@ -237,9 +235,10 @@ globalThis.hbitmapChart = (() => {
           fill: "var(--muted)", fontSize: narrow ? 10 : 11 }),
         ...xAxis(x, width - margins.marginLeft - margins.marginRight),
         ...axisNames(x, y),
-        ...ruleMarks(rules),
+        ruleMarks(rules),
         Plot.ruleX(Number.isInteger(spec.marked) ? [spec.marked] : [], { stroke: "var(--rule)", className: "marked" }),
         ...lines.flatMap((line) => lineMarks(line, domain, y.log, band)),
+        ruleNames(rules),
         ...nameMarks(lines, place, narrow),
         Plot.tip(points, Plot.pointer({ x: "x", y: "y", title: "tip", maxRadius: 60,
           fill: "var(--surface)", stroke: "var(--border-strong)", fontSize: 12, lineHeight: 1.3,
@@ -256,7 +255,7 @@ globalThis.hbitmapChart = (() => {
 
   function marginRight(lines, narrow) {
     const names = lines.map((line) => (narrow ? line.short : line.name) ?? "");
-    return Math.max(16, 16 + Math.max(0, ...names.map((name) => name.length)) * 6.9);
+    return Math.max(26, 16 + Math.max(0, ...names.map((name) => name.length)) * 6.9);
   }
 
   function xAxis(x, inner) {

@@ -161,7 +161,8 @@ def bench(commits: str | None, profile: str, machine: str) -> int:
     """  # noqa: D301 - click wants the control character, not its name
     from hbitmap_bench.history import run
 
-    return run.bench(Path.cwd(), profile=profile, machine=machine, commits=commits)
+    failed = run.bench(Path.cwd(), profile=profile, machine=machine, commits=commits)
+    return 2 if failed else 0
 
 
 @cli.command()

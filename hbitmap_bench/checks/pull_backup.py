@@ -283,7 +283,7 @@ def run(build: QemuBuild, sizes: Sequence[int], rounds: int, given: Path | None)
     """All rows, an image at a time."""
     console = Console(stderr=True)
     qemu_img = find_qemu_img(build.path)
-    clients = {"32-bit requests": ask_in_32_bits, "qemu-img map": ask_by(qemu_img)}
+    clients = {"32-bit": ask_in_32_bits, "qemu-img": ask_by(qemu_img)}
     rows: list[Row] = []
     with _folders(given) as (full, fragmented):
         pairs = [(size, _CLUSTER) for size in sizes]

@@ -13,6 +13,7 @@ from synthetic_history import history
 from tiny import ROOT, git
 
 from hbitmap_bench.checks import regressions
+from hbitmap_bench.checks.console import LOG_COLUMNS
 from hbitmap_bench.checks.injections import INJECTIONS, scratch_clone
 from hbitmap_bench.checks.regressions import Step, find, make_commits, uncalled_for
 from hbitmap_bench.history.run import MEASURED
@@ -75,7 +76,7 @@ def test_a_change_at_a_commit_that_touches_nothing_is_uncalled_for(slower):
 
 def report(told, steps, tmp_path):
     text = io.StringIO()
-    console = Console(file=text, width=regressions.LOG_COLUMNS)
+    console = Console(file=text, width=LOG_COLUMNS)
     code = regressions._report(told, steps, tmp_path, console)
     return code, text.getvalue()
 

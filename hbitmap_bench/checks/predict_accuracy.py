@@ -28,6 +28,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from hbitmap_bench.checks.console import table_console
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.interrupt import stop_like_ctrl_c
 from hbitmap_bench.predict.calibrate import BuildCalibration
@@ -181,7 +182,7 @@ def report(rows: Sequence[Row], console: Console) -> bool:
 @click.option("--qemu", metavar="[LABEL=]PATH", help="Default: the daemon on PATH.")
 def main(rounds: int, qemu: str | None) -> None:
     """Print predicted and measured build-ups; exit with 1 if a promise is broken."""
-    console = Console()
+    console = table_console()
     try:
         build = parse_build(qemu or str(find_daemon() or "qemu-storage-daemon"))
         with stop_like_ctrl_c():  # its images are to be removed

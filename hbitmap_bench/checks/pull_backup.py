@@ -32,6 +32,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from hbitmap_bench.checks.console import table_console
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.growth import loglog_slope
 from hbitmap_bench.interrupt import stop_like_ctrl_c
@@ -305,7 +306,7 @@ def run(build: QemuBuild, sizes: Sequence[int], rounds: int, given: Path | None)
 @click.option("--image-dir", type=click.Path(path_type=Path), help="Keep the full images there.")
 def main(sizes: tuple[str, ...], rounds: int, qemu: str | None, image_dir: Path | None) -> None:
     """Print the passes and what follows from them."""
-    console = Console(soft_wrap=True, highlight=False)
+    console = table_console()
     daemon = qemu or find_daemon()
     if daemon is None:
         raise click.ClickException("qemu-storage-daemon is not on PATH: install qemu-system-common")

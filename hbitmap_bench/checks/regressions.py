@@ -30,6 +30,7 @@ import click
 import numpy as np
 from rich.console import Console
 
+from hbitmap_bench.checks.console import table_console
 from hbitmap_bench.checks.injections import (
     INJECTIONS,
     Injection,
@@ -66,9 +67,6 @@ REPEAT: Final = "(4,40,0.2)"
 """Of each cell in a round, as in ``benchmarks.common.Suite``: 200 samples of the short ones."""
 
 MACHINE: Final = "scratch"
-LOG_COLUMNS: Final = 130
-"""Width of what is printed to a file."""
-
 NEUTRAL: Final = "hbitmap_impl/__init__.py"
 """Gets a comment where a commit is to be measured and to change nothing."""
 
@@ -377,7 +375,7 @@ def main(names: tuple[str, ...], out_dir: Path) -> int:
 
     What is not committed stays out of the clone. Exit code: 0 if each was caught, 1 if not.
     """
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else LOG_COLUMNS)
+    console = table_console()
     return check(Path.cwd(), names, out_dir.resolve(), console)
 
 

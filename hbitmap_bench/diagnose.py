@@ -11,6 +11,7 @@ from rich.console import Console
 from hbitmap_bench.diagnosis import Facts, diagnose
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.interrupt import stop_like_ctrl_c
+from hbitmap_bench.printable import printable
 from hbitmap_bench.qemu import process
 from hbitmap_bench.qemu.job import FILES, Job, View, jobs_of, look
 from hbitmap_bench.qemu.peek import NoAnswerError, Peek
@@ -43,7 +44,7 @@ def observe(qmp: Path | None, pid: int | None, seconds: float) -> Facts:
             notes.append(_NO_SOCKET.format(pid=pid))
     with ExitStack() as stack:
         peek = _peek(stack, qmp, pid, notes)
-        pid = pid or _served_by(peek, notes)
+        pid = _named(pid, notes) or _served_by(peek, notes)
         view = look(peek) if peek is not None else None
         window = _watch(pid, seconds, view, notes)
         later = _later(peek, notes)
@@ -70,6 +71,14 @@ def _later(peek: Peek | None, notes: list[str]) -> tuple[Job, ...]:
     except NoAnswerError as error:
         notes.append(f"what became of the job: {error}")
         return ()
+
+
+def _named(pid: int | None, notes: list[str]) -> int | None:
+    """The process that the user names. It is looked at whatever it is, since builds have names."""
+    if pid is not None and not process.is_qemu(pid):
+        name = printable(process.program(pid))
+        notes.append(f"whether process {pid} is a QEMU at all: its program is called {name!r}")
+    return pid
 
 
 def _served_by(peek: Peek | None, notes: list[str]) -> int | None:

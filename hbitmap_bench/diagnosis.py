@@ -66,6 +66,7 @@ class Facts:
 class Left:
     """Seconds that the build-up still takes when the window closes, with their range.
 
+    Its lower end is with a processor for itself; else the host is taken to stay as busy as it was.
     ``offset`` is where it stood in the middle of the window, None where that is not seen;
     ``words_s`` the scan rate (words a second), None where nothing was scanned.
     """
@@ -226,18 +227,18 @@ def time_left(facts: Facts) -> Left | None:
 
 def _from_offset(window: Window, image: Node, bit: int, share: Share | None) -> Left | None:
     moved = window.moved
-    if moved is None or moved.offset >= image.size:
+    if moved is None or moved.end >= image.size:
         return None
-    left_bytes, known = image.size - moved.offset, share or Share(0.0, 0.5, 1.0)
-    since_middle = window.seconds / 2
-    low, high = remaining.interval_left(left_bytes, moved.interval, (known.low, known.high))
-    seconds = remaining.seconds_left(left_bytes, moved.speed, known.middle)
+    rest = remaining.Rest(image.size - moved.offset, image.size - moved.end)
+    known = share or Share(0.0, 0.5, 1.0)
     rate = None
     if share is not None and share.middle >= SCANS:
-        rate = remaining.scan_rate(left_bytes, moved, known.middle, answer(image, bit), bit)
+        rate = remaining.scan_rate(rest.seen, moved, known.middle, answer(image, bit), bit)
+    # It may wait for a processor no longer, as it did in the window.
+    speeds = moved.interval[0], moved.interval[1] / window.served_share
     return Left(
-        seconds=max(seconds - since_middle, 0.0),
-        interval=(max(low - since_middle, 0.0), max(high - since_middle, 0.0)),
+        seconds=remaining.seconds_left(rest, moved.speed, known.middle),
+        interval=remaining.interval_left(rest, speeds, (known.low, known.high)),
         offset=moved.offset,
         speed=moved.speed,
         words_s=rate,
@@ -262,7 +263,7 @@ def _by_scan_rates(speed: float, image: Node, bit: int, share: Share) -> list[fl
     reach, ends = answer(image, bit), []
     for rate, scan in zip(ASSUMED_RATES, (share.low, share.high), strict=True):
         left = remaining.left_by_scan_rate(reach / speed, scan, rate, reach, bit, image.size)
-        ends.append(remaining.seconds_left(left, speed, scan))
+        ends.append(remaining.seconds_left(remaining.Rest(left, left), speed, scan))
     return ends
 
 

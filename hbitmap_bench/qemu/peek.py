@@ -96,6 +96,10 @@ class Peek:
                 "give a socket that is free, or --pid alone"
             ) from error
         except ConnectError as error:
+            if isinstance(error.exc, _LOST):
+                raise NoAnswerError(
+                    f"{self._path} hung up without a greeting: has QEMU ended, or is it no QMP?"
+                ) from error
             raise UserError(
                 f"{self._path} speaks no QMP: give --qmp the socket of a monitor in control mode"
             ) from error

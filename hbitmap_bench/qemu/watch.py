@@ -56,6 +56,11 @@ class Window:
         return self.cpu_share + max(self.waited_s.values(), default=0.0) / self.seconds
 
     @property
+    def served_share(self) -> float:
+        """Share of the time in which it could have run that it ran; 1 with processors to spare."""
+        return self.cpu_share / self.busy_share if self.cpu_share else 1.0
+
+    @property
     def scanning(self) -> tuple[int, int] | None:
         """The scanning thread's samples in ``hbitmap_next_zero``, and all of that thread's."""
         if self.samples is None:

@@ -1,5 +1,6 @@
 """Diagnoses: what follows from what was seen, the time left, what /proc shows of a process."""
 
+import json
 import math
 import os
 import signal
@@ -23,6 +24,7 @@ from hbitmap_bench.qemu.job import Job, Node, View
 from hbitmap_bench.qemu.watch import Window
 from hbitmap_bench.remaining import Motion, motion
 from hbitmap_bench.report.diagnosis import render
+from hbitmap_bench.report.diagnosis_json import to_json
 
 COMMAND = str(Path(sys.executable).with_name("hbitmap-bench"))
 K, G, T = 2**10, 2**30, 2**40
@@ -109,6 +111,9 @@ def test_each_reason_is_told_apart(kind, seen):
     console = Console(record=True, width=200)
     render(seen, found, console)
     assert f"diagnosis  {kind}: " in console.export_text()
+    document = json.loads(to_json(seen, found))
+    assert (document["diagnosis"], document["reason"]) == (kind, found.reason)
+    assert (document["time_left"] is None) == (found.left is None)
 
 
 def test_the_time_left_follows_from_offset_speed_and_share():
@@ -270,6 +275,7 @@ def run(*arguments):
         ([], "give --qmp SOCKET, --pid N or both"),
         (["--pid", "4194305"], "no process 4194305"),
         (["--qmp", "/no/such/socket"], "listening QMP socket"),
+        (["--qmp", "/no/such/socket", "--json", "/nowhere/out.json"], "change --json"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments, line):
@@ -302,8 +308,10 @@ def test_a_process_without_a_socket_is_looked_at_alone():
     with subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE) as other:
         other.stdout.readline()
         done = run("--pid", str(other.pid), "--seconds", "1")
+        told = run("--pid", str(other.pid), "--seconds", "1", "--json", "-")
         other.kill()
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == told.returncode == 0, done.stderr
+    assert json.loads(told.stdout)["diagnosis"] == "waiting"
     assert "serves QMP on no socket" in done.stdout
     assert f"whether process {other.pid} is a QEMU at all: its program is called" in done.stdout
     assert "diagnosis  waiting" in done.stdout

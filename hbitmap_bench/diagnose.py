@@ -42,6 +42,8 @@ def run(qmp: Path | None, pid: int | None, seconds: float, json_path: Path | Non
     progress.print(f"watching for {seconds:g} s")
     with stop_like_ctrl_c():
         facts = observe(qmp, pid, seconds)
+    if facts.view is None and facts.window is None:
+        raise UserError("; ".join(facts.notes))
     _show(facts, diagnose(facts), json_path)
 
 
@@ -63,22 +65,22 @@ def observe(qmp: Path | None, pid: int | None, seconds: float) -> Facts:
         if qmp is None:
             notes.append(_NO_SOCKET.format(pid=pid))
     with ExitStack() as stack:
-        peek = _peek(stack, qmp, pid, notes)
+        peek = Peek(qmp) if qmp is not None else None
+        view = _view(stack, peek, pid, notes)
         pid = _named(pid, notes) or _served_by(peek, notes)
-        view = look(peek) if peek is not None else None
         window = _watch(pid, seconds, view, notes)
-        later = _later(peek, notes)
+        later = _later(peek if view is not None else None, notes)
     return Facts(view=view, later=later, window=window, notes=tuple(notes))
 
 
-def _peek(stack: ExitStack, qmp: Path | None, pid: int | None, notes: list[str]) -> Peek | None:
-    """The connection; None where a busy socket leaves the process alone to look at."""
-    if qmp is None:
+def _view(stack: ExitStack, peek: Peek | None, pid: int | None, notes: list[str]) -> View | None:
+    """What QEMU tells; None where nobody answers, which leaves the process to look at."""
+    if peek is None:
         return None
     try:
-        return stack.enter_context(Peek(qmp))
+        return look(stack.enter_context(peek))
     except NoAnswerError as error:
-        if pid is None:
+        if pid is None and peek.pid is None:
             raise
         notes.append(f"job and filters: {error}")
         return None

@@ -21,7 +21,7 @@ from hbitmap_bench.geometry import words_access
 from hbitmap_bench.perf import Samples
 from hbitmap_bench.qemu import process
 from hbitmap_bench.qemu.job import Job, Node, View
-from hbitmap_bench.qemu.watch import Window
+from hbitmap_bench.qemu.watch import Window, watch
 from hbitmap_bench.remaining import Motion, motion
 from hbitmap_bench.report.diagnosis import render
 from hbitmap_bench.report.diagnosis_json import to_json
@@ -315,6 +315,12 @@ def test_a_process_without_a_socket_is_looked_at_alone():
     assert "serves QMP on no socket" in done.stdout
     assert f"whether process {other.pid} is a QEMU at all: its program is called" in done.stdout
     assert "diagnosis  waiting" in done.stdout
+
+
+@needs_perf
+def test_a_process_is_sampled_so_rarely_that_it_is_hardly_slowed():
+    seen = watch(os.getpid(), 1.0, None).samples
+    assert seen.frequency_hz == 199
 
 
 @needs_perf

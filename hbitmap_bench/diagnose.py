@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -70,7 +71,8 @@ def observe(qmp: Path | None, pid: int | None, seconds: float) -> Facts:
         pid = _named(pid, notes) or _served_by(peek, notes)
         window = _watch(pid, seconds, view, notes)
         later = _later(peek if view is not None else None, notes)
-    return Facts(view=view, later=later, window=window, notes=tuple(notes))
+    age_s = time.perf_counter() - window.closed_s if window is not None else 0.0
+    return Facts(view=view, later=later, window=window, notes=tuple(notes), age_s=age_s)
 
 
 def _view(stack: ExitStack, peek: Peek | None, pid: int | None, notes: list[str]) -> View | None:

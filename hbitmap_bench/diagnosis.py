@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from hbitmap_bench import remaining
@@ -38,12 +38,17 @@ ASSUMED_RATES: Final = (1e9, 4e9)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """All that was seen. A part is None where it could not be; ``notes`` say why."""
+    """All that was seen. A part is None where it could not be; ``notes`` say why.
+
+    ``age_s`` is how long the window has been closed: samples are read after it, and QEMU may take
+    seconds to tell what its jobs do by then.
+    """
 
     view: View | None
     later: tuple[Job, ...]
     window: Window | None
     notes: tuple[str, ...] = ()
+    age_s: float = 0.0
 
     @property
     def job(self) -> Job | None:
@@ -64,7 +69,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Left:
-    """Seconds that the build-up still takes when the window closes, with their range.
+    """Seconds that the build-up still takes when all has been seen, with their range.
 
     Its lower end is with a processor for itself; else the host is taken to stay as busy as it was.
     ``offset`` is where it stood in the middle of the window, None where that is not seen;
@@ -221,8 +226,17 @@ def time_left(facts: Facts) -> Left | None:
         return None
     share = facts.window.scan_share
     if facts.window.moved is not None:
-        return _from_offset(facts.window, facts.image, _bit_bytes(facts), share)
-    return _from_reads(facts, facts.window, facts.image, share)
+        left = _from_offset(facts.window, facts.image, _bit_bytes(facts), share)
+    else:
+        left = _from_reads(facts, facts.window, facts.image, share)
+    return left and _aged(left, facts.age_s)
+
+
+def _aged(left: Left, age_s: float) -> Left:
+    """What is left of it so many seconds later."""
+    low, high = (max(end - age_s, 0.0) for end in left.interval)
+    seconds = None if left.seconds is None else max(left.seconds - age_s, 0.0)
+    return replace(left, seconds=seconds, interval=(low, high))
 
 
 def _from_offset(window: Window, image: Node, bit: int, share: Share | None) -> Left | None:

@@ -127,6 +127,13 @@ def test_the_time_left_follows_from_offset_speed_and_share():
     assert left.words_s == pytest.approx(1572864 * 640 / share)
 
 
+def test_time_left_is_from_when_all_has_been_seen():
+    left, later = (diagnose(facts(age_s=age_s)).left for age_s in (0.0, 7.0))
+    assert later.seconds == pytest.approx(left.seconds - 7)
+    assert later.interval == pytest.approx([end - 7 for end in left.interval])
+    assert diagnose(facts(age_s=1e9)).left.interval == (0, 0)
+
+
 def test_where_the_offset_is_not_seen_there_is_a_range():
     left = diagnose(facts(window=window(moved=None))).left
     assert left.seconds is None

@@ -42,7 +42,7 @@ class Window:
     ``cpu_share`` is of one processor. ``moved`` is the file position of the image, in host bytes.
     ``read_speed`` is in bytes/s; not of a virtual machine, whose guest reads too. ``samples`` are
     perf's, or ``no_samples`` says why there are none. ``waited_s`` is how long each thread stood
-    ready without a processor.
+    ready without a processor. ``closed_s`` is when it closed, by ``perf_counter``.
     """
 
     seconds: float
@@ -53,6 +53,7 @@ class Window:
     read_speed: float | None
     samples: Samples | None
     no_samples: str = ""
+    closed_s: float = 0.0
 
     @property
     def busy_share(self) -> float:
@@ -105,7 +106,8 @@ def watch(pid: int, seconds: float, image: Path | None) -> Window | None:
         recorder, missing = _perf(stack, pid)
         before, start_s = process.usage(pid), time.perf_counter()
         times_s, places = _positions(pid, files, start_s + seconds)
-        after, took_s = process.usage(pid), time.perf_counter() - start_s
+        after, closed_s = process.usage(pid), time.perf_counter()
+        took_s = closed_s - start_s
         state = process.state(pid)
         samples = recorder.samples() if recorder is not None else None
     if before is None or after is None:
@@ -119,6 +121,7 @@ def watch(pid: int, seconds: float, image: Path | None) -> Window | None:
         read_speed=None if process.runs_guest(pid) else _read_speed(before, after, took_s),
         samples=samples,
         no_samples=missing,
+        closed_s=closed_s,
     )
 
 

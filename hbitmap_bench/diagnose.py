@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
+import click
 from rich.console import Console
 
-from hbitmap_bench.diagnosis import Facts, diagnose
+from hbitmap_bench.diagnosis import Diagnosis, Facts, diagnose
 from hbitmap_bench.errors import UserError
-from hbitmap_bench.interrupt import stop_like_ctrl_c
+from hbitmap_bench.interrupt import stop_like_ctrl_c, uninterrupted
+from hbitmap_bench.printable import printable
 from hbitmap_bench.qemu import process
 from hbitmap_bench.qemu.job import FILES, Job, View, jobs_of, look
 from hbitmap_bench.qemu.peek import NoAnswerError, Peek
 from hbitmap_bench.qemu.watch import Window, watch
+from hbitmap_bench.records import check_output, write_atomic
 from hbitmap_bench.report.diagnosis import render
+from hbitmap_bench.report.diagnosis_json import to_json
+
+STDOUT: Final = Path("-")
 
 _NO_SOCKET: Final = (
     "job and filters: process {pid} serves QMP on no socket that its command line names (libvirt "
@@ -23,15 +30,32 @@ _NO_SOCKET: Final = (
 )
 
 
-def run(qmp: Path | None, pid: int | None, seconds: float) -> None:
-    """Look for about ``seconds``, and print. Raises ``UserError`` where nothing can be seen."""
+def run(qmp: Path | None, pid: int | None, seconds: float, json_path: Path | None = None) -> None:
+    """Look for about ``seconds``, and print, or write JSON (``-`` for stdout) beside that.
+
+    Raises ``UserError`` where nothing can be seen.
+    """
+    if json_path is not None and json_path != STDOUT:
+        check_output(json_path)
     progress = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     if pid is not None and process.state(pid) is None:
         raise UserError(f"there is no process {pid} here: give --pid that of a running QEMU")
     progress.print(f"watching for {seconds:g} s")
     with stop_like_ctrl_c():
         facts = observe(qmp, pid, seconds)
-    render(facts, diagnose(facts), Console())
+    if facts.view is None and facts.window is None:
+        raise UserError("; ".join(facts.notes))
+    _show(facts, diagnose(facts), json_path)
+
+
+def _show(facts: Facts, found: Diagnosis, json_path: Path | None) -> None:
+    if json_path == STDOUT:
+        click.echo(to_json(facts, found), nl=False)
+        return
+    if json_path is not None:
+        with uninterrupted():
+            write_atomic(json_path, to_json(facts, found).encode())
+    render(facts, found, Console())
 
 
 def observe(qmp: Path | None, pid: int | None, seconds: float) -> Facts:
@@ -42,22 +66,23 @@ def observe(qmp: Path | None, pid: int | None, seconds: float) -> Facts:
         if qmp is None:
             notes.append(_NO_SOCKET.format(pid=pid))
     with ExitStack() as stack:
-        peek = _peek(stack, qmp, pid, notes)
-        pid = pid or _served_by(peek, notes)
-        view = look(peek) if peek is not None else None
+        peek = Peek(qmp) if qmp is not None else None
+        view = _view(stack, peek, pid, notes)
+        pid = _named(pid, notes) or _served_by(peek, notes)
         window = _watch(pid, seconds, view, notes)
-        later = _later(peek, notes)
-    return Facts(view=view, later=later, window=window, notes=tuple(notes))
+        later = _later(peek if view is not None else None, notes)
+    age_s = time.perf_counter() - window.closed_s if window is not None else 0.0
+    return Facts(view=view, later=later, window=window, notes=tuple(notes), age_s=age_s)
 
 
-def _peek(stack: ExitStack, qmp: Path | None, pid: int | None, notes: list[str]) -> Peek | None:
-    """The connection; None where a busy socket leaves the process alone to look at."""
-    if qmp is None:
+def _view(stack: ExitStack, peek: Peek | None, pid: int | None, notes: list[str]) -> View | None:
+    """What QEMU tells; None where nobody answers, which leaves the process to look at."""
+    if peek is None:
         return None
     try:
-        return stack.enter_context(Peek(qmp))
+        return look(stack.enter_context(peek))
     except NoAnswerError as error:
-        if pid is None:
+        if pid is None and peek.pid is None:
             raise
         notes.append(f"job and filters: {error}")
         return None
@@ -70,6 +95,14 @@ def _later(peek: Peek | None, notes: list[str]) -> tuple[Job, ...]:
     except NoAnswerError as error:
         notes.append(f"what became of the job: {error}")
         return ()
+
+
+def _named(pid: int | None, notes: list[str]) -> int | None:
+    """The process that the user names. It is looked at whatever it is, since builds have names."""
+    if pid is not None and not process.is_qemu(pid):
+        name = printable(process.program(pid))
+        notes.append(f"whether process {pid} is a QEMU at all: its program is called {name!r}")
+    return pid
 
 
 def _served_by(peek: Peek | None, notes: list[str]) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from hbitmap_bench import remaining
@@ -38,12 +38,17 @@ ASSUMED_RATES: Final = (1e9, 4e9)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """All that was seen. A part is None where it could not be; ``notes`` say why."""
+    """All that was seen. A part is None where it could not be; ``notes`` say why.
+
+    ``age_s`` is how long the window has been closed: samples are read after it, and QEMU may take
+    seconds to tell what its jobs do by then.
+    """
 
     view: View | None
     later: tuple[Job, ...]
     window: Window | None
     notes: tuple[str, ...] = ()
+    age_s: float = 0.0
 
     @property
     def job(self) -> Job | None:
@@ -64,8 +69,9 @@ class Facts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Left:
-    """Seconds that the build-up still takes when the window closes, with their range.
+    """Seconds that the build-up still takes when all has been seen, with their range.
 
+    Its lower end is with a processor for itself; else the host is taken to stay as busy as it was.
     ``offset`` is where it stood in the middle of the window, None where that is not seen;
     ``words_s`` the scan rate (words a second), None where nothing was scanned.
     """
@@ -220,24 +226,33 @@ def time_left(facts: Facts) -> Left | None:
         return None
     share = facts.window.scan_share
     if facts.window.moved is not None:
-        return _from_offset(facts.window, facts.image, _bit_bytes(facts), share)
-    return _from_reads(facts, facts.window, facts.image, share)
+        left = _from_offset(facts.window, facts.image, _bit_bytes(facts), share)
+    else:
+        left = _from_reads(facts, facts.window, facts.image, share)
+    return left and _aged(left, facts.age_s)
+
+
+def _aged(left: Left, age_s: float) -> Left:
+    """What is left of it so many seconds later."""
+    low, high = (max(end - age_s, 0.0) for end in left.interval)
+    seconds = None if left.seconds is None else max(left.seconds - age_s, 0.0)
+    return replace(left, seconds=seconds, interval=(low, high))
 
 
 def _from_offset(window: Window, image: Node, bit: int, share: Share | None) -> Left | None:
     moved = window.moved
-    if moved is None or moved.offset >= image.size:
+    if moved is None or moved.end >= image.size:
         return None
-    left_bytes, known = image.size - moved.offset, share or Share(0.0, 0.5, 1.0)
-    since_middle = window.seconds / 2
-    low, high = remaining.interval_left(left_bytes, moved.interval, (known.low, known.high))
-    seconds = remaining.seconds_left(left_bytes, moved.speed, known.middle)
+    rest = remaining.Rest(image.size - moved.offset, image.size - moved.end)
+    known = share or Share(0.0, 0.5, 1.0)
     rate = None
     if share is not None and share.middle >= SCANS:
-        rate = remaining.scan_rate(left_bytes, moved, known.middle, answer(image, bit), bit)
+        rate = remaining.scan_rate(rest.seen, moved, known.middle, answer(image, bit), bit)
+    # It may wait for a processor no longer, as it did in the window.
+    speeds = moved.interval[0], moved.interval[1] / window.served_share
     return Left(
-        seconds=max(seconds - since_middle, 0.0),
-        interval=(max(low - since_middle, 0.0), max(high - since_middle, 0.0)),
+        seconds=remaining.seconds_left(rest, moved.speed, known.middle),
+        interval=remaining.interval_left(rest, speeds, (known.low, known.high)),
         offset=moved.offset,
         speed=moved.speed,
         words_s=rate,
@@ -262,7 +277,7 @@ def _by_scan_rates(speed: float, image: Node, bit: int, share: Share) -> list[fl
     reach, ends = answer(image, bit), []
     for rate, scan in zip(ASSUMED_RATES, (share.low, share.high), strict=True):
         left = remaining.left_by_scan_rate(reach / speed, scan, rate, reach, bit, image.size)
-        ends.append(remaining.seconds_left(left, speed, scan))
+        ends.append(remaining.seconds_left(remaining.Rest(left, left), speed, scan))
     return ends
 
 

@@ -159,7 +159,11 @@ def profile(
     "--seconds", type=click.FloatRange(1, 600), default=5.0, show_default=True, metavar="S",
     help="How long to watch. Longer narrows the range of the time left.",
 )  # fmt: skip
-def diagnose(qmp: Path | None, pid: int | None, seconds: float) -> None:
+@click.option(
+    "--json", "json_path", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    help="Write all that was seen as JSON here, too; - prints JSON instead of the lines.",
+)  # fmt: skip
+def diagnose(qmp: Path | None, pid: int | None, seconds: float, json_path: Path | None) -> None:
     """Say why a backup job stands at 0 right now, and how long it still will.
 
     Reads only: a few query commands over QMP, files of /proc, and perf where it is permitted. QEMU
@@ -174,6 +178,7 @@ def diagnose(qmp: Path | None, pid: int | None, seconds: float) -> None:
     Examples:
       hbitmap-bench diagnose --qmp /run/qemu/backup.qmp
       hbitmap-bench diagnose --pid 4711 --seconds 30
+      hbitmap-bench diagnose --pid 4711 --json - | jq .time_left.estimated_s
 
     \b
     Diagnoses:
@@ -189,4 +194,4 @@ def diagnose(qmp: Path | None, pid: int | None, seconds: float) -> None:
         raise UserError("diagnose needs a QEMU to look at: give --qmp SOCKET, --pid N or both")
     from hbitmap_bench import diagnose as command  # NumPy, SciPy: not for --help
 
-    command.run(qmp, pid, seconds)
+    command.run(qmp, pid, seconds, json_path)

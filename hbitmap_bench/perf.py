@@ -18,7 +18,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -95,17 +95,17 @@ def require_perf() -> None:
 class Recording:
     """perf, attached to a process and not sampling until it is told to."""
 
-    def __init__(self, pid: int, folder: Path) -> None:
+    def __init__(self, pid: int, folder: Path, frequency_hz: int) -> None:
         self._data, self._errors = folder / "data", folder / "errors"
         self._control, self._answers = _fifo(folder / "control"), _fifo(folder / "answers")
-        command = ["perf", "record", "-q", "-e", "cpu-clock", "-F", str(FREQUENCY_HZ)]
+        command = ["perf", "record", "-q", "-e", "cpu-clock", "-F", str(frequency_hz)]
         command += ["-D", "-1", f"--control=fifo:{folder / 'control'},{folder / 'answers'}"]
         with self._errors.open("wb") as errors:
             self.process = start(
                 [*command, "-p", str(pid), "-o", self._data],
                 stdout=subprocess.DEVNULL, stderr=errors,
             )  # fmt: skip
-        self._pid = pid
+        self._pid, self._frequency_hz = pid, frequency_hz
 
     def close(self) -> None:
         """End perf, whatever it is doing."""
@@ -128,7 +128,8 @@ class Recording:
         except subprocess.TimeoutExpired as error:
             raise UserError(f"perf has not written its samples for {_WAIT_S:.0f} s") from error
         fields = ["-F", FIELDS]
-        return parse(run_tool(["perf", "script", "-f", "-i", self._data, *fields], timeout_s=None))
+        text = run_tool(["perf", "script", "-f", "-i", self._data, *fields], timeout_s=None)
+        return replace(parse(text), frequency_hz=self._frequency_hz)
 
     def _tell(self, what: str) -> None:
         os.write(self._control, f"{what}\n".encode())
@@ -147,7 +148,7 @@ class PerfEndedError(UserError):
 
 
 @contextmanager
-def recording(pid: int) -> Iterator[Recording]:
+def recording(pid: int, frequency_hz: int = FREQUENCY_HZ) -> Iterator[Recording]:
     """Attach perf to a process; inside, ``enable`` it, and ask for ``samples`` in the end.
 
     Nothing is left behind, whatever ends the block. Costs 0.1 s at the start, and in the end some
@@ -157,7 +158,7 @@ def recording(pid: int) -> Iterator[Recording]:
     with ExitStack() as stack:
         stack.enter_context(stop_like_ctrl_c())
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="hbitmap-bench-"))
-        recorder = Recording(pid, Path(folder))
+        recorder = Recording(pid, Path(folder), frequency_hz)
         stack.callback(recorder.close)
         yield recorder
 

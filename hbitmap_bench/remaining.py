@@ -2,13 +2,19 @@
 
 At offset X of a disk of N bytes a query takes a + b w seconds: a is QEMU's own cost, b the time of
 a word, and w = (N - X) / (64 c) the words from X to the end, c the bytes of a copy cluster. An
-answer moves X by r bytes. So if the scan has the share s of the time at X, where the build-up moves
-at the speed v = r / (a + b w), then what is left takes
+answer moves X by r bytes. So where L = N - X is left, and the scan has the share s of the time, the
+build-up moves at the speed v = r / (a + b w), with a / r = (1 - s) / v and b w / r = s / v. From
+there on to where E <= L is left, words fall as what is left does; from E to the end it takes
 
-    (N - X) / r * (a + b w / 2)  =  (N - X) / v * (1 - s / 2),
+    E / r * (a + b w E / L / 2)  =  E / v * (1 - s + s / 2 * E / L),
 
-since the words of the queries to come fall from w to 0, w / 2 on average. Neither r nor c nor b has
-to be known. With s = 0 (a deny bitmap, no filter) it is (N - X) / v; with s = 1 half of that.
+since the words of the queries to come fall to 0, half of them on average. Neither r nor c nor b has
+to be known. With E = L that is L / v * (1 - s / 2): with s = 0 (a deny bitmap, no filter) L / v,
+with s = 1 half of that.
+
+A window has a mean speed and a mean share. They are exactly those at the offset in its middle (the
+mean of its two ends), since the time of a query is linear in X; E is what is left at its end. All
+this holds as long as a and b do: other work on the host changes both.
 """
 
 from __future__ import annotations
@@ -18,7 +24,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import Final, NamedTuple
 
 from scipy import stats
 
@@ -31,9 +37,13 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Motion:
-    """Offset (bytes) in the middle of a window, speed there (bytes/s) with its 95% interval."""
+    """Offset (bytes) in the middle of a window, speed there (bytes/s) with its 95% interval.
+
+    ``end`` is the offset that was seen last.
+    """
 
     offset: float
+    end: float
     speed: float
     interval: Interval
 
@@ -54,19 +64,29 @@ def motion(times_s: Sequence[float], offsets: Sequence[float]) -> Motion | None:
     half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, PARTS - 1))
     half *= statistics.stdev(speeds) / math.sqrt(PARTS)
     middle = (offsets[0] + offsets[-1]) / 2
-    return Motion(middle, speed, (max(speed - half, 0.0), speed + half))
+    return Motion(middle, offsets[-1], speed, (max(speed - half, 0.0), speed + half))
 
 
-def seconds_left(left_bytes: float, speed: float, scan_share: float) -> float:
+class Rest(NamedTuple):
+    """Bytes left where speed and share were seen (L above), and bytes left now (E)."""
+
+    seen: float
+    now: float
+
+
+def seconds_left(rest: Rest, speed: float, scan_share: float) -> float:
     """The formula above; infinite at a standstill. O(1)."""
-    return left_bytes / speed * (1 - scan_share / 2) if speed > 0 else math.inf
+    if not rest.now:
+        return 0.0
+    of_scan = rest.now / rest.seen / 2
+    return rest.now / speed * (1 - scan_share * (1 - of_scan)) if speed > 0 else math.inf
 
 
-def interval_left(left_bytes: float, speed: Interval, scan_share: Interval) -> Interval:
+def interval_left(rest: Rest, speed: Interval, scan_share: Interval) -> Interval:
     """Its range where speed and share have ranges: from fast and scanning to slow and not. O(1)."""
     return (
-        seconds_left(left_bytes, speed[1], scan_share[1]),
-        seconds_left(left_bytes, speed[0], scan_share[0]),
+        seconds_left(rest, speed[1], scan_share[1]),
+        seconds_left(rest, speed[0], scan_share[0]),
     )
 
 

@@ -1,5 +1,6 @@
 """Diagnoses: what follows from what was seen, the time left, what /proc shows of a process."""
 
+import json
 import math
 import os
 import signal
@@ -20,9 +21,10 @@ from hbitmap_bench.geometry import words_access
 from hbitmap_bench.perf import Samples
 from hbitmap_bench.qemu import process
 from hbitmap_bench.qemu.job import Job, Node, View
-from hbitmap_bench.qemu.watch import Window
+from hbitmap_bench.qemu.watch import Window, watch
 from hbitmap_bench.remaining import Motion, motion
 from hbitmap_bench.report.diagnosis import render
+from hbitmap_bench.report.diagnosis_json import to_json
 
 COMMAND = str(Path(sys.executable).with_name("hbitmap-bench"))
 K, G, T = 2**10, 2**30, 2**40
@@ -52,7 +54,7 @@ def window(scans=4500, others=485, **changes):
     counts = {("hbitmap_next_zero", "qemu"): scans, ("qcow2_co_block_status", "qemu"): others}
     seen = {
         "seconds": 5.0, "state": "R", "cpu_share": 1.0, "waited_s": {7: 0.0},
-        "moved": Motion(4 * T, 20 * G, (19 * G, 21 * G)), "read_speed": 1e6,
+        "moved": Motion(4 * T, 4.05 * T, 20 * G, (19 * G, 21 * G)), "read_speed": 1e6,
         "samples": Samples(counts, with_kernel=True, threads={7: counts}),
     }  # fmt: skip
     return Window(**{**seen, **changes})
@@ -109,23 +111,35 @@ def test_each_reason_is_told_apart(kind, seen):
     console = Console(record=True, width=200)
     render(seen, found, console)
     assert f"diagnosis  {kind}: " in console.export_text()
+    document = json.loads(to_json(seen, found))
+    assert (document["diagnosis"], document["reason"]) == (kind, found.reason)
+    assert (document["time_left"] is None) == (found.left is None)
 
 
 def test_the_time_left_follows_from_offset_speed_and_share():
     left = diagnose(facts()).left
     assert left.offset == 4 * T
     share = 4500 / 997 / 5
-    expected = 6 * T / (20 * G) * (1 - share / 2) - 2.5
+    expected = 5.95 * T / (20 * G) * (1 - share + share / 2 * 5.95 / 6)
     assert left.seconds == pytest.approx(expected)
     assert left.interval[0] < left.seconds < left.interval[1]
     # 6 TiB are 1,572,864 words; 20 GiB/s are 640 answers of 32 MiB.
     assert left.words_s == pytest.approx(1572864 * 640 / share)
 
 
+def test_time_left_is_from_when_all_has_been_seen():
+    left, later = (diagnose(facts(age_s=age_s)).left for age_s in (0.0, 7.0))
+    assert later.seconds == pytest.approx(left.seconds - 7)
+    assert later.interval == pytest.approx([end - 7 for end in left.interval])
+    assert diagnose(facts(age_s=1e9)).left.interval == (0, 0)
+
+
 def test_where_the_offset_is_not_seen_there_is_a_range():
     left = diagnose(facts(window=window(moved=None))).left
     assert left.seconds is None
     assert 0 < left.interval[0] < left.interval[1] < math.inf
+    hardly = window(scans=1, moved=None)  # so few samples that it may be none
+    assert diagnose(facts(window=hardly)).left.interval[0] == 0
 
 
 def test_waiting_for_a_processor_widens_the_share_to_its_own_side():
@@ -146,8 +160,33 @@ def test_seconds_left_are_those_of_the_closed_form():
         words = rest / bit / 64
         exact = rest // answer * a + words_access(rest, answer, bit) * b
         speed, share = answer / (a + b * words), b * words / (a + b * words)
-        assert remaining.seconds_left(rest, speed, share) == pytest.approx(exact, rel=1e-3)
-    assert remaining.seconds_left(T, 0, 0.5) == math.inf
+        left = remaining.Rest(rest, rest)
+        assert remaining.seconds_left(left, speed, share) == pytest.approx(exact, rel=1e-3)
+    assert remaining.seconds_left(left, 0, 0.5) == math.inf
+
+
+@pytest.mark.parametrize("part", [0.05, 0.5])
+@pytest.mark.parametrize("scan", [0.0, 1.0, 30.0])
+def test_seconds_left_are_exact_however_long_the_window_is(scan, part):
+    """A query takes 1 + scan * what is left: a window's means give back the time after it."""
+
+    def seconds(left):
+        return left + scan * left**2 / 2
+
+    begun, now = 0.8, 0.8 * (1 - part)
+    took, scanned = seconds(begun) - seconds(now), scan * (begun**2 - now**2) / 2
+    rest = remaining.Rest((begun + now) / 2, now)
+    left = remaining.seconds_left(rest, (begun - now) / took, scanned / took)
+    assert left == pytest.approx(seconds(now))
+
+
+def test_the_least_time_left_is_with_a_processor_for_itself():
+    free, starved = window(), window(1500, 162, cpu_share=1 / 3, waited_s={7: 10 / 3})
+    spared = diagnose(facts(window=free)).left
+    left = diagnose(facts(window=starved)).left
+    assert starved.served_share == pytest.approx(1 / 3)
+    assert left.interval[0] == pytest.approx(spared.interval[0] / 3, rel=0.1)
+    assert left.interval[1] >= left.seconds == pytest.approx(spared.seconds, rel=0.01)
 
 
 def test_only_a_file_that_moves_forwards_all_the_time_has_a_motion():
@@ -156,6 +195,7 @@ def test_only_a_file_that_moves_forwards_all_the_time_has_a_motion():
     assert found.speed == pytest.approx(100)
     assert found.interval == pytest.approx((100, 100))
     assert found.offset == pytest.approx(100 * times[-1] / 2)
+    assert found.end == 100 * times[-1]
     assert motion(times, [5.0] * 40) is None
     assert motion(times, [100 * time for time in reversed(times)]) is None
     assert motion(times[:5], times[:5]) is None
@@ -191,6 +231,24 @@ def test_sockets_are_read_off_the_command_line(tmp_path, options, served):
     assert found == ([tmp_path / "a.sock"] if served else [])
 
 
+def test_a_socket_without_a_client_comes_first(tmp_path):
+    source = (
+        "import socket, sys\n"
+        "for name in ('a', 'b'):\n"
+        "    s = globals()[name] = socket.socket(socket.AF_UNIX); s.bind(name); s.listen()\n"
+        "c = socket.socket(socket.AF_UNIX); c.connect('a'); d = a.accept()\n"
+        "print(flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", source, "-qmp", "unix:a", "-qmp", "unix:b"], cwd=tmp_path,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as listening:  # fmt: skip
+        listening.stdout.readline()
+        found = process.qmp_sockets(listening.pid)
+        listening.stdin.close()
+    assert found == [tmp_path / "b", tmp_path / "a"]
+
+
 def test_the_position_of_an_open_file_is_seen(tmp_path):
     path = tmp_path / "image"
     path.write_bytes(bytes(1000))
@@ -224,6 +282,7 @@ def run(*arguments):
         ([], "give --qmp SOCKET, --pid N or both"),
         (["--pid", "4194305"], "no process 4194305"),
         (["--qmp", "/no/such/socket"], "listening QMP socket"),
+        (["--qmp", "/no/such/socket", "--json", "/nowhere/out.json"], "change --json"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments, line):
@@ -233,18 +292,22 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, line):
     assert "Traceback" not in done.stderr
 
 
-def test_a_socket_that_speaks_no_qmp_is_told(tmp_path):
+@pytest.mark.parametrize(
+    ("greeting", "line"),
+    [("c.send(b'220 smtp\\r\\n'); c.recv(9)", "speaks no QMP"), ("c.close()", "hung up without")],
+)
+def test_a_socket_that_speaks_no_qmp_is_told(tmp_path, greeting, line):
     path = tmp_path / "a.sock"
     source = (
         f"import socket; s = socket.socket(socket.AF_UNIX); s.bind('{path}'); s.listen()\n"
-        "print(flush=True); c, _ = s.accept(); c.send(b'220 smtp\\r\\n'); c.recv(9)"
+        f"print(flush=True); c, _ = s.accept(); {greeting}"
     )
     with subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE) as other:
         other.stdout.readline()
         done = run("--qmp", str(path))
         other.kill()
     assert done.returncode == 2
-    assert "speaks no QMP" in done.stderr.splitlines()[-1]
+    assert line in done.stderr.splitlines()[-1]
 
 
 def test_a_process_without_a_socket_is_looked_at_alone():
@@ -252,10 +315,19 @@ def test_a_process_without_a_socket_is_looked_at_alone():
     with subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE) as other:
         other.stdout.readline()
         done = run("--pid", str(other.pid), "--seconds", "1")
+        told = run("--pid", str(other.pid), "--seconds", "1", "--json", "-")
         other.kill()
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == told.returncode == 0, done.stderr
+    assert json.loads(told.stdout)["diagnosis"] == "waiting"
     assert "serves QMP on no socket" in done.stdout
+    assert f"whether process {other.pid} is a QEMU at all: its program is called" in done.stdout
     assert "diagnosis  waiting" in done.stdout
+
+
+@needs_perf
+def test_a_process_is_sampled_so_rarely_that_it_is_hardly_slowed():
+    seen = watch(os.getpid(), 1.0, None).samples
+    assert seen.frequency_hz == 199
 
 
 @needs_perf

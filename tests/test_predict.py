@@ -1,6 +1,7 @@
 """Predictions: counts against the job that really runs, costs against sums, errors as one line."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,12 +11,16 @@ import pytest
 from hbitmap_bench.cells import layout
 from hbitmap_bench.checks.predict_accuracy import Row
 from hbitmap_bench.errors import UserError
+from hbitmap_bench.predict import calibrate
 from hbitmap_bench.predict.calibrate import REFERENCE, Calibration, scan_geometry
 from hbitmap_bench.predict.costs import NAMES, Costs, fit
 from hbitmap_bench.predict.counts import Counts, count
 from hbitmap_bench.predict.knobs import AS_IT_IS, Knob, knobs
+from hbitmap_bench.predict.prediction import Counted, Prediction
 from hbitmap_bench.predict.subject import of_file, of_plan
 from hbitmap_bench.qemu.blueprint import Blueprint, alternating, empty, fragmented
+from hbitmap_bench.report.prediction import headline
+from hbitmap_impl.clusters import full_bitmap
 from hbitmap_impl.qcow2 import Qcow2Image
 from hbitmap_impl.setups import assemble
 
@@ -141,6 +146,28 @@ def test_the_interval_is_of_all_rounds_widened():
 def test_the_scan_is_measured_on_an_image_that_qcow2_can_hold(size):
     cluster, slice_bytes = scan_geometry(size // (64 * K))
     layout(size, cluster, l2_slice_bytes=slice_bytes)
+
+
+def test_a_word_of_a_small_bitmap_is_not_priced_as_a_call(monkeypatch):
+    scanned = []
+    monkeypatch.setattr(
+        calibrate, "full_bitmap", lambda *size: scanned.append(size) or full_bitmap(*size)
+    )
+    calibrate.scan_word_s(1)
+    assert scanned == [(256 * G, 64 * K)]
+
+
+def test_the_headline_says_predicted_and_has_units():
+    subject = of_plan(30 * T, 64 * K)
+    counted = Counted(*(AS_IT_IS.counts(subject, filtered=filtered) for filtered in (False, True)))
+    calibration = Calibration(None, None, (REFERENCE,), 2.0)
+    told = headline(
+        Prediction(
+            subject=subject, calibration=calibration, counted={AS_IT_IS: counted},
+            has_min_cluster_size=None,
+        )
+    )  # fmt: skip
+    assert re.match(r"Predicted: the first byte after 20.\d min .*between 10.\d min and 4", told)
 
 
 def test_knobs_that_change_nothing_are_not_offered(tmp_path):

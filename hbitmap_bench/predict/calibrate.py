@@ -210,7 +210,11 @@ def query_s() -> float:
 
 
 def scan_word_s(bits: int) -> float:
-    """Seconds a word of a full bitmap of so many bits takes our own ``next_zero``."""
+    """Seconds a word of a full bitmap of so many bits takes our own ``next_zero``.
+
+    A smaller one than of ``MIN_SCAN_BITS`` counts as one of those, lest the call be what is timed.
+    """
+    bits = max(bits, MIN_SCAN_BITS)
     bitmap = full_bitmap(bits * 64 * K, 64 * K)
     words = -(-bits // 64)
 

@@ -46,6 +46,8 @@ class Peek:
         self._path = path
         self._timeout_s = timeout_s
         self._client = QMPClient()
+        self.pid: int | None = None
+        """The process that listens, from when it is connected to."""
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -91,11 +93,16 @@ class Peek:
             self._runner.run(asyncio.wait_for(self._client.connect(connection), self._timeout_s))
         except TimeoutError as error:
             raise NoAnswerError(
-                f"no greeting on {self._path} for {self._timeout_s:.0f} s: a QMP socket serves one "
-                "client at a time, and another one (libvirt, a backup program) seems to have it; "
-                "give a socket that is free, or --pid alone"
+                f"no greeting on {self._path} for {self._timeout_s:.0f} s: QEMU answers nobody "
+                "(of an image without L2 tables it may not until its build-up ends), or another "
+                "client (libvirt, a backup program) has the socket, which serves one at a time: "
+                "give one that is free"
             ) from error
         except ConnectError as error:
+            if isinstance(error.exc, _LOST):
+                raise NoAnswerError(
+                    f"{self._path} hung up without a greeting: has QEMU ended, or is it no QMP?"
+                ) from error
             raise UserError(
                 f"{self._path} speaks no QMP: give --qmp the socket of a monitor in control mode"
             ) from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -38,12 +39,17 @@ class Usage:
 
 def is_qemu(pid: int) -> bool:
     """Whether the process runs a program of QEMU, by its name."""
-    return (_text(pid, "comm") or "").startswith(("qemu", "kvm"))
+    return program(pid).startswith(("qemu", "kvm"))
+
+
+def program(pid: int) -> str:
+    """The name of the program that the process runs; empty if it is gone."""
+    return (_text(pid, "comm") or "").strip()
 
 
 def runs_guest(pid: int) -> bool:
     """Whether the process is a virtual machine: what it reads may be its guest's."""
-    return (_text(pid, "comm") or "").startswith(("qemu-system", "qemu-kvm", "kvm"))
+    return program(pid).startswith(("qemu-system", "qemu-kvm", "kvm"))
 
 
 def state(pid: int) -> str | None:
@@ -68,13 +74,15 @@ def usage(pid: int) -> Usage | None:
 def qmp_sockets(pid: int) -> list[Path]:
     """Unix sockets that the process serves QMP on, by its command line, if it listens there now.
 
-    Those that were handed to it as open files, as libvirt does, have no path there.
+    Those without a client come first. Those that were handed to it as open files, as libvirt does,
+    have no path there.
     """
     options = (_text(pid, "cmdline") or "").split("\0")
-    listening = _listening(pid)
+    n_clients = _listening(pid)
     with suppress(OSError):
         folder = Path(f"/proc/{pid}/cwd").readlink()
-        return [folder / path for path in _served(options) if path in listening]
+        served = [path for path in _served(options) if path in n_clients]
+        return [folder / path for path in sorted(served, key=n_clients.__getitem__)]
     return []
 
 
@@ -130,9 +138,12 @@ def _fields(value: str) -> dict[str, str]:
     return {name: text for name, equals, text in pairs if equals}
 
 
-def _listening(pid: int) -> set[str]:
+def _listening(pid: int) -> dict[str, int]:
+    """How many clients each path has that is listened on. An accepted socket shows it too."""
     rows = [line.split(maxsplit=7) for line in (_text(pid, "net/unix") or "").splitlines()]
-    return {row[7] for row in rows if len(row) == 8 and row[3] == _LISTENING}
+    named = [row for row in rows if len(row) == 8]
+    uses = Counter(row[7] for row in named)
+    return {row[7]: uses[row[7]] - 1 for row in named if row[3] == _LISTENING}
 
 
 def _waited_s(pid: int) -> dict[int, float]:

@@ -91,7 +91,9 @@ def _position(left: Left, image: Node) -> str:
     if left.offset is None:
         return f"not seen; {speed} by the bytes read, if those are L2 tables"
     rate = (
-        f"; {left.words_s / 1e9:.2f} G words/s scanned (default L2 slice)" if left.words_s else ""
+        f"; {left.words_s / 1e9:.2f} G words/s scanned, if the L2 slice is the default"
+        if left.words_s
+        else ""
     )
     return (
         f"{left.offset / 2**40:.3f} of {image.size / 2**40:.3f} TiB "
@@ -106,4 +108,7 @@ def _time_left(left: Left) -> str:
         return f"between {low} and {high}, if it scans {rates} G words/s"
     if left.seconds is None:
         return f"at most {high}: where it stands is not seen"
-    return f"{duration(left.seconds)} (between {low} and {high})"
+    return (
+        f"{duration(left.seconds)} (between {low} and {high}), estimated: if the host stays as busy"
+        " as it is"
+    )

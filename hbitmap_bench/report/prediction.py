@@ -33,10 +33,14 @@ def headline(found: Prediction) -> str:
     """The answer in a sentence or two."""
     old, new = found.estimate("access"), found.estimate("deny")
     return (
-        f"First byte after {duration(old.seconds)} with the access bitmap ({_ends(old)}), "
-        f"after {duration(new.seconds)} with the deny bitmap ({_ends(new)}). "
-        f"{found.lost_share:.0%} of the former is lost to the access check."
+        f"Predicted: the first byte after {duration(old.seconds)} with the access bitmap "
+        f"({_durations(old)}), after {duration(new.seconds)} with the deny bitmap "
+        f"({_durations(new)}). {found.lost_share:.0%} of the former is lost to the access check."
     )
+
+
+def _durations(estimate: Estimate) -> str:
+    return f"between {duration(estimate.low_s)} and {duration(estimate.high_s)}"
 
 
 def setup_table(found: Prediction) -> Table:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from hbitmap_bench import diagnose as command
 from hbitmap_bench.diagnose import observe
-from hbitmap_bench.diagnosis import diagnose
+from hbitmap_bench.diagnosis import BUSY, diagnose
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.qemu import process
 from hbitmap_bench.qemu.builds import QemuBuild
@@ -98,8 +99,21 @@ def test_the_socket_of_a_process_is_found_and_one_that_is_taken_is_told(operated
     assert facts.window.moved.offset > 0
     left = diagnose(facts).left
     assert 0 <= left.interval[0] <= left.seconds <= left.interval[1]
-    with pytest.raises(NoAnswerError, match="one client at a time"), Peek(own, 0.5):
+    with pytest.raises(NoAnswerError, match="serves one at a time"), Peek(own, 0.5):
         pass
+
+
+def test_where_qemu_does_not_answer_the_process_behind_the_socket_is_looked_at(
+    operated, image_1t, monkeypatch
+):
+    stick(operated, image_1t)
+    own = process.qmp_sockets(operated.pid)[1]
+    monkeypatch.setattr(command, "Peek", lambda path: Peek(path, 0.5))
+    facts = observe(own, None, WATCH_S)
+    assert facts.view is None
+    assert facts.window.busy_share > BUSY
+    assert "no greeting" in facts.notes[0]
+    assert diagnose(facts).kind == "unknown"
 
 
 def test_a_plain_build_up_is_told_apart(operated, sockets, image_1t):

@@ -53,7 +53,7 @@ def test_exact_rows_are_labelled_exact(tmp_path):
         (["reproduce", "--qemu", "/no/such/daemon", "--size", "1G"], "--qemu"),
         (["reproduce", "--nothing"], "--nothing"),
         (["reproduce", "--size", "1G", "--no-qemu", "--out", "file"], "--out"),
-        (["reproduce", "--size", "1G", "--no-qemu", "--json", "no/such/folder/a"], "--json"),
+        (["reproduce", "--size", "1G", "--no-qemu", "--json", "no/such/folder/a"], "name another"),
         (["reproduce", "--size", "16T", "--cluster-size", "4K"], "take larger clusters"),
         (["reproduce", "--qemu", "/bin/false"], "--qemu"),
         (["frobnicate"], "frobnicate"),

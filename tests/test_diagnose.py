@@ -282,7 +282,7 @@ def run(*arguments):
         ([], "give --qmp SOCKET, --pid N or both"),
         (["--pid", "4194305"], "no process 4194305"),
         (["--qmp", "/no/such/socket"], "listening QMP socket"),
-        (["--qmp", "/no/such/socket", "--json", "/nowhere/out.json"], "change --json"),
+        (["--qmp", "/no/such/socket", "--json", "/nowhere/out.json"], "name another"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments, line):

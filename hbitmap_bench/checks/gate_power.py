@@ -25,6 +25,7 @@ from rich.progress import track
 from rich.table import Table
 from scipy.stats import binomtest
 
+from hbitmap_bench.gate import LOCAL
 from hbitmap_bench.gate.calibration import band_of
 from hbitmap_bench.gate.judge import judge, suspects
 from hbitmap_bench.gate.measure import ROUNDS
@@ -153,7 +154,7 @@ def calibrated(rng: Rng, noise: Noise) -> float:
 
 
 SIDE: Final = SideFacts("HEAD", "0" * 40, "simulated", dirty=False)
-FACTS: Final = RunFacts(SIDE, SIDE, "quick", None, {}, "", (), 0.0)
+FACTS: Final = RunFacts(SIDE, SIDE, "quick", None, {"machine": LOCAL}, "", (), 0.0)
 N_QUERIES: Final = 1024
 COUNTERS: Final = {cell: (float(N_QUERIES),) * 2 for cell in _cells(COUNTED)}
 

@@ -113,9 +113,10 @@ def _without_qmp(facts: Facts) -> Diagnosis:
         return _waiting(window)
     if share is not None and share.middle >= SCANS:
         return Diagnosis(
-            kind="unknown",
-            reason="it scans a bitmap for a zero most of the time, as a build-up over an access "
-            "bitmap does; without QMP neither job nor filters are known",
+            kind="access-scan",
+            reason="likely: it scans a bitmap for a zero, as a build-up over an access bitmap "
+            "does; without QMP neither job nor filters are known",
+            remedies=tuple(remedies(facts)),
         )
     return Diagnosis(kind="unknown", reason="without QMP neither job nor filters are known")
 

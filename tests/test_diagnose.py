@@ -100,7 +100,8 @@ UNSEEN = window(samples=None, no_samples="perf is missing")
         ("unknown", facts(window=ELSEWHERE)),
         ("unknown", facts(window=replace(ELSEWHERE, samples=None))),
         ("unknown", facts(window=None)),
-        ("unknown", facts(view=None)),
+        ("access-scan", facts(view=None)),
+        ("unknown", facts(view=None, window=ELSEWHERE)),
         ("unknown", facts(view=None, window=None)),
     ],
 )

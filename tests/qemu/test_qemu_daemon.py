@@ -143,7 +143,9 @@ with Daemon(QemuBuild("x", Path({str(build.path)!r}), "1")) as daemon:
     while not (scratch / "ready").exists():
         assert program.poll() is None
         time.sleep(0.01)
-    assert len(processes_naming(scratch)) == 1
+    while not (found := processes_naming(scratch)):  # a look may just miss a process
+        assert program.poll() is None
+    assert len(found) == 1
     program.send_signal(number)
     assert program.wait(60) != 0
     (scratch / "ready").unlink()

@@ -17,10 +17,9 @@ from hbitmap_bench.cells import Layout, layout
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.perf import Samples, recording
 from hbitmap_bench.qemu.builds import QemuBuild, kill_group, start
-from hbitmap_bench.qemu.buildup import cancel_backup, start_backup, wait_for_build_up
+from hbitmap_bench.qemu.buildup import add_ends, cancel_backup, start_backup, wait_for_build_up
 from hbitmap_bench.qemu.daemon import Daemon
 from hbitmap_bench.qemu.detect import detect_algorithm
-from hbitmap_bench.qemu.graph import BACKUP_TARGET, add_disk, add_filters, add_null_disk
 from hbitmap_bench.qemu.images import Image
 from hbitmap_bench.records import Detected, Setup
 
@@ -67,9 +66,7 @@ def profile_daemon(build: QemuBuild, image: Image) -> Profile:
     """
     with Daemon(build) as daemon:
         detected = detect_algorithm(daemon)
-        add_disk(daemon, image, None)
-        source = add_filters(daemon, image.image_bytes)
-        target = add_null_disk(daemon, BACKUP_TARGET, image.image_bytes)
+        source, target = add_ends(daemon, image, filtered=True)
         with recording(daemon.pid) as recorder:
             recorder.enable()
             start_s = time.perf_counter()

@@ -44,16 +44,10 @@ from hbitmap_bench.qemu.builds import (
     parse_build,
     run_tool,
 )
-from hbitmap_bench.qemu.buildup import cancel_backup, start_backup, wait_for_build_up
+from hbitmap_bench.qemu.buildup import add_ends, cancel_backup, start_backup, wait_for_build_up
 from hbitmap_bench.qemu.daemon import Daemon
 from hbitmap_bench.qemu.detect import detect_algorithm
-from hbitmap_bench.qemu.graph import (
-    BACKUP_TARGET,
-    COPY_CLUSTER_BYTES,
-    add_disk,
-    add_filters,
-    add_null_disk,
-)
+from hbitmap_bench.qemu.graph import COPY_CLUSTER_BYTES, add_disk, add_filters
 from hbitmap_bench.qemu.images import Image, ensure_images
 from hbitmap_bench.qemu.nbd import MAX_REQUEST_BYTES, connected, whole_status
 from hbitmap_bench.qemu.process import usage
@@ -138,9 +132,7 @@ def pull(build: QemuBuild, image: Image, client: Client, *, filtered: bool) -> P
 def push(build: QemuBuild, image: Image) -> Pass:
     """The build-up of a pushed backup through both filters, in a daemon of its own."""
     with Daemon(build) as daemon:
-        add_disk(daemon, image, None)
-        source = add_filters(daemon, image.image_bytes)
-        target = add_null_disk(daemon, BACKUP_TARGET, image.image_bytes)
+        source, target = add_ends(daemon, image, filtered=True)
         start_s, before_s = time.perf_counter(), _cpu_s(daemon)
         start_backup(daemon, source, target)
         elapsed_s, cpu_s = wait_for_build_up(daemon, start_s), _cpu_s(daemon) - before_s

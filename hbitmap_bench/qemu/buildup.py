@@ -44,17 +44,40 @@ def measure_once(
     Raises ``UserError`` where the daemon or the job fails.
     """
     with Daemon(build) as daemon:
-        source = add_disk(daemon, image, l2_slice_bytes)
-        if filtered:
-            source = add_filters(
-                daemon, image.image_bytes, fleecing=fleecing, min_cluster_bytes=min_cluster_bytes
-            )
-        target = add_null_disk(daemon, BACKUP_TARGET, image.image_bytes)
+        source, target = add_ends(
+            daemon,
+            image,
+            filtered=filtered,
+            l2_slice_bytes=l2_slice_bytes,
+            fleecing=fleecing,
+            min_cluster_bytes=min_cluster_bytes,
+        )
         start_s = time.perf_counter()
         start_backup(daemon, source, target)
         elapsed_s = wait_for_build_up(daemon, start_s)
         cancel_backup(daemon)
     return elapsed_s
+
+
+def add_ends(
+    daemon: Daemon,
+    image: Image,
+    *,
+    filtered: bool,
+    l2_slice_bytes: int | None = None,
+    fleecing: Image | None = None,
+    min_cluster_bytes: int | None = None,
+) -> tuple[str, str]:
+    """Add what a backup job reads and what it writes; the names of both nodes.
+
+    Arguments are those of ``measure_once``. What is written is lost.
+    """
+    source = add_disk(daemon, image, l2_slice_bytes)
+    if filtered:
+        source = add_filters(
+            daemon, image.image_bytes, fleecing=fleecing, min_cluster_bytes=min_cluster_bytes
+        )
+    return source, add_null_disk(daemon, BACKUP_TARGET, image.image_bytes)
 
 
 def start_backup(daemon: Daemon, source: str, target: str) -> None:

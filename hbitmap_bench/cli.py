@@ -237,25 +237,19 @@ def trend(results: Path, repo: Path, json_path: Path | None, bisect: bool) -> in
     With several histories (machines, environments): 1 before 2 before 0.
     """  # noqa: D301 - click wants the control character, not its name
     from hbitmap_bench.history.trend import trends, worst
-    from hbitmap_bench.records import check_output, write_atomic
+    from hbitmap_bench.json_output import STDOUT, check_json, put_json
     from hbitmap_bench.report.trend import render_trend
     from hbitmap_bench.report.trend_json import to_json
 
-    to_stdout = json_path == Path("-")
-    if json_path is not None and not to_stdout:
-        check_output(json_path)
+    check_json(json_path)
     found = trends(results, repo)
-    if to_stdout:
-        click.echo(to_json(found), nl=False)
-    else:
-        if json_path is not None:
-            write_atomic(json_path, to_json(found).encode())
+    if put_json(json_path, lambda: to_json(found)):
         for one in found:
             render_trend(one, Console())
     if bisect:
         from hbitmap_bench.gate.confirm import confirm, tell
 
-        tell(confirm(repo, found, Console(stderr=True)), Console(stderr=to_stdout))
+        tell(confirm(repo, found, Console(stderr=True)), Console(stderr=json_path == STDOUT))
     return worst([one.exit_code for one in found])
 
 
@@ -324,19 +318,15 @@ def compare(a: Path, b: Path, json_path: Path | None) -> None:
     Exit codes: 0 compared, whatever was found; 2 not one row of the two can be compared.
     """  # noqa: D301 - click wants the control character, not its name
     from hbitmap_bench.compare import compare_files
-    from hbitmap_bench.records import write_atomic
+    from hbitmap_bench.json_output import put_json
     from hbitmap_bench.report.comparison import render_comparison
     from hbitmap_bench.report.comparison_json import to_json
 
     comparison = compare_files(a, b)
-    if json_path == Path("-"):
-        click.echo(to_json(comparison), nl=False)
-        return
-    if json_path is not None:
-        if json_path.resolve() in (a.resolve(), b.resolve()):
-            raise UserError(f"the JSON goes to a file of its own, not over {json_path}: name one")
-        write_atomic(json_path, to_json(comparison).encode())
-    render_comparison(comparison, Console())
+    if json_path is not None and json_path.resolve() in (a.resolve(), b.resolve()):
+        raise UserError(f"the JSON goes to a file of its own, not over {json_path}: name one")
+    if put_json(json_path, lambda: to_json(comparison)):
+        render_comparison(comparison, Console())
 
 
 for _command in (predict, profile, diagnose, gate, judge, calibrate):

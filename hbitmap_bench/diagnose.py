@@ -7,22 +7,19 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-import click
 from rich.console import Console
 
-from hbitmap_bench.diagnosis import Diagnosis, Facts, diagnose
+from hbitmap_bench.diagnosis import Facts, diagnose
 from hbitmap_bench.errors import UserError
-from hbitmap_bench.interrupt import stop_like_ctrl_c, uninterrupted
+from hbitmap_bench.interrupt import stop_like_ctrl_c
+from hbitmap_bench.json_output import check_json, put_json
 from hbitmap_bench.printable import printable
 from hbitmap_bench.qemu import process
 from hbitmap_bench.qemu.job import FILES, Job, View, jobs_of, look
 from hbitmap_bench.qemu.peek import NoAnswerError, Peek
 from hbitmap_bench.qemu.watch import Window, watch
-from hbitmap_bench.records import check_output, write_atomic
 from hbitmap_bench.report.diagnosis import render
 from hbitmap_bench.report.diagnosis_json import to_json
-
-STDOUT: Final = Path("-")
 
 _NO_SOCKET: Final = (
     "job and filters: process {pid} serves QMP on no socket that its command line names (libvirt "
@@ -35,8 +32,7 @@ def run(qmp: Path | None, pid: int | None, seconds: float, json_path: Path | Non
 
     Raises ``UserError`` where nothing can be seen.
     """
-    if json_path is not None and json_path != STDOUT:
-        check_output(json_path)
+    check_json(json_path)
     progress = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     if pid is not None and process.state(pid) is None:
         raise UserError(f"there is no process {pid} here: give --pid that of a running QEMU")
@@ -45,17 +41,9 @@ def run(qmp: Path | None, pid: int | None, seconds: float, json_path: Path | Non
         facts = observe(qmp, pid, seconds)
     if facts.view is None and facts.window is None:
         raise UserError("; ".join(facts.notes))
-    _show(facts, diagnose(facts), json_path)
-
-
-def _show(facts: Facts, found: Diagnosis, json_path: Path | None) -> None:
-    if json_path == STDOUT:
-        click.echo(to_json(facts, found), nl=False)
-        return
-    if json_path is not None:
-        with uninterrupted():
-            write_atomic(json_path, to_json(facts, found).encode())
-    render(facts, found, Console())
+    found = diagnose(facts)
+    if put_json(json_path, lambda: to_json(facts, found)):
+        render(facts, found, Console())
 
 
 def observe(qmp: Path | None, pid: int | None, seconds: float) -> Facts:

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from hbitmap_bench.cells import SETUPS, Layout
 from hbitmap_bench.interrupt import stop_like_ctrl_c, uninterrupted
+from hbitmap_bench.json_output import STDOUT, check_json
 from hbitmap_bench.profiling import Profile, profile_daemon, profile_model
 from hbitmap_bench.qemu.builds import QemuBuild, find_qemu_img
 from hbitmap_bench.qemu.images import check_images, ensure_images
@@ -18,8 +19,6 @@ from hbitmap_bench.records import check_output, write_atomic
 from hbitmap_bench.report.profile import picture, render, to_json
 from hbitmap_bench.reproduce import QemuPlan, image_folder
 from hbitmap_bench.sizes import format_size
-
-STDOUT = Path("-")
 
 
 def profile(
@@ -31,9 +30,9 @@ def profile(
     ``UserError``, where it can before measuring.
     """
     progress = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
-    for path in (figure, json_path):
-        if path is not None and path != STDOUT:
-            check_output(path)
+    if figure is not None:
+        check_output(figure)
+    check_json(json_path)
     builds = _found_builds(plan, progress)
     with stop_like_ctrl_c():
         found = _of_builds(plan, builds, progress) if plan is not None and builds else []

@@ -9,11 +9,10 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import click
 from rich.console import Console
 
 from hbitmap_bench.errors import UserError
-from hbitmap_bench.interrupt import uninterrupted
+from hbitmap_bench.json_output import check_json, put_json
 from hbitmap_bench.predict.calibrate import ROUNDS, BuildCalibration, calibrate_host
 from hbitmap_bench.predict.knobs import AS_IT_IS, Knob
 from hbitmap_bench.predict.prediction import Counted, Prediction, count_all
@@ -23,7 +22,7 @@ from hbitmap_bench.printable import printable
 from hbitmap_bench.qemu.builds import QemuBuild, find_daemon, parse_build
 from hbitmap_bench.qemu.daemon import Daemon
 from hbitmap_bench.qemu.detect import detect_algorithm, has_min_cluster_size, missing_parts
-from hbitmap_bench.records import Detected, check_output, write_atomic
+from hbitmap_bench.records import Detected
 from hbitmap_bench.report.prediction import render
 from hbitmap_bench.report.prediction_json import to_json
 
@@ -48,8 +47,7 @@ class Plan:
 def predict(plan: Plan) -> int:
     """Predict all images that can be read, print and store them; 2 if one could not be, else 0."""
     say = Console(stderr=True, markup=False, highlight=False, soft_wrap=True).print
-    if plan.json_path is not None and plan.json_path != Path("-"):
-        check_output(plan.json_path)
+    check_json(plan.json_path)
     if not plan.paths and not plan.sizes:
         raise UserError("nothing to predict: name an image, or a planned one by --size 10T")
     build = _build(plan)
@@ -165,11 +163,6 @@ def calibrated(
 
 
 def _show(found: Sequence[Prediction], json_path: Path | None) -> None:
-    if json_path == Path("-"):
-        click.echo(to_json(found), nl=False)
-        return
-    if json_path is not None:
-        with uninterrupted():
-            write_atomic(json_path, to_json(found).encode())
-    for one in found:
-        render(one, Console())
+    if put_json(json_path, lambda: to_json(found)):
+        for one in found:
+            render(one, Console())

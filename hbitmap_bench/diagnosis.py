@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from hbitmap_bench import remaining
 from hbitmap_bench.geometry import answer_bytes
+from hbitmap_bench.qemu.graph import COPY_CLUSTER_BYTES
 from hbitmap_bench.qemu.job import FILES, Job, Node, View
 from hbitmap_bench.qemu.watch import Share, Window
 from hbitmap_bench.remaining import Interval
@@ -293,7 +294,7 @@ def answer(image: Node, bit: int) -> int:
 
 def _bit_bytes(facts: Facts) -> int:
     found = facts.view.filter if facts.view else None
-    return found.bit_bytes if found else 65536
+    return found.bit_bytes if found else COPY_CLUSTER_BYTES
 
 
 # ---------------------------------------------------------------- next time

@@ -163,14 +163,6 @@ def recording(pid: int, frequency_hz: int = FREQUENCY_HZ) -> Iterator[Recording]
         yield recorder
 
 
-def sample(pid: int, seconds: float) -> Samples:
-    """Samples of a process over some seconds. Raises as ``recording`` and ``enable`` do."""
-    with recording(pid) as recorder:
-        recorder.enable()
-        time.sleep(seconds)
-        return recorder.samples()
-
-
 def parse(text: str) -> Samples:
     """Read what ``perf script -F`` prints for ``FIELDS``: a line a sample. O(n)."""
     threads: defaultdict[int, Counter[tuple[str, str]]] = defaultdict(Counter)

@@ -12,7 +12,8 @@ def _may_look():
     if shutil.which("perf") is None:
         return False
     try:
-        perf.sample(os.getpid(), 0.01)
+        with perf.recording(os.getpid()) as recorder:
+            recorder.enable()
     except perf.PerfMissingError:
         return False
     return True

@@ -97,9 +97,9 @@ def test_a_real_daemon_is_profiled_by_its_own_symbols(tmp_path):
 def test_a_refusal_says_how_to_be_permitted():
     """Of a process that is root's, to somebody who is not."""
     source = (
-        "import os; from hbitmap_bench.perf import sample\n"
+        "import os; from hbitmap_bench.perf import recording\n"
         f"os.getuid() or [os.setgroups([]), os.setgid({NOBODY}), os.setuid({NOBODY})]\n"
-        "sample(1, 0.01)"
+        "with recording(1) as recorder: recorder.enable()"
     )
     done = subprocess.run(
         [sys.executable, "-c", source], cwd="/", capture_output=True, text=True, check=False

@@ -8,10 +8,11 @@ much as a plain build-up, whatever the access bitmap would cost.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import ClassVar
 
-from hbitmap_bench.geometry import HBITMAP_LEVELS, WORD_BITS
+from hbitmap_bench.geometry import HBITMAP_LEVELS, WORD_BITS, n_bits
 from hbitmap_bench.predict.subject import Subject
+from hbitmap_bench.qemu.graph import COPY_CLUSTER_BYTES
 from hbitmap_impl.backup import BackupJob
 from hbitmap_impl.clusters import align_up
 from hbitmap_impl.copy_before_write import CopyBeforeWrite
@@ -20,8 +21,6 @@ from hbitmap_impl.image import DEFAULT_L2_CACHE_BYTES, BlockStatus, FullImage, N
 from hbitmap_impl.image_file import ImageFile
 from hbitmap_impl.qcow2 import Qcow2Image
 from hbitmap_impl.snapshot_access import SnapshotAccess
-
-COPY_CLUSTER_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +145,7 @@ def count(
             scanned=tally.scanned,
             seeks=tally.allocated if filtered and _looks_into_file(disk) else 0,
             cache_entries=_cache_entries(subject, slice_bytes),
-            bits=-(-subject.image_bytes // copy_cluster_bytes),
+            bits=n_bits(subject.image_bytes, copy_cluster_bytes),
             words_access=check.words_examined if check else 0,
             words_deny=check.words_deny if check else 0,
         )

@@ -10,6 +10,7 @@ from hbitmap_bench.cells import MAX_CLUSTER_BYTES
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.predict.counts import Counts, count
 from hbitmap_bench.predict.subject import Subject, of_plan
+from hbitmap_bench.qemu.graph import COPY_CLUSTER_BYTES
 from hbitmap_bench.sizes import format_size
 
 LARGE_CLUSTER_BYTES: Final = 2**20
@@ -48,7 +49,7 @@ class Knob:
 
     def counts(self, subject: Subject, *, filtered: bool) -> Counts:
         """What a build-up does with the knob turned. Costs a walk."""
-        copy_cluster = self.fleecing_bytes or self.min_cluster_bytes or 65536
+        copy_cluster = self.fleecing_bytes or self.min_cluster_bytes or COPY_CLUSTER_BYTES
         return count(
             self.applied(subject),
             filtered=filtered,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hbitmap_bench import geometry
 from hbitmap_bench.cells import layout
 from hbitmap_bench.errors import UserError
+from hbitmap_bench.geometry import n_bits
+from hbitmap_bench.qemu.graph import COPY_CLUSTER_BYTES
 from hbitmap_bench.sizes import format_size
 from hbitmap_impl.host_file import ImageError
 from hbitmap_impl.image import FullImage, default_l2_slice
@@ -81,16 +82,17 @@ def of_file(path: Path) -> Subject:
                 f"{path}: an image is walked that is not encrypted, not one with "
                 f"{image.header.encryption}: predict with --size and --cluster-size instead"
             )
-        qcow2 = isinstance(image, Qcow2Image)
-        subject = Subject(
-            name=str(path),
-            path=path,
-            image_bytes=image.size,
-            cluster_bytes=image.cluster_bytes if isinstance(image, Qcow2Image) else 0,
-            l2_entry_bytes=image.l2_entry_bytes if isinstance(image, Qcow2Image) else 8,
-            has_backing=qcow2 and image.has_backing,
-        )
-    return _checked(subject)
+        raw = Subject(name=str(path), path=path, image_bytes=image.size, cluster_bytes=0)
+        return _checked(_as_qcow2(raw, image) if isinstance(image, Qcow2Image) else raw)
+
+
+def _as_qcow2(raw: Subject, image: Qcow2Image) -> Subject:
+    return replace(
+        raw,
+        cluster_bytes=image.cluster_bytes,
+        l2_entry_bytes=image.l2_entry_bytes,
+        has_backing=image.has_backing,
+    )
 
 
 def of_plan(image_bytes: int, cluster_bytes: int) -> Subject:
@@ -103,9 +105,10 @@ def of_plan(image_bytes: int, cluster_bytes: int) -> Subject:
 def _checked(subject: Subject) -> Subject:
     if not subject.image_bytes:
         raise UserError(f"{subject.name}: a backup has something to copy, not 0 bytes")
-    if geometry.n_bits(subject.image_bytes, 65536) > MAX_BITS:
+    if n_bits(subject.image_bytes, COPY_CLUSTER_BYTES) > MAX_BITS:
+        most = format_size(MAX_BITS * COPY_CLUSTER_BYTES)
         raise UserError(
-            f"{subject.name}: a disk has at most {format_size(MAX_BITS * 65536)} here, not "
+            f"{subject.name}: a disk has at most {most} here, not "
             f"{format_size(subject.image_bytes)}: is that size meant?"
         )
     return subject

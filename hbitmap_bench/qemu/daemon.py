@@ -27,8 +27,8 @@ _START_TIMEOUT_S: Final = 20.0
 _START_POLL_S: Final = 0.01
 _QUIT_TIMEOUT_S: Final = 10.0
 _DEATH_TIMEOUT_S: Final = 2.0
-# What qemu.qmp raises where the other side is gone.
-_LOST: Final = (ExecInterruptedError, StateError, EOFError, OSError)
+LOST: Final = (ExecInterruptedError, StateError, EOFError, OSError)
+"""What qemu.qmp raises where the other side is gone."""
 
 _WARNING: Final = re.compile(r"(^|: )warning: ")
 
@@ -102,7 +102,7 @@ class Daemon:
             return self._runner.run(self._client.execute(command, named))
         except ExecuteError as error:
             raise QmpError(self.build.name, command, str(error)) from error
-        except _LOST as error:
+        except LOST as error:
             raise self._death(f"during {command}") from error
 
     def _start(self, socket: Path) -> subprocess.Popen[bytes]:
@@ -132,14 +132,14 @@ class Daemon:
         """Ask it to end. What it does not do in time, the kill that follows does."""
         quitting = asyncio.wait_for(self._client.execute("quit"), _QUIT_TIMEOUT_S)
         # It may hang up as it goes, before its answer is read.
-        with suppress(*_LOST, TimeoutError):
+        with suppress(*LOST, TimeoutError):
             self._runner.run(quitting)
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_QUIT_TIMEOUT_S)
 
     def _hang_up(self) -> None:
         """End the client's tasks. The daemon is gone by now, and they tell so: no news."""
-        with suppress(*_LOST):
+        with suppress(*LOST):
             self._runner.run(self._client.disconnect())
 
     def _death(self, when: str) -> DaemonDied:

@@ -90,7 +90,7 @@ class View:
 
 def look(peek: Peek) -> View:
     """Ask for jobs, nodes and graph. Raises ``NoAnswerError``."""
-    jobs = _jobs(peek)
+    jobs = jobs_of(peek)
     nodes = {node.name: node for node in _nodes(peek.ask("query-named-block-nodes", flat=True))}
     names = _chain(peek.ask("x-debug-query-block-graph"), View(jobs, (), True).job)
     if names is None:
@@ -100,10 +100,6 @@ def look(peek: Peek) -> View:
 
 def jobs_of(peek: Peek) -> tuple[Job, ...]:
     """The jobs alone."""
-    return _jobs(peek)
-
-
-def _jobs(peek: Peek) -> tuple[Job, ...]:
     block = {one["device"]: one for one in peek.ask("query-block-jobs") or []}
     return tuple(_job(one, block.get(one["id"], {})) for one in peek.ask("query-jobs") or [])
 
@@ -150,14 +146,11 @@ def _chain(graph: dict[str, Any] | None, job: Job | None) -> list[str] | None:
         return None
     things = {one["id"]: one for one in graph["nodes"]}
     below = {(edge["parent"], edge["name"]): edge["child"] for edge in graph["edges"]}
-    found = [i for i, one in things.items() if (one["type"], one["name"]) == _of(job)]
+    ours = ("block-job", job.name)
+    found = [i for i, one in things.items() if (one["type"], one["name"]) == ours]
     place = below.get((found[0], "main node")) if found else None
     names = []
     while place is not None and things[place]["name"] not in names:
         names.append(things[place]["name"])
         place = below.get((place, _READS_THROUGH))
     return names or None
-
-
-def _of(job: Job) -> tuple[str, str]:
-    return "block-job", job.name

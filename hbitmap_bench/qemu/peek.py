@@ -10,9 +10,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from qemu.qmp import ConnectError, ExecInterruptedError, ExecuteError, QMPClient, StateError
+from qemu.qmp import ConnectError, ExecuteError, QMPClient
 
 from hbitmap_bench.errors import UserError
+from hbitmap_bench.qemu.daemon import LOST
 
 QUESTIONS: Final = frozenset(
     {
@@ -27,7 +28,6 @@ QUESTIONS: Final = frozenset(
 TIMEOUT_S: Final = 30.0
 """A build-up lets QEMU answer only when it waits for its disk: replies may lag by seconds."""
 
-_LOST: Final = (ExecInterruptedError, StateError, EOFError, OSError)
 _PEER: Final = struct.Struct("3i")  # pid, user, group
 
 
@@ -85,7 +85,7 @@ class Peek:
                 f"QEMU has not answered {question} for {self._timeout_s:.0f} s: its main loop is "
                 "busy; try again"
             ) from error
-        except _LOST as error:
+        except LOST as error:
             raise NoAnswerError(f"QEMU hung up during {question}: has it ended?") from error
 
     def _greet(self, connection: socket.socket) -> None:
@@ -99,7 +99,7 @@ class Peek:
                 "give one that is free"
             ) from error
         except ConnectError as error:
-            if isinstance(error.exc, _LOST):
+            if isinstance(error.exc, LOST):
                 raise NoAnswerError(
                     f"{self._path} hung up without a greeting: has QEMU ended, or is it no QMP?"
                 ) from error
@@ -108,7 +108,7 @@ class Peek:
             ) from error
 
     def _hang_up(self) -> None:
-        with suppress(*_LOST, TimeoutError):
+        with suppress(*LOST, TimeoutError):
             self._runner.run(asyncio.wait_for(self._client.disconnect(), 1.0))
 
 

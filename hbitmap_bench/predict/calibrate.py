@@ -109,7 +109,8 @@ class BuildCalibration:
         self._bitmaps = sorted(set(bitmaps))
         self._rounds: list[dict[int, Costs]] = []
         self._runs = self._general_runs()
-        self._scans = {bits: self._scan_run(bits) for bits in self._bitmaps}
+        scanned = self._bitmaps if detected == "access" else ()
+        self._scans = {bits: self._scan_run(bits) for bits in scanned}
 
     def measure_round(self) -> None:
         """Measure all runs once more."""

@@ -102,7 +102,7 @@ def _predict_all(
     walked: Sequence[_Walked], build: QemuBuild | None, verified: bool, say: Say
 ) -> list[Prediction]:
     if build is None:
-        return [_on_this_host(subject, counted, say) for subject, counted in walked]
+        return _on_this_host(walked, say)
     detected, has_option = probe(build)
     say(f"{build.name} ({build.path}): detected algorithm {detected}")
     bits = [counted[AS_IT_IS].filtered.bits for _, counted in walked]
@@ -130,11 +130,19 @@ def _verified(prediction: Prediction, build: QemuBuild, say: Say) -> Prediction:
         return prediction
 
 
-def _on_this_host(subject: Subject, counted: dict[Knob, Counted], say: Say) -> Prediction:
-    calibration = calibrate_host(counted[AS_IT_IS].filtered.bits, say)
-    return Prediction(
-        subject=subject, calibration=calibration, counted=counted, has_min_cluster_size=None
-    )
+def _on_this_host(walked: Sequence[_Walked], say: Say) -> list[Prediction]:
+    """By one calibration for each size of bitmap: images of one size have one scan rate."""
+    bits = [counted[AS_IT_IS].filtered.bits for _, counted in walked]
+    calibrations = {n: calibrate_host(n, say) for n in dict.fromkeys(bits)}
+    return [
+        Prediction(
+            subject=subject,
+            calibration=calibrations[n],
+            counted=counted,
+            has_min_cluster_size=None,
+        )
+        for (subject, counted), n in zip(walked, bits, strict=True)
+    ]
 
 
 def probe(build: QemuBuild) -> tuple[Detected, bool]:

@@ -29,7 +29,7 @@ from rich.progress import track
 from rich.table import Table
 
 from hbitmap_bench.checks.console import table_console
-from hbitmap_bench.errors import UserError
+from hbitmap_bench.cli import exit_code
 from hbitmap_bench.interrupt import stop_like_ctrl_c
 from hbitmap_bench.predict.calibrate import BuildCalibration
 from hbitmap_bench.predict.counts import Counts, count
@@ -180,18 +180,14 @@ def report(rows: Sequence[Row], console: Console) -> bool:
 @click.command()
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1))
 @click.option("--qemu", metavar="[LABEL=]PATH", help="Default: the daemon on PATH.")
-def main(rounds: int, qemu: str | None) -> None:
+def main(rounds: int, qemu: str | None) -> int:
     """Print predicted and measured build-ups; exit with 1 if a promise is broken."""
     console = table_console()
-    try:
-        build = parse_build(qemu or str(find_daemon() or "qemu-storage-daemon"))
-        with stop_like_ctrl_c():  # its images are to be removed
-            detected, _ = probe(build)
-            rows = _measured(rounds, build, detected, console)
-    except UserError as error:
-        raise click.ClickException(str(error)) from error
+    build = parse_build(qemu or str(find_daemon() or "qemu-storage-daemon"))
+    detected, _ = probe(build)
+    rows = _measured(rounds, build, detected, console)
     console.print(f"{build.name}, detected: {detected}; {rounds} rounds")
-    sys.exit(0 if report(rows, console) else 1)
+    return 0 if report(rows, console) else 1
 
 
 def _measured(rounds: int, build: QemuBuild, detected: Detected, console: Console) -> Sequence[Row]:
@@ -210,4 +206,5 @@ def _measured(rounds: int, build: QemuBuild, detected: Detected, console: Consol
 
 
 if __name__ == "__main__":
-    main()
+    with stop_like_ctrl_c():
+        sys.exit(exit_code(lambda: main.main(standalone_mode=False)))

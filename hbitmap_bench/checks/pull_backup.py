@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,6 +34,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hbitmap_bench.checks.console import table_console
+from hbitmap_bench.cli import exit_code
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.growth import loglog_slope
 from hbitmap_bench.interrupt import stop_like_ctrl_c
@@ -301,15 +303,11 @@ def main(sizes: tuple[str, ...], rounds: int, qemu: str | None, image_dir: Path 
     console = table_console()
     daemon = qemu or find_daemon()
     if daemon is None:
-        raise click.ClickException("qemu-storage-daemon is not on PATH: install qemu-system-common")
-    try:
-        build = parse_build(str(daemon))
-        with Daemon(build) as running:
-            console.print(f"{build.name}: detected algorithm {detect_algorithm(running)}")
-        with stop_like_ctrl_c():
-            rows = run(build, [parse_size(size) for size in sizes], rounds, image_dir)
-    except UserError as error:
-        raise click.ClickException(str(error)) from error
+        raise UserError("qemu-storage-daemon is not on PATH: install qemu-system-common")
+    build = parse_build(str(daemon))
+    with Daemon(build) as running:
+        console.print(f"{build.name}: detected algorithm {detect_algorithm(running)}")
+    rows = run(build, [parse_size(size) for size in sizes], rounds, image_dir)
     console.print(table(rows))
     for _, alike in groupby(rows, key=lambda row: (row.kind, row.client)):
         console.print(verdict(list(alike)))
@@ -317,4 +315,5 @@ def main(sizes: tuple[str, ...], rounds: int, qemu: str | None, image_dir: Path 
 
 
 if __name__ == "__main__":
-    main()
+    with stop_like_ctrl_c():
+        sys.exit(exit_code(lambda: main.main(standalone_mode=False)))

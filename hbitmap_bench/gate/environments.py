@@ -41,6 +41,7 @@ PACKAGE: Final = "hbitmap_impl/"
 
 UNFINISHED: Final = "unfinished-"
 """What folders of runs begin with while they are measured."""
+
 KEPT_WHEELS: Final = 64
 
 STOP_S: Final = 5

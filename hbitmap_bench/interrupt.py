@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Final
+from typing import Any, Final, TypeVar
+
+T = TypeVar("T")
 
 _REQUESTS: Final = (signal.SIGTERM, signal.SIGHUP)
 
@@ -34,23 +37,28 @@ def stop_like_ctrl_c() -> Iterator[None]:
 
 
 @contextmanager
-def uninterrupted() -> Iterator[None]:
+def uninterrupted(hear: Callable[[], object] = lambda: None) -> Iterator[list[int]]:
     """Let a short block run to its end, such as one that writes or removes files.
 
-    A request to stop, Ctrl-C included, is heard when the block is done. Outside of the main thread
-    nothing is changed.
+    A request to stop, Ctrl-C included, is heard when the block is done; meanwhile it is told by
+    ``hear``, and stands in the list. Outside of the main thread nothing is changed.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     heard: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield heard
+        return
+
+    def keep(number: int, frame: FrameType | None) -> None:
+        heard.append(number)
+        hear()
+
     before = {
-        number: signal.signal(number, lambda number, frame: heard.append(number))
+        number: signal.signal(number, keep)
         for number in (signal.SIGINT, *_REQUESTS)
         if signal.getsignal(number) is not signal.SIG_IGN
     }
     try:
-        yield
+        yield heard
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -58,8 +66,36 @@ def uninterrupted() -> Iterator[None]:
             signal.raise_signal(heard[0])
 
 
+def run_stoppable(runner: asyncio.Runner, coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run it in the runner's loop; a request to stop cancels it, and is heard when the loop stands.
+
+    Raised in the midst of the loop, it would fall into whatever just runs there: into the loop's
+    own stopping, which then stops the next run at once; into another task, which ends without
+    ending those that wait for it; or where nothing can be raised, and is lost. asyncio's own way
+    with Ctrl-C has the first and the last of these at the beginning and at the end of a run.
+    """
+    tasks: list[asyncio.Task[Any]] = []
+
+    def cancel() -> None:
+        for task in tasks:
+            task.cancel()
+            task.get_loop().call_soon_threadsafe(lambda: None)  # it may be asleep
+
+    async def waited() -> T:
+        tasks.extend(filter(None, [asyncio.current_task()]))
+        if heard:  # before there was a task to cancel
+            cancel()
+        try:
+            return await coroutine
+        finally:
+            tasks.clear()
+
+    with uninterrupted(cancel) as heard:
+        return runner.run(waited())
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Take SIGINT's own way, by which asyncio ends its tasks in order, unless that is ignored.
+    """Take SIGINT's own way, so that both end alike, unless that is ignored.
 
     A shell ignores SIGINT for what it starts in the background.
     """

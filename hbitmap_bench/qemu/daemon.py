@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 from qemu.qmp import ConnectError, ExecInterruptedError, ExecuteError, QMPClient, StateError
 
 from hbitmap_bench.errors import UserError
-from hbitmap_bench.interrupt import stop_like_ctrl_c
+from hbitmap_bench.interrupt import run_stoppable, stop_like_ctrl_c
 from hbitmap_bench.qemu.builds import QemuBuild, kill_group, start
 
 # A lost connection is told by our own error, once.
@@ -99,7 +99,7 @@ class Daemon:
         """
         named = {name.replace("_", "-"): value for name, value in arguments.items()}
         try:
-            return self._runner.run(self._client.execute(command, named))
+            return run_stoppable(self._runner, self._client.execute(command, named))
         except ExecuteError as error:
             raise QmpError(self.build.name, command, str(error)) from error
         except LOST as error:
@@ -115,7 +115,9 @@ class Daemon:
         deadline = time.monotonic() + _START_TIMEOUT_S
         while (left_s := deadline - time.monotonic()) > 0:
             try:
-                self._runner.run(asyncio.wait_for(self._client.connect(str(socket)), left_s))
+                run_stoppable(
+                    self._runner, asyncio.wait_for(self._client.connect(str(socket)), left_s)
+                )
                 return
             except ConnectError as error:
                 if self._process.poll() is not None:
@@ -133,14 +135,14 @@ class Daemon:
         quitting = asyncio.wait_for(self._client.execute("quit"), _QUIT_TIMEOUT_S)
         # It may hang up as it goes, before its answer is read.
         with suppress(*LOST, TimeoutError):
-            self._runner.run(quitting)
+            run_stoppable(self._runner, quitting)
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_QUIT_TIMEOUT_S)
 
     def _hang_up(self) -> None:
         """End the client's tasks. The daemon is gone by now, and they tell so: no news."""
         with suppress(*LOST):
-            self._runner.run(self._client.disconnect())
+            run_stoppable(self._runner, self._client.disconnect())
 
     def _death(self, when: str) -> DaemonDied:
         try:

@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 from qemu.qmp import ConnectError, ExecuteError, QMPClient
 
 from hbitmap_bench.errors import UserError
+from hbitmap_bench.interrupt import run_stoppable
 from hbitmap_bench.qemu.daemon import LOST
 
 QUESTIONS: Final = frozenset(
@@ -77,7 +78,7 @@ class Peek:
             raise ValueError(f"only {', '.join(sorted(QUESTIONS))} may be asked, not {question}")
         asking = asyncio.wait_for(self._client.execute(question, arguments), self._timeout_s)
         try:
-            return self._runner.run(asking)
+            return run_stoppable(self._runner, asking)
         except ExecuteError:
             return None
         except TimeoutError as error:
@@ -90,7 +91,9 @@ class Peek:
 
     def _greet(self, connection: socket.socket) -> None:
         try:
-            self._runner.run(asyncio.wait_for(self._client.connect(connection), self._timeout_s))
+            run_stoppable(
+                self._runner, asyncio.wait_for(self._client.connect(connection), self._timeout_s)
+            )
         except TimeoutError as error:
             raise NoAnswerError(
                 f"no greeting on {self._path} for {self._timeout_s:.0f} s: QEMU answers nobody "
@@ -109,7 +112,7 @@ class Peek:
 
     def _hang_up(self) -> None:
         with suppress(*LOST, TimeoutError):
-            self._runner.run(asyncio.wait_for(self._client.disconnect(), 1.0))
+            run_stoppable(self._runner, asyncio.wait_for(self._client.disconnect(), 1.0))
 
 
 def _connected(path: Path) -> socket.socket:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -12,12 +14,20 @@ from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 
-_REQUESTS: Final = (signal.SIGTERM, signal.SIGHUP)
+_REQUESTS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_DEFAULT: Final = (signal.SIG_DFL, signal.default_int_handler)
+
+_PATIENCE_S: Final = 5.0
+"""Requests this soon after one that was heard are the same one: a user who presses Ctrl-C twice, or
+a supervisor that signals a group. Raised in the midst of the cleaning up, which takes a fraction of
+this, they would leave half of it undone. If it hangs, a later request ends it."""
+
+_heard_s = -math.inf  # time.monotonic() of the request that was raised last
 
 
 @contextmanager
 def stop_like_ctrl_c() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the block as Ctrl-C does, by ``KeyboardInterrupt``.
+    """Let SIGTERM and SIGHUP end the block as Ctrl-C does, by one ``KeyboardInterrupt``.
 
     By default they end Python on the spot, which would leave a daemon, its socket or a half-made
     image behind. A signal that is ignored, as under nohup, or handled already is left so. Outside
@@ -26,14 +36,17 @@ def stop_like_ctrl_c() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    taken = [number for number in _REQUESTS if signal.getsignal(number) is signal.SIG_DFL]
+    global _heard_s
+    taken = {n: before for n in _REQUESTS if (before := signal.getsignal(n)) in _DEFAULT}
+    if taken:  # the outermost block
+        _heard_s = -math.inf
     for number in taken:
         signal.signal(number, _interrupt)
     try:
         yield
     finally:
-        for number in taken:
-            signal.signal(number, signal.SIG_DFL)
+        for number, handler in taken.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
@@ -49,12 +62,13 @@ def uninterrupted(hear: Callable[[], object] = lambda: None) -> Iterator[list[in
         return
 
     def keep(number: int, frame: FrameType | None) -> None:
-        heard.append(number)
-        hear()
+        if not heard and not _is_repeated():
+            heard.append(number)
+            hear()
 
     before = {
         number: signal.signal(number, keep)
-        for number in (signal.SIGINT, *_REQUESTS)
+        for number in _REQUESTS
         if signal.getsignal(number) is not signal.SIG_IGN
     }
     try:
@@ -95,10 +109,11 @@ def run_stoppable(runner: asyncio.Runner, coroutine: Coroutine[Any, Any, T]) -> 
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Take SIGINT's own way, so that both end alike, unless that is ignored.
-
-    A shell ignores SIGINT for what it starts in the background.
-    """
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    global _heard_s
+    if not _is_repeated():
+        _heard_s = time.monotonic()
         raise KeyboardInterrupt
-    signal.raise_signal(signal.SIGINT)
+
+
+def _is_repeated() -> bool:
+    return time.monotonic() - _heard_s < _PATIENCE_S

@@ -5,6 +5,7 @@ import signal
 import stat
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -115,21 +116,23 @@ def test_path_with_a_comma(build, scratch, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("number", "background"),
+    ("number", "presses", "background"),
     [
-        (signal.SIGINT, False),
-        (signal.SIGTERM, False),
-        (signal.SIGHUP, False),
-        (signal.SIGTERM, True),  # a shell ignores SIGINT for what it starts in the background
+        (signal.SIGINT, 1, False),
+        (signal.SIGINT, 100, False),
+        (signal.SIGTERM, 1, False),
+        (signal.SIGHUP, 1, False),
+        (signal.SIGTERM, 1, True),  # a shell ignores SIGINT for what it starts in the background
     ],
 )
 @pytest.mark.parametrize("busy", [True, False], ids=["in a command", "between commands"])
 def test_interrupt_leaves_nothing(
-    build, run_python, processes_naming, scratch, number, background, busy
+    build, run_python, processes_naming, scratch, number, presses, background, busy
 ):
     action = "daemon.execute('query-version')" if busy else "time.sleep(0.001)"
     program = run_python(f"""
 import signal, time
+from contextlib import suppress
 from pathlib import Path
 from hbitmap_bench.qemu.builds import QemuBuild
 from hbitmap_bench.qemu.daemon import Daemon
@@ -146,7 +149,10 @@ with Daemon(QemuBuild("x", Path({str(build.path)!r}), "1")) as daemon:
     while not (found := processes_naming(scratch)):  # a look may just miss a process
         assert program.poll() is None
     assert len(found) == 1
-    program.send_signal(number)
+    for _ in range(presses):
+        with suppress(psutil.NoSuchProcess):  # it has ended by now
+            program.send_signal(number)
+        time.sleep(0.001)
     assert program.wait(60) != 0
     (scratch / "ready").unlink()
     # The fixture looks for everything else.

@@ -146,6 +146,19 @@ def test_a_change_that_costs_nothing_passes(repo, change):
     assert "PASSED" in ran.stdout
 
 
+def test_what_an_environment_costs_is_no_regression(repo, change):
+    """The head begins in the second one, and would be slower in every round that it stays there."""
+    change({
+        "hbitmap_impl/words.py": """import sys
+WORDS = 14 if sys.prefix.endswith("two") else 7
+"""
+    })  # fmt: skip
+    ran = gate(repo, "--bench", "time_work", "--format", "json")
+    assert "REGRESSED" not in verdicts(ran).values(), ran.stdout + ran.stderr
+    (installed,) = (repo / ".asv/gate/envs/one").glob("lib/*/site-packages/hbitmap_impl/words.py")
+    assert "two" in installed.read_text()  # they have changed places
+
+
 def test_a_change_of_documents_is_the_same_code(repo, change):
     change({"README.md": "Read me.\n"})
     ran = gate(repo)

@@ -32,7 +32,7 @@ from hbitmap_bench.gate.noisy import Levels, too_few
 
 DEFAULT = thresholds.DEFAULT_BAND.value
 
-QUIET = ("normal-2", "tails", "one-sided", "drift", "bursts-3", "bursts-10")
+QUIET = ("normal-2", "tails", "one-sided", "drift", "bursts-3", "bursts-10", "copies")
 """Noise that calls for a band of 5% or less: here +10% must be seen."""
 
 
@@ -128,7 +128,7 @@ def test_ten_percent_more_time_are_seen_at_the_band_of_a_calibration():
     assert_promised(found)
 
 
-@pytest.mark.parametrize("name", ["normal-4", "bursts-25", "bimodal", "busy"])
+@pytest.mark.parametrize("name", ["normal-4", "bursts-25", "bimodal", "busy", "place"])
 def test_where_noise_is_wider_the_change_that_a_run_calls_resolvable_is_seen(name):
     rng, band = np.random.default_rng(6), usual_band(name)
     assert band > DEFAULT

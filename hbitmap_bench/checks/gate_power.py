@@ -40,7 +40,7 @@ from hbitmap_bench.history.series import Benchmark
 Floats = NDArray[np.float64]
 Rng = np.random.Generator
 
-N_CALIBRATED: Final = 2
+N_CALIBRATED: Final = 3
 """Passes that ``hbitmap-bench calibrate`` measures."""
 
 SIZES_TIB: Final = (1, 2, 4, 8, 16)
@@ -85,24 +85,31 @@ VALUES: Final = np.array([
 # ---------------------------------------------------------------- noise
 
 
+Draw = Callable[[Rng, tuple[int, ...]], Floats]
+"""Log factors, in an array of any shape."""
+
+
 @dataclass(frozen=True)
 class Noise:
-    """A kind of noise: ``draw`` gives log factors of processes, in an array of any shape.
+    """A kind of noise: ``draw`` is what processes differ by.
 
     Both sides of a cell share what ``drift`` gives: a walk, by so much a round, and a step between
-    passes of five times that.
+    passes of five times that. ``copies`` differ by cell, and as long as they are installed; the
+    second environment is slower than the first by ``place``, a log factor.
     """
 
     what: str
-    draw: Callable[[Rng, tuple[int, ...]], Floats]
+    draw: Draw
     drift: float = 0.01
+    copies: Draw = lambda _, shape: np.zeros(shape)
+    place: float = 0.0
 
 
-def _normal(sd: float) -> Callable[[Rng, tuple[int, ...]], Floats]:
+def _normal(sd: float) -> Draw:
     return lambda rng, shape: rng.normal(0, sd, shape)
 
 
-def _bursts(share: float, widest: float = 1.7) -> Callable[[Rng, tuple[int, ...]], Floats]:
+def _bursts(share: float, widest: float = 1.7) -> Draw:
     """A share of all processes is slowed, by up to ``widest``."""
 
     def draw(rng: Rng, shape: tuple[int, ...]) -> Floats:
@@ -128,7 +135,12 @@ NOISES: Final[Mapping[str, Noise]] = {
         "half of the processes 10% slower",
         lambda r, s: 0.1 * (r.random(s) < 0.5) + r.normal(0, 0.015, s),
     ),
-}
+    "copies": Noise(
+        "normal, 2%, and of installed copies 2% are 12% slower", _normal(0.02),
+        copies=lambda r, s: np.where(r.random(s) < 0.02, 0.12, 0),
+    ),
+    "place": Noise("normal, 2%, and one environment is 10% slower", _normal(0.02), place=0.1),
+}  # fmt: skip
 
 
 def draw_pass(rng: Rng, noise: Noise, values: Floats, n_rounds: int) -> tuple[Floats, Floats]:
@@ -137,9 +149,19 @@ def draw_pass(rng: Rng, noise: Noise, values: Floats, n_rounds: int) -> tuple[Fl
     steps = rng.normal(0, noise.drift, n_rounds)
     drift = 5 * rng.normal(0, noise.drift) + np.cumsum(steps)
     base, head = (
-        values[:, None] * np.exp(drift + noise.draw(rng, shape)) for _side in ("base", "head")
+        values[:, None] * np.exp(drift + noise.draw(rng, shape) + installed)
+        for installed in draw_installed(rng, noise, shape)
     )
     return base, head
+
+
+def draw_installed(rng: Rng, noise: Noise, shape: tuple[int, int]) -> Floats:
+    """Log factors of what is installed, (sides, cells, rounds): exchanged and anew halfway."""
+    n_cells, n_rounds = shape
+    halves = noise.copies(rng, (2, n_cells, 2))
+    halves[[1, 0], :, [0, 1]] += noise.place  # the head begins in the second environment
+    n_first = n_rounds // 2
+    return np.repeat(halves, [n_first, n_rounds - n_first], axis=2)
 
 
 def calibrated(rng: Rng, noise: Noise) -> float:

@@ -116,7 +116,7 @@ def judge(runs: tuple[Path, ...], format_: Format, output: Path | None) -> int:
 @bench_option
 @machine_option
 @click.option(
-    "--passes", type=click.IntRange(1, 100), default=2, show_default=True,
+    "--passes", type=click.IntRange(1, 100), default=3, show_default=True,
     help="Sessions, the package installed anew in each: some five minutes each.",
 )  # fmt: skip
 def calibrate(profile: str, bench: str | None, machine: str, passes: int) -> None:

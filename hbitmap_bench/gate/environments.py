@@ -1,7 +1,10 @@
-"""A virtual environment for each side, with that commit's wheel in it.
+"""Two virtual environments, one for each side, with that commit's wheel in it.
 
 Both have paths of one length and the same packages, pinned as asv's configuration pins them.
 They are kept, and only brought up to date: a new commit costs building and installing its wheel.
+
+Still the two are not one: where the copies of a file lie in memory, for as long as they lie there,
+can make one some percent slower, in every round alike. So the sides ``exchange`` environments.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Final, Literal
@@ -33,6 +36,8 @@ from hbitmap_bench.history.sources import COMPILED, blob_id
 
 SideName = Literal["base", "head"]
 SIDES: Final[tuple[SideName, SideName]] = ("base", "head")
+
+ENVIRONMENTS: Final = ("one", "two")
 
 BUILD_VARIABLES: Final = ("CC", "CFLAGS", "CPPFLAGS", "LDFLAGS", "SOURCE_DATE_EPOCH")
 """What changes the compiled code without changing the sources."""
@@ -56,9 +61,13 @@ PLACE: Final = re.compile(r"[^\s:]+:\d+:\d+: (?!warning|note)")
 
 @dataclass(frozen=True)
 class Workshop:
-    """Where environments, wheels and runs are kept: beside asv's own environments."""
+    """Where environments, wheels and runs are kept: beside asv's own environments.
+
+    The base is in the first environment, and in the second once sides are ``exchanged``.
+    """
 
     project: Project
+    exchanged: bool = False
 
     @property
     def folder(self) -> Path:
@@ -67,7 +76,8 @@ class Workshop:
 
     def python(self, side: SideName) -> Path:
         """The interpreter of a side's environment."""
-        return self.folder / "envs" / side / "bin" / "python"
+        name = ENVIRONMENTS[SIDES.index(side) ^ self.exchanged]
+        return self.folder / "envs" / name / "bin" / "python"
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -102,9 +112,15 @@ def prepare(workshop: Workshop, sides: Mapping[SideName, Side]) -> dict[SideName
     for name in SIDES:
         _environment(workshop, name)
     wheels = {name: wheel(workshop, side) for name, side in sides.items()}
-    for name, path in wheels.items():
-        install(workshop, name, path)
+    _install_both(workshop, wheels)
     return wheels
+
+
+def exchange(workshop: Workshop, wheels: Mapping[SideName, Path]) -> Workshop:
+    """Install each side anew, in the other's environment; some 4 s. Returns where they are now."""
+    exchanged = replace(workshop, exchanged=not workshop.exchanged)
+    _install_both(exchanged, wheels)
+    return exchanged
 
 
 def package_files(wheel_path: Path) -> dict[str, str]:
@@ -141,13 +157,6 @@ def wheel(workshop: Workshop, side: Side) -> Path:
     return next(folder.glob("*.whl"))
 
 
-def install(workshop: Workshop, side: SideName, wheel_path: Path) -> None:
-    """Put a wheel into a side's environment, whatever was there before."""
-    command = [str(workshop.python(side)), "-m", "pip", "install", "--quiet", "--no-deps"]
-    command += ["--force-reinstall", "--disable-pip-version-check", str(wheel_path)]
-    _run(command, f"{wheel_path.name} can't be installed")
-
-
 def extract(repo: Path, commit: str, path: str, to: Path) -> None:
     """A commit's files below ``path``, as git archives them. ``UserError`` if it has none."""
     ran = subprocess.run(
@@ -172,6 +181,14 @@ def _environment(workshop: Workshop, side: SideName) -> None:
     command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     _run([*command, *workshop.requirements], "the pinned packages can't be installed")
     stamp.write_text(wanted, encoding="utf-8")  # last: without it the folder is made anew
+
+
+def _install_both(workshop: Workshop, wheels: Mapping[SideName, Path]) -> None:
+    """Put each side's wheel into its environment, whatever was there before."""
+    for side, path in wheels.items():
+        command = [str(workshop.python(side)), "-m", "pip", "install", "--quiet", "--no-deps"]
+        command += ["--force-reinstall", "--disable-pip-version-check", str(path)]
+        _run(command, f"{path.name} can't be installed")
 
 
 def _digest(workshop: Workshop, side: Side) -> str:

@@ -116,6 +116,7 @@ def _measure(
     )
     session = Session(
         workshop=workshop,
+        wheels=wheels,
         commits={side: one.commit for side, one in request.sides.items()},
         packages=packages,
         machine=request.machine,
@@ -130,7 +131,7 @@ def _measure(
         manifest = replace(manifest, facts=replace(manifest.facts, rounds=rounds))
     if request.instructions:
         console.print("Counting instructions", style="dim")
-        counts = count_both(workshop.python("base"), workshop.python("head"))
+        counts = count_both(session.workshop.python("base"), session.workshop.python("head"))
         manifest = replace(manifest, instructions=counts)
     shutil.rmtree(folder / "suites")
     failures = tuple((f.side, f.cell, f.reason) for f in session.failures.values())
@@ -172,6 +173,7 @@ def _passes(
     if not again:
         return ROUNDS[:1]
     console.print(f"Suspected, and measured again: {len(again)} cells", style="dim")
+    session.exchange()
     _rounds(session, again, folder / PASSES[1], ROUNDS[1], "second pass", console)
     return ROUNDS
 
@@ -184,13 +186,15 @@ def _rounds(
     what: str,
     console: Console,
 ) -> None:
-    """Rounds over some cells, with a bar."""
+    """Rounds over some cells, with a bar; halfway the sides exchange environments."""
     if not cells:
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
         task = progress.add_task(what, total=n_rounds * len(cells))
         for number in range(1, n_rounds + 1):
+            if number == n_rounds // 2 + 1 > 1:
+                session.exchange()
             session.measure_round(
                 cells, folder / f"round-{number:02}", number, lambda: progress.advance(task)
             )

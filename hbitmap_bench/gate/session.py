@@ -3,7 +3,9 @@
 asv is used as a library, so that base and head of a cell follow each other within half a second:
 by its command, a switch costs a second, and a whole benchmark lies between the two. Every round
 starts asv's fork server anew on either side, since processes of one server share where their code
-and data lie. Which cell comes when, and which side first, changes with the round.
+and data lie. Which cell comes when, and which side first, changes with the round; and halfway
+through a pass the sides exchange environments, so that what belongs to a copy of a file belongs to
+neither side.
 
 After each process, what it says it imported is compared with the side's wheel, before its sample
 counts. Each round and side has a results folder of its own, as asv stores it.
@@ -16,7 +18,7 @@ import math
 import platform
 import random
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -31,7 +33,7 @@ from asv.repo import NoRepository
 from asv.results import Results
 
 from hbitmap_bench.errors import UserError
-from hbitmap_bench.gate.environments import SIDES, SideName, Workshop
+from hbitmap_bench.gate.environments import SIDES, SideName, Workshop, exchange
 from hbitmap_bench.gate.suites import Cell
 from hbitmap_bench.history import sources
 from hbitmap_bench.history.run import EVIDENCE
@@ -59,6 +61,7 @@ class Session:
     """Measures cells of both sides, and remembers what failed: that is not tried again."""
 
     workshop: Workshop
+    wheels: Mapping[SideName, Path]
     commits: Mapping[SideName, str]
     packages: Mapping[SideName, Mapping[str, str]]
     machine: Mapping[str, str]
@@ -68,6 +71,10 @@ class Session:
     imported: dict[SideName, dict[str, sources.Imported]] = field(
         default_factory=lambda: {side: {} for side in SIDES}
     )
+
+    def exchange(self) -> None:
+        """Measure each side in the other's environment from here on, freshly installed."""
+        self.workshop = exchange(self.workshop, self.wheels)
 
     def measure_round(
         self, cells: Sequence[Cell], folder: Path, number: int, told: Callable[[], object]
@@ -80,9 +87,9 @@ class Session:
         order = list(cells)
         random.Random(number).shuffle(order)
         results = {side: self._results(side) for side in SIDES}
-        with self._servers(folder) as servers:
+        with self._servers(folder, _in_turn(number)) as servers:
             for place, cell in enumerate(order):
-                for side in SIDES if (place + number) % 2 else SIDES[::-1]:
+                for side in _in_turn(place + number):
                     if (side, cell) not in self.failures:
                         self._visit(side, cell, servers[side], results[side], folder)
                 told()
@@ -134,11 +141,11 @@ class Session:
             self.imported[side][json.dumps(files, sort_keys=True)] = files
 
     @contextmanager
-    def _servers(self, folder: Path) -> Iterator[dict[SideName, Any]]:
+    def _servers(self, folder: Path, order: Iterable[SideName]) -> Iterator[dict[SideName, Any]]:
         """Asv's fork server of either side, and the folders where their processes testify."""
         with ExitStack() as stack:
             servers = {}
-            for side in SIDES:
+            for side in order:
                 evidence = folder / f"evidence-{side}"
                 evidence.mkdir(parents=True)
                 stack.callback(shutil.rmtree, evidence)
@@ -216,6 +223,11 @@ def _interruptible() -> Iterator[None]:
         if str(error) == "Interrupted.":
             raise KeyboardInterrupt from None
         raise UserError(f"asv could not run benchmarks: {_first_line(str(error))}") from None
+
+
+def _in_turn(number: int) -> tuple[SideName, SideName]:
+    """Both sides, the base first where the number is odd."""
+    return SIDES if number % 2 else (SIDES[1], SIDES[0])
 
 
 def _place(benchmark: Mapping[str, Any], cell: Cell) -> int:

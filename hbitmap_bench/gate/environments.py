@@ -177,7 +177,10 @@ def _environment(workshop: Workshop, side: SideName) -> None:
     if python.exists() and stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
         return
     shutil.rmtree(folder, ignore_errors=True)
-    _run([sys.executable, "-m", "venv", str(folder)], "no virtual environment can be made")
+    # pip apart: venv would keep to itself why it could not be installed, as on a full disk.
+    complaint = "no virtual environment can be made"
+    _run([sys.executable, "-m", "venv", "--without-pip", str(folder)], complaint)
+    _run([str(python), "-m", "ensurepip", "--default-pip"], complaint)
     command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     _run([*command, *workshop.requirements], "the pinned packages can't be installed")
     stamp.write_text(wanted, encoding="utf-8")  # last: without it the folder is made anew

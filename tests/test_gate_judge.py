@@ -88,7 +88,7 @@ def test_a_counter_that_rises_by_one_is_a_regression(judged):
     assert (one.before, one.after) == (429_498_040_320, 429_498_040_321)
     assert "from 429,498,040,320 to 429,498,040,321" in one.reason
     assert one.interval is one.level is one.resolvable is None
-    assert found.whole.reasons == ("1 of 1 verdicts are REGRESSED",)
+    assert found.whole.reasons == ("verdicts: 1, of which REGRESSED: 1",)
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ def test_a_regression_beside_what_was_not_measured_is_told_with_it(judged):
     counters = {(EXAMINED, DENY): (7, 8)}
     found = judged(counters=counters, required=(Cell(EXAMINED, DENY), gone))
     assert outcome(found) == ("REGRESSED", 1)
-    assert found.whole.reasons[0] == "1 of 2 verdicts are REGRESSED"
+    assert found.whole.reasons[0] == "verdicts: 2, of which REGRESSED: 1"
     assert gone.name in found.whole.reasons[1]
     assert [f.word for f in found.whole.findings] == ["REGRESSED", "NOT_MEASURED"]
 

@@ -253,11 +253,11 @@ def _outcome(run: Run, findings: list[Finding]) -> tuple[Outcome, list[str]]:
     doubts = list(_doubts(run, findings))
     regressed = [f for f in findings if f.word == "REGRESSED"]
     if regressed:
-        said = f"{len(regressed)} of {len(findings)} verdicts are REGRESSED"
+        said = f"verdicts: {len(findings)}, of which REGRESSED: {len(regressed)}"
         return "REGRESSED", [said, *doubts]
     if doubts:
         return "NOT_JUDGED", doubts
-    return "PASSED", [f"{len(findings)} verdicts, and none is REGRESSED"]
+    return "PASSED", [f"verdicts: {len(findings)}, none of them REGRESSED"]
 
 
 def _doubts(run: Run, findings: list[Finding]) -> Iterator[str]:

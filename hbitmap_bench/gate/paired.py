@@ -7,6 +7,10 @@ the share of those whose statistic is at least the one seen is an exact p, whate
 like (a permutation test of paired draws, after Fisher). So it is where only a subgroup of the ways
 is tried, which is what ``swaps`` does beyond ``MOST_EXACT`` rounds.
 
+What stays with a side through all rounds is no noise to such a test. One thing does that is not the
+change's: where the installed copies of the files lie in memory, which has made one side 10% slower.
+So sides exchange environments halfway, and the statistic looks at the faster half of either.
+
 The statistic is the log ratio of two ``fast_mean``: a side's mean over its faster half of the
 rounds, without the fastest tenth. Noise on a shared machine comes in bursts that slow one process
 by half, and mostly adds time: the slower half says how busy the machine was. The very fastest are

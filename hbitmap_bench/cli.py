@@ -1,12 +1,14 @@
 """The command ``hbitmap-bench``: arguments and exit codes, nothing else.
 
-Exit codes: 0 done, 1 a bug of ours, 2 bad input or a missing part, 130 interrupted.
+Exit codes: 0 done, 1 where a command says so, 2 bad input, a missing part or a bug of ours, 130
+interrupted.
 """
 
 from __future__ import annotations
 
 import io
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -357,4 +359,7 @@ def exit_code(command: Callable[[], object]) -> int:
         return INTERRUPTED
     except OSError as error:
         errors.print(f"hbitmap-bench: the system refused: {error}", markup=False)
+    except Exception:  # noqa: BLE001 - Python's own exit code, 1, would say "regressed"
+        traceback.print_exc()
+        errors.print("hbitmap-bench: a mistake of its own, which should not be: please report it")
     return 2

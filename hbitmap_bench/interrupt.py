@@ -38,8 +38,6 @@ def stop_like_ctrl_c() -> Iterator[None]:
         return
     global _heard_s
     taken = {n: before for n in _REQUESTS if (before := signal.getsignal(n)) in _DEFAULT}
-    if taken:  # the outermost block
-        _heard_s = -math.inf
     for number in taken:
         signal.signal(number, _interrupt)
     try:
@@ -47,6 +45,8 @@ def stop_like_ctrl_c() -> Iterator[None]:
     finally:
         for number, handler in taken.items():
             signal.signal(number, handler)
+        if taken:  # the outermost block is over, and so is what it was asked
+            _heard_s = -math.inf
 
 
 @contextmanager
@@ -54,15 +54,22 @@ def uninterrupted(hear: Callable[[], object] = lambda: None) -> Iterator[list[in
     """Let a short block run to its end, such as one that writes or removes files.
 
     A request to stop, Ctrl-C included, is heard when the block is done; meanwhile it is told by
-    ``hear``, and stands in the list. Outside of the main thread nothing is changed.
+    ``hear``, and stands in the list. One that comes much later finds a block that hangs, and is
+    raised. Outside of the main thread nothing is changed.
     """
     heard: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield heard
         return
 
+    first_s = math.inf
+
     def keep(number: int, frame: FrameType | None) -> None:
+        nonlocal first_s
+        if time.monotonic() - first_s > _PATIENCE_S:
+            raise KeyboardInterrupt
         if not heard and not _is_repeated():
+            first_s = time.monotonic()
             heard.append(number)
             hear()
 
@@ -105,7 +112,12 @@ def run_stoppable(runner: asyncio.Runner, coroutine: Coroutine[Any, Any, T]) -> 
             tasks.clear()
 
     with uninterrupted(cancel) as heard:
-        return runner.run(waited())
+        try:
+            return runner.run(waited())
+        except asyncio.CancelledError:
+            if not heard:
+                raise
+            raise KeyboardInterrupt from None
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -15,10 +15,12 @@ import json
 import os
 import platform
 import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import tempfile
 import zipfile
@@ -39,7 +41,7 @@ SIDES: Final[tuple[SideName, SideName]] = ("base", "head")
 
 ENVIRONMENTS: Final = ("one", "two")
 
-BUILD_VARIABLES: Final = ("CC", "CFLAGS", "CPPFLAGS", "LDFLAGS", "SOURCE_DATE_EPOCH")
+BUILD_VARIABLES: Final = ("CC", "CFLAGS", "CPPFLAGS", "LDFLAGS", "LDSHARED", "SOURCE_DATE_EPOCH")
 """What changes the compiled code without changing the sources."""
 
 PACKAGE: Final = "hbitmap_impl/"
@@ -140,6 +142,7 @@ def wheel(workshop: Workshop, side: Side) -> Path:
     """
     folder = workshop.folder / "wheels" / _digest(workshop, side)
     if built := sorted(folder.glob("*.whl")):
+        folder.touch()  # so that it is not forgotten for the other side's
         return built[0]
     sources = workshop.folder / "build"
     shutil.rmtree(sources, ignore_errors=True)
@@ -150,7 +153,7 @@ def wheel(workshop: Workshop, side: Side) -> Path:
         command = [str(workshop.python("head")), "-m", "pip", "wheel", "--quiet", "--no-deps"]
         command += ["--no-build-isolation", "-w", unfinished, str(sources)]
         _run(command, f"the wheel of commit {side.commit[:10]} ({side.facts.ref}) can't be built")
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         for path in Path(unfinished).glob("*.whl"):
             path.replace(folder / path.name)
     _forget_old(folder.parent)
@@ -164,16 +167,18 @@ def extract(repo: Path, commit: str, path: str, to: Path) -> None:
     )
     if ran.returncode != 0:
         raise UserError(f"commit {commit[:10]} must have {path}, and has not: name another")
-    with tarfile.open(fileobj=BytesIO(ran.stdout)) as archive:
-        archive.extractall(to, filter="data")
+    try:
+        with tarfile.open(fileobj=BytesIO(ran.stdout)) as archive:
+            archive.extractall(to, filter="data")
+    except tarfile.TarError as error:
+        raise UserError(f"commit {commit[:10]} can't be unpacked: {error}") from None
 
 
 def _environment(workshop: Workshop, side: SideName) -> None:
     """Make an environment, unless it has what it should."""
     python = workshop.python(side)
-    folder = python.parent.parent
-    stamp = folder / "made-of.json"
-    wanted = json.dumps([sys.version, *workshop.requirements])
+    stamp, wanted = _stamp(workshop, side), _made_of(workshop)
+    folder = stamp.parent
     if python.exists() and stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
         return
     shutil.rmtree(folder, ignore_errors=True)
@@ -187,11 +192,25 @@ def _environment(workshop: Workshop, side: SideName) -> None:
 
 
 def _install_both(workshop: Workshop, wheels: Mapping[SideName, Path]) -> None:
-    """Put each side's wheel into its environment, whatever was there before."""
+    """Put each side's wheel into its environment, whatever was there before.
+
+    Without its stamp meanwhile: what pip has not ended is made anew.
+    """
     for side, path in wheels.items():
+        stamp, made_of = _stamp(workshop, side), _made_of(workshop)
+        stamp.unlink(missing_ok=True)
         command = [str(workshop.python(side)), "-m", "pip", "install", "--quiet", "--no-deps"]
         command += ["--force-reinstall", "--disable-pip-version-check", str(path)]
         _run(command, f"{path.name} can't be installed")
+        stamp.write_text(made_of, encoding="utf-8")
+
+
+def _stamp(workshop: Workshop, side: SideName) -> Path:
+    return workshop.python(side).parent.parent / "made-of.json"
+
+
+def _made_of(workshop: Workshop) -> str:
+    return json.dumps([sys.version, *workshop.requirements])
 
 
 def _digest(workshop: Workshop, side: Side) -> str:
@@ -200,9 +219,20 @@ def _digest(workshop: Workshop, side: Side) -> str:
         *(f"{name}={os.environ.get(name, '')}" for name in BUILD_VARIABLES),
         sys.version,
         platform.machine(),
+        _compiler(),
         *workshop.requirements,
     ]
     return hashlib.sha256("\0".join(made_of).encode()).hexdigest()[:16]
+
+
+def _compiler() -> str:
+    """What the C compiler that setuptools takes says of itself; "" where there is none."""
+    command = os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"
+    try:
+        ran = subprocess.run([*shlex.split(command), "--version"], capture_output=True, text=True)
+    except OSError:
+        return ""
+    return ran.stdout
 
 
 def _forget_old(folder: Path) -> None:
@@ -240,7 +270,8 @@ def _run_to_end(command: Sequence[str]) -> tuple[int, str]:
 
 def _end_group(process: subprocess.Popen[str]) -> None:
     """End a process and its children: politely, and after a few seconds at once."""
-    os.killpg(process.pid, signal.SIGINT)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGINT)
     with suppress(subprocess.TimeoutExpired):
         process.wait(STOP_S)
     with suppress(ProcessLookupError):  # none is left

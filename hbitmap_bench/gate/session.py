@@ -37,6 +37,7 @@ from hbitmap_bench.gate.environments import SIDES, SideName, Workshop, exchange
 from hbitmap_bench.gate.suites import Cell
 from hbitmap_bench.history import sources
 from hbitmap_bench.history.run import EVIDENCE
+from hbitmap_bench.interrupt import uninterrupted
 
 ENVIRONMENT: Final = "gate"
 """What results call it: both sides have the same."""
@@ -105,6 +106,9 @@ class Session:
         folder: Path,
     ) -> None:
         """Run one cell once on one side."""
+        evidence = folder / f"evidence-{side}"
+        for left in evidence.iterdir():
+            left.unlink()  # of one that failed after it had told
         benchmark = self.described[cell.benchmark]
         place = _place(benchmark, cell)
         sampling = ONCE if benchmark["type"] == "track" else SAMPLING
@@ -119,19 +123,18 @@ class Session:
         if found.result[place] is None:
             self.failures[side, cell] = Failure(side, cell.name, _reason(found))
         elif not _is_skipped(found.result[place]):
-            self._check(side, cell, folder / f"evidence-{side}")
+            self._check(side, cell, evidence)
 
     def _check(self, side: SideName, cell: Cell, evidence: Path) -> None:
-        """Compare what the process imported with the wheel, and take the paper away."""
-        told = sorted(evidence.iterdir())
-        if not told:
+        """Compare what the process imported with the wheel."""
+        papers = [path.read_text(encoding="utf-8") for path in sorted(evidence.iterdir())]
+        told = [json.loads(paper)["files"] for paper in papers]
+        if not all(told) or not told:
             raise UserError(
                 f"every process must tell what it imported, and that of {cell.name} told nothing: "
-                "let its suite call testify() in setup"
+                "let its suite call testify() in setup, once it has imported what it measures"
             )
-        for path in told:
-            files = json.loads(path.read_text(encoding="utf-8"))["files"]
-            path.unlink()
+        for files in told:
             for name, blob in files.items():
                 if self.packages[side].get(name) != blob:
                     raise UserError(
@@ -149,8 +152,9 @@ class Session:
                 evidence = folder / f"evidence-{side}"
                 evidence.mkdir(parents=True)
                 stack.callback(shutil.rmtree, evidence)
-                servers[side] = self._server(side, evidence)
-                stack.callback(servers[side].close)
+                with uninterrupted():  # or nobody could end what asv has started
+                    servers[side] = self._server(side, evidence)
+                    stack.callback(servers[side].close)
                 with _interruptible():
                     servers[side].preimport()
             yield servers
@@ -185,16 +189,10 @@ def discover(workshop: Workshop, suites: Path) -> list[dict[str, Any]]:
     """Asv's descriptions of the benchmarks in ``suites``. Raises ``UserError`` if it finds none."""
     conf = _configuration(workshop, suites)
     environment = environment_of(workshop, "head", {})
-    try:
-        with _interruptible():
-            found = Benchmarks.discover(conf, NoRepository(), [environment], [None])
-    except util.UserError:
-        found = {}
+    with _interruptible():
+        found = Benchmarks.discover(conf, NoRepository(), [environment], [None])
     if not found:
-        raise UserError(
-            "asv must find the benchmarks of the head, and found none: see what "
-            "`python -c 'import benchmarks.buildup'` says there"
-        )
+        raise UserError("the head's suites must have benchmarks, and asv found none")
     return [dict(benchmark) for benchmark in found.values()]
 
 
@@ -219,7 +217,7 @@ def _interruptible() -> Iterator[None]:
     """Asv makes an error of its own out of Ctrl-C: make it Ctrl-C again."""
     try:
         yield
-    except util.UserError as error:
+    except (util.UserError, RuntimeError) as error:
         if str(error) == "Interrupted.":
             raise KeyboardInterrupt from None
         raise UserError(f"asv could not run benchmarks: {_first_line(str(error))}") from None

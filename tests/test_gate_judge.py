@@ -302,10 +302,10 @@ def test_levels_are_shared_out_among_cells_and_exponents():
     many = {(SECONDS, (i, t, 64)): steady(0.01) for i in ("access", "deny") for t in SIZES}
     peaks = {(PEAK, ("deny", 16, 2048)): steady(1e8)}
     run = make_run({**seconds, **many, **peaks}, counters=timed_queries(many))
-    assert n_tests(run) == 3 + 10 + 1 + 2
+    assert n_tests(run) == 3 + 10 + 1 + 2 * 2
     limit = levels(run)
     assert limit.screen == 0.05
-    assert limit.screen * limit.confirm * 16 == pytest.approx(0.01)
+    assert limit.screen * limit.confirm * 18 == pytest.approx(0.01)
     assert math.exp(limit.log_band) == pytest.approx(1.05)
     assert limit.band == pytest.approx(0.05)
 

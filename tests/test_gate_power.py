@@ -70,7 +70,7 @@ def test_without_any_band_statistics_alone_keep_the_level():
     rng, noise = np.random.default_rng(3), NOISES["bursts-25"]
     run = gate_run(rng, noise, 0.0)
     limit = levels(run)
-    assert n_tests(run) == len(CELLS) + 3
+    assert n_tests(run) == len(CELLS) + 2 * 3
     assert limit.log_band == 0
     assert limit.screen * limit.confirm * n_tests(run) == pytest.approx(0.01)
     assert too_few(ROUNDS[0], limit.screen) is too_few(ROUNDS[1], limit.confirm) is None

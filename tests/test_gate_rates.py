@@ -2,6 +2,7 @@
 
 from io import StringIO
 
+import pytest
 from rich.console import Console
 
 from hbitmap_bench.checks.gate_rates import (
@@ -10,21 +11,24 @@ from hbitmap_bench.checks.gate_rates import (
     Outcome,
     load,
     plan,
+    refuse_others,
     remaining,
     save,
     table,
 )
+from hbitmap_bench.errors import UserError
 
 
-def outcome(what, gate="PASSED", regressed=(), asv_worse=0):
+def outcome(what, gate="PASSED", regressed=(), asv_worse=0, asv_code=None):
     return Outcome(
         what=what,
+        commit="1f3aae6bbb",
         day="2026-01-02",
         gate=gate,
         regressed=regressed,
         inconclusive=0,
         gate_s=60.0,
-        asv_code=int(asv_worse > 0),
+        asv_code=int(asv_worse > 0) if asv_code is None else asv_code,
         asv_worse=asv_worse,
         asv_s=30.0,
         load=1.0,
@@ -37,23 +41,35 @@ def test_ten_cycles_are_forty_runs_of_a_commit_against_itself_and_ten_of_each_sl
     assert {runs.count(name) for name in INJECTED} == {10}
 
 
-def test_what_is_done_is_not_done_again_and_a_line_cut_off_is(tmp_path):
+def test_what_is_done_is_not_done_again(tmp_path):
     path = tmp_path / "rates.jsonl"
     assert load(path) == []
     done = [outcome(SELF), outcome("word", "REGRESSED", (("cell", "exact"),))]
     save(path, done)
-    path.write_text(path.read_text() + path.read_text()[:20])
     assert load(path) == done
     left = remaining(list(plan(1)), load(path))
     assert left == [SELF] * 3 + ["constant-5", "constant-10", "constant-20", "old-bug"]
 
 
+def test_damaged_lines_and_those_of_another_commit_are_refused(tmp_path):
+    path = tmp_path / "rates.jsonl"
+    save(path, [outcome(SELF)])
+    refuse_others(load(path), "1f3aae6bbb")
+    with pytest.raises(UserError, match=r"of 1f3aae6bbb, not of 0000000000.*--rates"):
+        refuse_others(load(path), "0000000000")
+    path.write_text(path.read_text() + path.read_text()[:20])
+    with pytest.raises(UserError, match="can't be read"):
+        load(path)
+
+
 def test_the_table_counts_alarms_by_kind_beside_those_of_asv():
     slower = outcome("constant-10", "REGRESSED", (("a", "time"), ("b", "time")))
-    done = [outcome(SELF), outcome(SELF, asv_worse=2), slower]
+    failed = outcome("constant-10", asv_code=2)
+    done = [outcome(SELF), outcome(SELF, asv_worse=2), slower, failed]
     console = Console(width=200, record=True, file=StringIO())
     console.print(table(done))
     rows = [line.split("│") for line in console.export_text().splitlines() if "│" in line]
     itself, constant = ([cell.strip() for cell in row[1:-1]] for row in rows)
-    assert itself[:6] == ["itself", "2", "0 (0%..84%)", "", "0", "1 (1%..99%)"]
-    assert constant[:4] == ["constant-10", "1", "1 (3%..100%)", "time 1"]
+    assert itself[:7] == ["itself", "2", "0 (0%..84%)", "", "0", "1 (1%..99%)", "0"]
+    assert constant[:4] == ["constant-10", "2", "1 (1%..99%)", "time 1"]
+    assert constant[5:7] == ["0 (0%..98%)", "1"]  # of those that asv said anything of

@@ -21,7 +21,8 @@ from rich.console import Console
 from synthetic_gate import FACTS, finding, judgement, not_judged, passed, regressed, same_code
 
 from hbitmap_bench.gate import report_markdown
-from hbitmap_bench.gate.report import FORMATS, print_text, render
+from hbitmap_bench.gate.commands import FORMATS
+from hbitmap_bench.gate.report import print_text, render
 from hbitmap_bench.gate.report_words import change_words, resolution, resolution_lines
 from hbitmap_bench.gate.thresholds import ALL
 from hbitmap_bench.gate.verdict import Finding, Judgement, RunFacts, SideFacts

@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
-from typing import Final
+from typing import Any, Final
 
 import click
 from rich.console import Console
@@ -72,11 +72,13 @@ MACHINE: Final = "rates"
 class Outcome:
     """One line of the plan, as it went. ``regressed`` are (cell, evidence) of the gate's verdicts.
 
-    ``day`` is when it began, in UTC, and ``load`` how many processes ran or waited as it ended.
-    ``asv_code`` is the exit code of ``asv continuous``, ``asv_worse`` how many rows it marked.
+    ``commit`` is the one that all heads are on top of, and that the gate itself is of. ``day`` is
+    when it began, in UTC, and ``load`` how many processes ran or waited as it ended. ``asv_code``
+    is the exit code of ``asv continuous``, ``asv_worse`` how many rows it marked.
     """
 
     what: str
+    commit: str
     day: str
     gate: str
     regressed: tuple[tuple[str, str], ...]
@@ -86,6 +88,11 @@ class Outcome:
     asv_worse: int
     asv_s: float
     load: float
+
+    @property
+    def asv_failed(self) -> bool:
+        """Whether asv said neither that something is worse, nor that nothing is."""
+        return self.asv_code != 0 and not self.asv_worse
 
 
 def plan(cycles: int) -> Iterator[str]:
@@ -108,18 +115,27 @@ def remaining(wanted: Sequence[str], done: Sequence[Outcome]) -> list[str]:
 
 
 def load(path: Path) -> list[Outcome]:
-    """What was done so far; a last line that was cut off is left out, and done again."""
+    """What was done so far. Raises ``UserError`` where a line is damaged."""
     if not path.exists():
         return []
-    found = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            told = json.loads(line)
-        except ValueError:
-            continue
-        regressed = tuple((cell, evidence) for cell, evidence in told.pop("regressed"))
-        found.append(Outcome(regressed=regressed, **told))
-    return found
+    try:
+        return [_outcome(**json.loads(line)) for line in path.read_text("utf-8").splitlines()]
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path} has a line an outcome, and can't be read: {error}") from None
+
+
+def _outcome(regressed: Sequence[Sequence[str]], **rest: Any) -> Outcome:  # noqa: ANN401 - fields
+    return Outcome(regressed=tuple((cell, evidence) for cell, evidence in regressed), **rest)
+
+
+def refuse_others(done: Sequence[Outcome], commit: str) -> None:
+    """Raise ``UserError`` if any was found on another commit: a table is of one gate."""
+    for outcome in done:
+        if outcome.commit != commit:
+            raise UserError(
+                f"all runs must be of one commit, and some are of {outcome.commit}, not of "
+                f"{commit}: give a new file to --rates"
+            )
 
 
 def save(path: Path, done: Sequence[Outcome]) -> None:
@@ -157,6 +173,7 @@ def one(project: Project, what: str, console: Console) -> Outcome:
     regressed = [(f.cell, f.evidence) for f in judgement.findings if f.word == "REGRESSED"]
     return Outcome(
         what=what,
+        commit=commit_of(project),
         day=day,
         gate=judgement.outcome,
         regressed=tuple(regressed),
@@ -167,6 +184,11 @@ def one(project: Project, what: str, console: Console) -> Outcome:
         asv_s=round(perf_counter() - started, 1),
         load=round(os.getloadavg()[0], 2),
     )
+
+
+def commit_of(project: Project) -> str:
+    """What the clone's heads are on top of."""
+    return git(project.root, "rev-parse", "main")[:10]
 
 
 def by_gate(project: Project, head: str, console: Console) -> Judgement:
@@ -205,7 +227,7 @@ def by_asv(project: Project, head: str) -> tuple[int, int]:
 def table(done: Sequence[Outcome]) -> Table:
     """Alarms and catches of both, with exact intervals."""
     shown = Table("head", "runs", "gate: regressed", "by", "gate: not judged", "asv: worse",
-                  "gate, s", "asv, s")  # fmt: skip
+                  "asv: failed", "gate, s", "asv, s")  # fmt: skip
     for what in dict.fromkeys(outcome.what for outcome in done):
         runs = [outcome for outcome in done if outcome.what == what]
         kinds = sorted({evidence for run in runs for _, evidence in run.regressed})
@@ -218,7 +240,8 @@ def table(done: Sequence[Outcome]) -> Table:
             _share(runs, lambda run: run.gate == "REGRESSED"),
             ", ".join(by),
             str(sum(run.gate == "NOT_JUDGED" for run in runs)),
-            _share(runs, lambda run: run.asv_worse > 0),
+            _share([run for run in runs if not run.asv_failed], lambda run: run.asv_worse > 0),
+            str(sum(run.asv_failed for run in runs)),
             f"{sum(run.gate_s for run in runs) / len(runs):.0f}",
             f"{sum(run.asv_s for run in runs) / len(runs):.0f}",
         )
@@ -226,6 +249,8 @@ def table(done: Sequence[Outcome]) -> Table:
 
 
 def _share(runs: Sequence[Outcome], is_hit: Callable[[Outcome], bool]) -> str:
+    if not runs:
+        return "-"
     hits = sum(map(is_hit, runs))
     low, high = binomtest(hits, len(runs)).proportion_ci(0.95, "exact")
     return f"{hits} ({low:.0%}..{high:.0%})"
@@ -249,6 +274,7 @@ def main(cycles: int, out: Path, rates: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     project = find_project(prepare_clone(repo, out))
     done = load(rates)
+    refuse_others(done, commit_of(project))
     left = remaining(list(plan(cycles)), done)
     for number, what in enumerate(left, 1):
         console.print(f"{number} of {len(left)}: {what}")

@@ -65,8 +65,11 @@ def _read(repo: Path, commit: str) -> list[Allowance]:
     if ran.returncode != 0:
         return []  # the file is there when something is allowed
     try:
-        return [_entry(found) for found in tomllib.loads(ran.stdout.decode())["allowed"]]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        told = tomllib.loads(ran.stdout.decode())
+        if set(told) - {"allowed"}:
+            raise ValueError(f"it has {', '.join(sorted(set(told) - {'allowed'}))}")
+        return [_entry(found) for found in told.get("allowed", [])]
+    except (ValueError, TypeError, AttributeError) as error:
         raise UserError(
             f"{FILE} of commit {commit[:10]} must be a list [[allowed]] of benchmark, reason and "
             f"perhaps params, and is not ({error})"

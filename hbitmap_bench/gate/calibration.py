@@ -14,7 +14,7 @@ from hbitmap_bench.errors import UserError
 from hbitmap_bench.gate.thresholds import DEFAULT_BAND, LEAST_BAND
 from hbitmap_bench.records import write_atomic
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 FILE: Final = "band.calibration"
 """Beside the machine's results; not ``.json``, which asv would take for a result."""
 
@@ -75,10 +75,10 @@ def save(results_dir: Path, calibration: Calibration) -> Path:
     return folder / FILE
 
 
-def load_band(results_dir: Path, machine: Mapping[str, str]) -> tuple[float, str]:
+def load_band(results_dir: Path, machine: Mapping[str, str], n_rounds: int) -> tuple[float, str]:
     """The band of a machine, and where it comes from; the documented default without calibration.
 
-    Raises ``UserError`` if the file is damaged or of another machine.
+    Raises ``UserError`` if the file is damaged, of another machine, or not of ``n_rounds`` a pass.
     """
     path = results_dir / machine["machine"] / FILE
     try:
@@ -93,6 +93,7 @@ def load_band(results_dir: Path, machine: Mapping[str, str]) -> tuple[float, str
         if stored["schema"] != SCHEMA:
             raise ValueError(f"schema {stored['schema']}")
         same_machine = stored["machine"] == dict(machine)
+        same_rounds = stored["n_rounds"] == n_rounds
         band, created, n = float(stored["band"]), stored["created"], len(stored["log_ratios"])
         if not 0 < band < WIDEST_BAND:
             raise ValueError(f"a band of {band}")
@@ -103,4 +104,6 @@ def load_band(results_dir: Path, machine: Mapping[str, str]) -> tuple[float, str
             f"{path} was measured on another machine than {machine['machine']!r} is now: "
             "calibrate again, or name this machine otherwise by --machine"
         )
+    if not same_rounds:
+        raise UserError(f"{path} is not of {n_rounds} rounds, which a pass has: calibrate again")
     return band, f"calibrated on {created[:10]}: one commit against itself, {n} differences"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +37,15 @@ output_option = click.option(
     "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
     help="Write the report there, and its first lines here. Default: all of it here.",
 )  # fmt: skip
+
+
+@contextmanager
+def judging_nothing_if_interrupted() -> Iterator[None]:
+    """End by exit code 2: an interrupted gate has not judged."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise UserError("interrupted: nothing is judged; earlier runs are as they were") from None
 
 
 @click.command()
@@ -77,14 +88,12 @@ def gate(
       1  regressed
       2  could not be judged: something failed, is missing, was not measured, or was interrupted
     """  # noqa: D301 - click wants the control character, not its name
-    from hbitmap_bench.gate import main
+    with judging_nothing_if_interrupted():
+        from hbitmap_bench.gate import main
 
-    options = main.Options(profile=profile, bench=bench, machine=machine, instructions=instructions)
-    report = main.Report(format_, output)
-    try:
+        options = main.Options(profile, bench, machine, instructions)
+        report = main.Report(format_, output)
         return main.gate(Path.cwd(), base, head, allow_dirty, options, report)
-    except KeyboardInterrupt:
-        raise UserError("interrupted: nothing is judged; earlier runs are as they were") from None
 
 
 @click.command()
@@ -103,12 +112,13 @@ def judge(runs: tuple[Path, ...], format_: Format, output: Path | None) -> int:
       hbitmap-bench judge .asv/gate/runs/20260102T030405-1a2b3c4d-5e6f7a8b
       hbitmap-bench judge RUN --format github
 
-    The exit code is that of gate; of several runs, the worst: 1, then 2, then 0. The JSON of
-    several runs is a list.
+    The exit code is that of gate; of several runs, the worst: 1, then 2, then 0. If one of them is
+    damaged, none is judged. The JSON of several runs is a list.
     """  # noqa: D301 - click wants the control character, not its name
-    from hbitmap_bench.gate import main
+    with judging_nothing_if_interrupted():
+        from hbitmap_bench.gate import main
 
-    return main.judge_stored(runs, main.Report(format_, output))
+        return main.judge_stored(runs, main.Report(format_, output))
 
 
 @click.command()
@@ -130,7 +140,8 @@ def calibrate(profile: str, bench: str | None, machine: str, passes: int) -> Non
       hbitmap-bench calibrate
       hbitmap-bench calibrate --passes 5 --machine runner-7
     """  # noqa: D301 - click wants the control character, not its name
-    from hbitmap_bench.gate import main
+    with judging_nothing_if_interrupted():
+        from hbitmap_bench.gate import main
 
-    options = main.Options(profile=profile, bench=bench, machine=machine, instructions=False)
-    main.calibrate(Path.cwd(), options, passes)
+        options = main.Options(profile, bench, machine, instructions=False)
+        main.calibrate(Path.cwd(), options, passes)

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from hbitmap_bench.errors import UserError
+from hbitmap_bench.gate import LOCAL
 from hbitmap_bench.gate.commits import resolve
 from hbitmap_bench.gate.environments import Workshop
 from hbitmap_bench.gate.judge import judge
@@ -21,9 +22,6 @@ from hbitmap_bench.history.bisect import Bisection, bisect
 from hbitmap_bench.history.machine import machine_fields
 from hbitmap_bench.history.run import find_project
 from hbitmap_bench.history.trend import Found, Trend
-
-MACHINE = "local"
-"""Only this machine's own ratios count here, so it needs no name."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ def is_bad(workshop: Workshop, console: Console, found: Found, commit: str) -> b
         *resolve(root, found.last_good.hash, commit, allow_dirty=False),
         profile="full",
         bench=Cell(found.benchmark.name, found.params).regex,
-        machine=machine_fields(MACHINE, workshop.project.results_dir),
+        machine=machine_fields(LOCAL, workshop.project.results_dir),
         band=LEAST_BAND.value,
         band_source="the least: the history has shown a step",
         suites_of=head,

@@ -6,14 +6,17 @@ machine can. They say nothing about caches, and so stand beside the times, not f
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
 from hbitmap_bench.errors import UserError
+from hbitmap_bench.history.sources import blob_id
 
 WORK: Final = {
     "next_zero, a full bitmap": ("b = HBitmap(2**24); b.set(0, 2**24)", 20, "b.next_zero(0)"),
@@ -35,15 +38,37 @@ WORK: Final = {
 """Setup, number of calls, and the call; its method in the core is what is counted."""
 
 
+IMPORTED: Final = """
+import sys
+import hbitmap_impl.hbitmap
+print(*(m.__file__ for name, m in sys.modules.items() if name.split(".")[0] == "hbitmap_impl"),
+      sep="\\n")
+"""
+
+
 def count_both(base: Path, head: Path) -> dict[str, tuple[int, int]]:
     """Instructions of each piece of work by two interpreters, which have the package installed.
 
     Costs some ten seconds a piece. Raises ``UserError`` without valgrind.
     """
     require_valgrind()
-    with ThreadPoolExecutor(2) as pool:  # counts do not mind the neighbour
+    pool = ThreadPoolExecutor(2)  # counts do not mind the neighbour
+    try:
         counts = [pool.map(count, [python] * len(WORK), WORK) for python in (base, head)]
         return dict(zip(WORK, zip(*counts, strict=True), strict=True))
+    finally:
+        pool.shutdown(cancel_futures=True)  # of an interrupted one
+
+
+def check_installed(python: Path, package: Mapping[str, str]) -> None:
+    """Raise ``UserError`` unless what an interpreter imports is of that package, by blob ids."""
+    ran = subprocess.run([str(python), "-c", IMPORTED], cwd="/", capture_output=True, text=True)
+    paths = [Path(line) for line in ran.stdout.splitlines()]
+    names = {f"{path.parent.name}/{path.name}": blob_id(path.read_bytes()) for path in paths}
+    if not names or any(package.get(name) != blob for name, blob in names.items()):
+        raise UserError(
+            f"{python} must have the package of its commit, and has another: nothing is counted"
+        )
 
 
 def count(python: Path, name: str) -> int:
@@ -55,7 +80,8 @@ def count(python: Path, name: str) -> int:
     command += ["--collect-atstart=no", f"--toggle-collect=__pyx_pw_*HBitmap_*{method}"]
     ran = subprocess.run(
         [*command, str(python), "-c", code], cwd="/",
-        env={"PYTHONHASHSEED": "0"}, capture_output=True, text=True,
+        env={"PYTHONHASHSEED": "0", "PATH": os.environ.get("PATH", os.defpath)},
+        capture_output=True, text=True,
     )  # fmt: skip
     found = re.search(r"Collected : (\d+)", ran.stderr)
     if ran.returncode != 0 or found is None or found[1] == "0":

@@ -24,7 +24,7 @@ WEIGHT: Final[tuple[Word, ...]] = (
 PREFIXES: Final[dict[str, Evidence]] = {"time": "time", "timeraw": "time", "peakmem": "memory"}
 """Of a benchmark's name, by which asv knows its kind; others are counters."""
 
-GONE: Final = "the base's reviewed list names it, and the head's suites do not have it"
+GONE: Final = "the base's reviewed list names it, and the head's suites do not have it, or skip it"
 
 
 def judge(run: Run) -> Judgement:
@@ -65,9 +65,12 @@ def suspects(run: Run) -> tuple[Cell, ...]:
 
 
 def n_tests(run: Run) -> int:
-    """Noisy tests among which the family level is shared out."""
+    """Noisy tests among which the family level is shared out.
+
+    An exponent is held against its limit, and against the base's.
+    """
     first = run.passes[0] if run.passes else {}
-    return len(first) + len(growth.time_groups(run, first))
+    return len(first) + 2 * len(growth.time_groups(run, first))
 
 
 def levels(run: Run) -> Levels:
@@ -197,8 +200,7 @@ def _missing(run: Run) -> dict[Cell, str]:
     if run.manifest.same_package:
         return {}
     if run.manifest.same_code:
-        cells = set(run.manifest.cells)
-        return {cell: GONE for cell in run.manifest.required if cell not in cells}
+        return _unlisted(run)
     failed = {
         name: f"it failed on the {side}: {reason}" for side, name, reason in run.manifest.failures
     }
@@ -211,20 +213,33 @@ def _missing(run: Run) -> dict[Cell, str]:
     return {cell: reason for cell, reason in reasons.items() if reason}
 
 
+def _unlisted(run: Run) -> dict[Cell, str]:
+    """Cells of one code that the base's list names and the head's suites would not measure."""
+    cells = set(run.manifest.cells)
+    reasons = {
+        cell: _new_version(run, cell) if cell in cells else GONE for cell in run.manifest.required
+    }
+    return {cell: reason for cell, reason in reasons.items() if reason}
+
+
 def _why_missing(run: Run, cell: Cell, is_required: bool) -> str | None:
     has_base, has_head = _has_numbers(run, cell)
     if has_base and not has_head:
         return "the base has a number, and the head skips it"
     if is_required and not has_base:
         return "the base's reviewed list names it, and the head's suites skip it there"
+    return _new_version(run, cell) if is_required else None
+
+
+def _new_version(run: Run, cell: Cell) -> str | None:
     before = run.manifest.versions.get(cell.benchmark)
     after = run.manifest.benchmarks[cell.benchmark].version
-    if is_required and before != after:
-        return (
-            f"the head's suites have version {after} of it, which measures something else than the "
-            f"base's version {before}"
-        )
-    return None
+    if before == after:
+        return None
+    return (
+        f"the head's suites have version {after} of it, which measures something else than the "
+        f"base's version {before}"
+    )
 
 
 def _has_numbers(run: Run, cell: Cell) -> tuple[bool, bool]:

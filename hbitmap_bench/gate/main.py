@@ -139,7 +139,8 @@ def noise(run: Run) -> list[float]:
     """Log ratios of a run's noisy cells, first pass: of a commit against itself they are noise."""
     return [
         log_ratio(base, head)
-        for base, head in run.passes[0].values()
+        for one in run.passes[:1]
+        for base, head in one.values()
         if np.isfinite(base).all() and np.isfinite(head).all()
     ]
 
@@ -152,7 +153,7 @@ def _request(
 ) -> Request:
     """Of a calibration, which says its band, the same code is measured too."""
     machine = machine_fields(options.machine, workshop.project.results_dir)
-    value, source = band or calibration.load_band(workshop.project.results_dir, machine)
+    value, source = band or calibration.load_band(workshop.project.results_dir, machine, ROUNDS[0])
     return Request(
         *sides,
         profile=options.profile,

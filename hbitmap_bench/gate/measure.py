@@ -22,7 +22,7 @@ from hbitmap_bench.gate import environments, suites
 from hbitmap_bench.gate.allowances import check_allowances, new_allowances
 from hbitmap_bench.gate.commits import Side, tree_ids
 from hbitmap_bench.gate.environments import SideName, Workshop
-from hbitmap_bench.gate.instructions import count_both
+from hbitmap_bench.gate.instructions import check_installed, count_both
 from hbitmap_bench.gate.judge import suspects
 from hbitmap_bench.gate.runs import COUNTERS, PASSES, Manifest, load_passes, save_manifest
 from hbitmap_bench.gate.session import Session, discover
@@ -114,6 +114,8 @@ def _measure(
         versions=plan.versions,
         same_code=False,  # asked for: calibration
     )
+    if request.instructions:
+        manifest = replace(manifest, instructions=_instructions(workshop, packages, console))
     session = Session(
         workshop=workshop,
         wheels=wheels,
@@ -129,13 +131,18 @@ def _measure(
     if noisy:
         rounds = _passes(session, noisy, folder, manifest, console)
         manifest = replace(manifest, facts=replace(manifest.facts, rounds=rounds))
-    if request.instructions:
-        console.print("Counting instructions", style="dim")
-        counts = count_both(session.workshop.python("base"), session.workshop.python("head"))
-        manifest = replace(manifest, instructions=counts)
     shutil.rmtree(folder / "suites")
     failures = tuple((f.side, f.cell, f.reason) for f in session.failures.values())
     return replace(manifest, failures=failures)
+
+
+def _instructions(
+    workshop: Workshop, packages: Mapping[SideName, Mapping[str, str]], console: Console
+) -> dict[str, tuple[int, int]]:
+    console.print("Counting instructions", style="dim")
+    for side, package in packages.items():
+        check_installed(workshop.python(side), package)
+    return count_both(workshop.python("base"), workshop.python("head"))
 
 
 def _suites_differ(workshop: Workshop, request: Request) -> bool:

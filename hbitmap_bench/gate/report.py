@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from io import StringIO
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
 from rich.console import Console
 
@@ -13,10 +13,9 @@ from hbitmap_bench.gate.report_markdown import to_markdown
 from hbitmap_bench.gate.report_text import print_text
 from hbitmap_bench.gate.verdict import Judgement
 
-__all__ = ["FORMATS", "Format", "print_text", "render"]
+__all__ = ["Format", "print_text", "render"]
 
 Format = Literal["text", "json", "markdown", "github"]
-FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 
 FILE_COLUMNS: Final = 100
 """Width of text in a file."""

@@ -1,7 +1,7 @@
 """A stored run of the gate: a folder with ``run.json`` and a results folder a round and side.
 
 ======================================  =================================================
-``run.json``                            what was compared, where, by which rules; see ``Run``
+``run.json``                            what was compared, where, in which band: ``Manifest``
 ``counters/round-01/base|head/...``     exact counters, once a side, as asv stores results
 ``pass-1/round-NN/base|head/...``       noisy cells
 ``pass-2/round-NN/base|head/...``       suspects of the first pass, measured afresh
@@ -231,7 +231,8 @@ def _facts(
     rounds: Sequence[int],
     **rest: Any,  # noqa: ANN401 - the fields
 ) -> RunFacts:
-    return RunFacts(SideFacts(**base), SideFacts(**head), rounds=tuple(rounds), **rest)
+    numbers = tuple(int(n) for n in rounds)
+    return RunFacts(SideFacts(**base), SideFacts(**head), rounds=numbers, **rest)
 
 
 def _encoded(benchmark: Benchmark) -> dict[str, object]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +19,9 @@ from hbitmap_bench.history.store import decode_benchmark
 REVIEWED: Final = "tests/golden/benchmarks.json"
 """The list of benchmarks that a test holds and reviews read: names, versions, parameters, and which
 of these are skipped on purpose. A cell that is skipped and is not listed so was not measured."""
+
+KINDS: Final = ("time", "peakmemory")
+"""asv's kinds that are noisy; of the others, counters are judged."""
 
 READ_PROFILE: Final = """
 import json, sys
@@ -76,10 +79,12 @@ def make_plan(
     side no such profile, or nothing is left to measure.
     """
     expressions = {side: _profile_cells(workshop, folder / side, side, profile) for side in sides}
-    benchmarks = {found["name"]: decode_benchmark(found) for found in described}
+    benchmarks = {found["name"]: decode_judged(found) for found in described}
     reviewed, skipped = _reviewed_list(workshop, sides["base"])
     only = compiled([bench]) if bench else []
-    cells = _matching(benchmarks.values(), [*expressions["base"], *expressions["head"]], only)
+    found = _matching(benchmarks.values(), [*expressions["base"], *expressions["head"]], only)
+    left_out = {cell for one in described for cell in _skipped(one["name"], one)}
+    cells = tuple(cell for cell in found if cell not in left_out)
     listed = _matching(reviewed.values(), expressions["base"], only)
     required = tuple(cell for cell in listed if cell not in skipped)
     if not cells and not required:
@@ -123,11 +128,7 @@ def _reviewed_list(workshop: Workshop, base: Side) -> tuple[dict[str, Benchmark]
     try:
         found: dict[str, Any] = json.loads(ran.stdout) if ran.returncode == 0 else {}
         listed = {name: decode_benchmark({**rest, "name": name}) for name, rest in found.items()}
-        skipped = {
-            Cell(name, tuple(params))
-            for name, rest in found.items()
-            for params in rest.get("skip_params", ())
-        }
+        skipped = {cell for name, rest in found.items() for cell in _skipped(name, rest)}
     except (ValueError, TypeError, KeyError, AttributeError):
         listed, skipped = {}, set()
     if not listed:
@@ -136,6 +137,21 @@ def _reviewed_list(workshop: Workshop, base: Side) -> tuple[dict[str, Benchmark]
             f"{base.commit[:10]} has none in {REVIEWED}: choose a base that has"
         )
     return listed, skipped
+
+
+def decode_judged(described: Mapping[str, Any]) -> Benchmark:
+    """A benchmark by asv's description. ``UserError`` if the gate has no rule for its kind."""
+    found = decode_benchmark(described)
+    if not (found.is_exact or found.kind in KINDS):
+        raise UserError(
+            f"the gate judges times, peaks of memory and counters, and {found.name} is of asv's "
+            f"kind {found.kind!r}: count it in a track_ benchmark"
+        )
+    return found
+
+
+def _skipped(name: str, described: Mapping[str, Any]) -> Iterator[Cell]:
+    return (Cell(name, tuple(params)) for params in described.get("skip_params", ()))
 
 
 def _matching(

@@ -32,7 +32,7 @@ from hbitmap_bench.records import write_atomic
 EVIDENCE = "HBITMAP_BENCH_EVIDENCE"
 """The folder where measuring processes tell what they imported: see ``benchmarks/common.py``."""
 
-MEASURED = ("hbitmap_impl", "setup.py")
+MEASURED = ("hbitmap_impl", "setup.py", "setup.cfg")
 """What a measurement depends on; a commit that changes none of it measures the same again."""
 
 PROGRESS = re.compile(r"\[|·+ \w")
@@ -71,7 +71,10 @@ def find_project(folder: Path) -> Project:
     path = Path(root, "asv.conf.json")
     if not path.exists():
         raise UserError(f"benchmarks need asv.conf.json, and {root} has none: go to a clone")
-    return Project(Path(root), util.load_json(str(path), js_comments=True))
+    try:
+        return Project(Path(root), util.load_json(str(path), js_comments=True))
+    except (ValueError, util.UserError) as error:
+        raise UserError(f"{path} must be JSON, and can't be read: {error}") from None
 
 
 def bench(

@@ -67,6 +67,8 @@ ASV_SAMPLING: Final = ("-a", "repeat=(4,10,0.2)", "-a", "rounds=2", "--interleav
 ASV_ROW: Final = re.compile(r"^\|\s*([+-])\s*\|")
 MACHINE: Final = "rates"
 
+TABLE_COLUMNS: Final = 120
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -283,7 +285,7 @@ def main(cycles: int, out: Path, rates: Path) -> None:
         save(rates, done)
     if not done:
         raise UserError("there is nothing to show: let it run")
-    console.print(table(done))
+    Console(width=TABLE_COLUMNS).print(table(done))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import gettempdir, mkdtemp
@@ -22,6 +22,7 @@ from hbitmap_bench.qemu.builds import QemuBuild, find_daemon, find_qemu_img, par
 from hbitmap_bench.qemu.images import check_images, ensure_images
 from hbitmap_bench.qemu.rows import measure_rows, plan_rows
 from hbitmap_bench.records import CellRecord, Reproduction, check_folder, check_output
+from hbitmap_bench.report.piped import PipedConsole
 from hbitmap_bench.report.reproduction import render_terminal, write_report
 
 
@@ -156,15 +157,6 @@ def image_folder(kept: Path | None, console: Console) -> Iterator[Path]:
             shutil.rmtree(folder)
 
 
-class _Tables(Console):
-    """Prints the tables, as far as somebody reads them."""
-
-    def on_broken_pipe(self) -> None:
-        """Go on: the reader, such as ``head``, has seen enough, and the report is written."""
-        with suppress(SystemExit):
-            super().on_broken_pipe()
-
-
 def reproduce(
     model: ModelPlan, qemu: QemuPlan | None, *, out_dir: Path, json_path: Path | None
 ) -> None:
@@ -173,7 +165,7 @@ def reproduce(
     Progress goes to stderr, tables to stdout. Raises ``UserError``, where it can before measuring.
     """
     progress = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
-    output = _Tables()
+    output = PipedConsole()  # the report is written, whoever reads on
     builds = qemu.found_builds() if qemu is not None else []
     _check_outputs(out_dir, json_path)
     if qemu is not None and builds:

@@ -17,6 +17,7 @@ from tiny import COMMAND, commit, git, make_repo
 
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.gate.calibration import Calibration, load_band, save
+from hbitmap_bench.gate.commands import FORMATS
 from hbitmap_bench.gate.confirm import confirm
 from hbitmap_bench.gate.suites import decode_judged
 from hbitmap_bench.history.bisect import Bisection
@@ -147,6 +148,10 @@ def test_a_change_that_costs_nothing_passes(repo, change):
     ran = gate(repo, "--bench", WORDS)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "PASSED" in ran.stdout
+    for form in FORMATS:  # a reader who has seen enough changes no verdict
+        piped = f"'{COMMAND}' judge '{run_folder(ran)}' --format {form} | true"
+        unread = subprocess.run(["bash", "-o", "pipefail", "-c", piped], capture_output=True)
+        assert (unread.returncode, unread.stderr) == (0, b"")
 
 
 def test_what_an_environment_costs_is_no_regression(repo, change):

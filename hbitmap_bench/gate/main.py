@@ -25,6 +25,7 @@ from hbitmap_bench.gate.verdict import Judgement
 from hbitmap_bench.history.machine import machine_fields
 from hbitmap_bench.history.run import find_project
 from hbitmap_bench.records import check_output, write_atomic
+from hbitmap_bench.report.piped import PipedConsole
 
 WORST_FIRST = (1, 2, 0)
 """A regression that was seen outweighs what could not be seen."""
@@ -54,16 +55,16 @@ class Report:
 
     def tell(self, judgements: Sequence[Judgement]) -> None:
         """Write to the file and say so, or print."""
-        console = Console(soft_wrap=True, highlight=False)
+        console = PipedConsole(soft_wrap=True, highlight=False)
         if self.output is None and self.format == "text":
             for judgement in judgements:
-                print_text(judgement, Console())
+                print_text(judgement, PipedConsole())
             return
         told = [render(judgement, self.format) for judgement in judgements]
         is_list = self.format == "json" and len(told) > 1
         text = f"[{','.join(told)}]\n" if is_list else "".join(told)
         if self.output is None:
-            console.file.write(text)
+            console.out(text, end="", highlight=False)
             return
         write_atomic(self.output, text.encode())
         for judgement in judgements:

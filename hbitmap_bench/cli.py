@@ -20,7 +20,7 @@ from hbitmap_bench.errors import UserError
 from hbitmap_bench.field_commands import diagnose, predict, profile
 from hbitmap_bench.gate import LOCAL
 from hbitmap_bench.gate.commands import calibrate, gate, judge
-from hbitmap_bench.interrupt import stop_like_ctrl_c
+from hbitmap_bench.interrupt import hear_no_more, stop_like_ctrl_c
 from hbitmap_bench.printable import printable
 from hbitmap_bench.sizes import parse_size
 
@@ -341,7 +341,9 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a mark that an old terminal lacks is no error
     with stop_like_ctrl_c():
-        sys.exit(exit_code(lambda: cli.main(standalone_mode=False)))
+        code = exit_code(lambda: cli.main(standalone_mode=False))
+        hear_no_more()
+        sys.exit(code)
 
 
 def exit_code(command: Callable[[], object]) -> int:

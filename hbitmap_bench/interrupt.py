@@ -44,9 +44,17 @@ def stop_like_ctrl_c() -> Iterator[None]:
         yield
     finally:
         for number, handler in taken.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) is _interrupt:
+                signal.signal(number, handler)
         if taken:  # the outermost block is over, and so is what it was asked
             _heard_s = -math.inf
+
+
+def hear_no_more() -> None:
+    """Let the program end by the exit code that is decided: what follows is Python's own end."""
+    if threading.current_thread() is threading.main_thread():
+        for number in _REQUESTS:
+            signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from tiny import COMMAND, commit, git, make_repo
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.gate.calibration import Calibration, load_band, save
 from hbitmap_bench.gate.commands import FORMATS
+from hbitmap_bench.gate.commits import measured_ids
 from hbitmap_bench.gate.confirm import confirm
 from hbitmap_bench.gate.suites import decode_judged
 from hbitmap_bench.history.bisect import Bisection
@@ -167,6 +168,24 @@ WORDS = 14 if sys.prefix.endswith("two") else 7
     assert "two" in installed.read_text()  # they have changed places
 
 
+def test_options_of_the_build_are_measured_and_the_rest_of_its_file_is_not(repo, change):
+    text = '[build-system]\nrequires = ["setuptools"]\n'
+    (before,) = {measured_ids(repo, "main"), measured_ids(repo, change({"README.md": "Read.\n"}))}
+    options = '\n[tool.distutils.build_ext]\ndefine = "HBITMAP_NO_COUNTERS"\n'
+    assert measured_ids(repo, change({"pyproject.toml": text + options})) != before
+    assert measured_ids(repo, change({"pyproject.toml": text + "\n[tool.other]\n"})) == before
+    assert measured_ids(repo, change({"setup.cfg": options})) != before
+    assert measured_ids(repo, change({"pyproject.toml": "no = TOML"})) != before
+
+
+def test_a_link_that_leads_elsewhere_hinders_nobody(repo, change):
+    change({"hbitmap_impl/words.py": "WORDS = 7  # as linked\n"})
+    (repo / "elsewhere").symlink_to("/nowhere")
+    git(repo, "add", "elsewhere")
+    git(repo, "commit", "-q", "-m", "Link")
+    assert gate(repo, "--bench", WORDS).returncode == 0
+
+
 def test_a_change_of_documents_is_the_same_code(repo, change):
     change({"README.md": "Read me.\n"})
     ran = gate(repo)
@@ -256,6 +275,7 @@ def test_uncommitted_work_is_refused_or_measured_as_it_is(repo, change):
     (repo / "hbitmap_impl" / "words.py").write_text("from hbitmap_impl.more import WORDS\n")
     (repo / "hbitmap_impl" / "more.py").write_text("WORDS = 8\n")
     assert_refused(gate(repo), "--allow-dirty")
+    assert_refused(gate(repo, "--allow-dirty", "--head", "HEAD"), "not both")
     ran = gate(repo, "--allow-dirty", "--bench", WORDS)
     assert ran.returncode == 1, ran.stdout + ran.stderr
     assert "uncommitted" in ran.stdout.lower()

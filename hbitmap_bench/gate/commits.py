@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import tempfile
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +31,7 @@ IDENTITY = {
 
 @dataclass(frozen=True)
 class Side:
-    """A commit to measure. ``measured`` is the git ids of what a measurement depends on."""
+    """A commit to measure. ``measured`` is ids of what a measurement depends on."""
 
     facts: SideFacts
     measured: tuple[str, ...]
@@ -48,6 +50,8 @@ def resolve(
     Without a ``head``, uncommitted work is refused, or with ``allow_dirty`` measured as a commit of
     its own, which no branch and no index comes to know of. Raises ``UserError``.
     """
+    if head is not None and allow_dirty:
+        raise UserError("uncommitted work is on no --head: give that or --allow-dirty, not both")
     dirty = head is None and bool(git(repo, "status", "--porcelain"))
     if dirty and not allow_dirty:
         raise UserError(
@@ -89,8 +93,19 @@ def git(repo: Path, *arguments: str, env: dict[str, str] | None = None) -> str:
 
 
 def measured_ids(repo: Path, commit: str) -> tuple[str, ...]:
-    """Git ids of what a measurement depends on, "" where the commit has it not."""
-    return tree_ids(repo, commit, MEASURED)
+    """Git ids of what a measurement depends on, "" where the commit has it not; and what else."""
+    return (*tree_ids(repo, commit, MEASURED), _build_options(repo, commit))
+
+
+def _build_options(repo: Path, commit: str) -> str:
+    """The options of a build that ``pyproject.toml`` may give, as JSON; most of it is not such."""
+    shown = ["git", "-C", str(repo), "show", f"{commit}:pyproject.toml"]
+    ran = subprocess.run(shown, capture_output=True)
+    try:
+        tools = tomllib.loads(ran.stdout.decode()).get("tool", {})
+        return json.dumps(tools.get("distutils"), sort_keys=True, default=str)
+    except (ValueError, AttributeError):
+        return ran.stdout.hex()  # no TOML, on which the build will have its word
 
 
 def tree_ids(repo: Path, commit: str, paths: Sequence[str]) -> tuple[str, ...]:

@@ -169,9 +169,17 @@ def extract(repo: Path, commit: str, path: str, to: Path) -> None:
         raise UserError(f"commit {commit[:10]} must have {path}, and has not: name another")
     try:
         with tarfile.open(fileobj=BytesIO(ran.stdout)) as archive:
-            archive.extractall(to, filter="data")
+            archive.extractall(to, filter=_no_outer_links)
     except tarfile.TarError as error:
         raise UserError(f"commit {commit[:10]} can't be unpacked: {error}") from None
+
+
+def _no_outer_links(member: tarfile.TarInfo, to: str) -> tarfile.TarInfo | None:
+    """The filter for data, but that a link which leads elsewhere is left out, not all refused."""
+    try:
+        return tarfile.data_filter(member, to)
+    except (tarfile.AbsoluteLinkError, tarfile.LinkOutsideDestinationError):
+        return None
 
 
 def _environment(workshop: Workshop, side: SideName) -> None:

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -38,6 +38,8 @@ WORK: Final = {
 """Setup, number of calls, and the call; its method in the core is what is counted."""
 
 
+_RUNNING: Final[set[subprocess.Popen[str]]] = set()
+
 IMPORTED: Final = """
 import sys
 import hbitmap_impl.hbitmap
@@ -56,8 +58,11 @@ def count_both(base: Path, head: Path) -> dict[str, tuple[int, int]]:
     try:
         counts = [pool.map(count, [python] * len(WORK), WORK) for python in (base, head)]
         return dict(zip(WORK, zip(*counts, strict=True), strict=True))
-    finally:
-        pool.shutdown(cancel_futures=True)  # of an interrupted one
+    finally:  # nothing is left to do, but where it was interrupted
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in tuple(_RUNNING):
+            process.kill()
+        pool.shutdown()
 
 
 def check_installed(python: Path, package: Mapping[str, str]) -> None:
@@ -78,17 +83,25 @@ def count(python: Path, name: str) -> int:
     method = line.split(".")[1].split("(")[0]
     command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
     command += ["--collect-atstart=no", f"--toggle-collect=__pyx_pw_*HBitmap_*{method}"]
-    ran = subprocess.run(
-        [*command, str(python), "-c", code], cwd="/",
-        env={"PYTHONHASHSEED": "0", "PATH": os.environ.get("PATH", os.defpath)},
-        capture_output=True, text=True,
-    )  # fmt: skip
-    found = re.search(r"Collected : (\d+)", ran.stderr)
-    if ran.returncode != 0 or found is None or found[1] == "0":
-        own = [line for line in ran.stderr.splitlines() if line and not line.startswith("==")]
+    status, errors = _run([*command, str(python), "-c", code])
+    found = re.search(r"Collected : (\d+)", errors)
+    if status != 0 or found is None or found[1] == "0":
+        own = [line for line in errors.splitlines() if line and not line.startswith("==")]
         said = (own or ["nothing"])[-1]  # not valgrind's own lines
         raise UserError(f"callgrind must count {name!r}, and did not: it said {said}")
     return int(found[1])
+
+
+def _run(command: Sequence[str]) -> tuple[int, str]:
+    """Exit code and stderr of a process that others may kill."""
+    with subprocess.Popen(
+        command, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        env={"PYTHONHASHSEED": "0", "PATH": os.environ.get("PATH", os.defpath)},
+    ) as process:  # fmt: skip
+        _RUNNING.add(process)
+        _, errors = process.communicate()
+        _RUNNING.discard(process)
+    return process.returncode, errors
 
 
 def require_valgrind() -> None:

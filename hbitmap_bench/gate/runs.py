@@ -170,7 +170,9 @@ def load_pass(folder: Path, manifest: Manifest, n_rounds: int) -> dict[Cell, Pai
 def _load_side(folder: Path, side: SideName, manifest: Manifest) -> list[tuple[Cell, float]]:
     paths = list(sources.result_paths(folder))
     if len(paths) != 1:
-        raise UserError(f"a round has one result a side, and {folder} has {len(paths)}")
+        raise UserError(
+            f"a round has one result a side, and {folder} has {len(paths)}: measure again"
+        )
     (path,) = paths
     commit = getattr(manifest.facts, side).commit
     try:
@@ -229,10 +231,12 @@ def _facts(
     base: Mapping[str, Any],
     head: Mapping[str, Any],
     rounds: Sequence[int],
+    elapsed_s: float,
     **rest: Any,  # noqa: ANN401 - the fields
 ) -> RunFacts:
     numbers = tuple(int(n) for n in rounds)
-    return RunFacts(SideFacts(**base), SideFacts(**head), rounds=numbers, **rest)
+    sides = SideFacts(**base), SideFacts(**head)
+    return RunFacts(*sides, rounds=numbers, elapsed_s=float(elapsed_s), **rest)
 
 
 def _encoded(benchmark: Benchmark) -> dict[str, object]:

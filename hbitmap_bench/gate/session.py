@@ -18,6 +18,7 @@ import math
 import platform
 import random
 import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -162,8 +163,14 @@ class Session:
     def _server(self, side: SideName, evidence: Path) -> Any:  # noqa: ANN401 - asv has no types
         variables = {EVIDENCE: str(evidence), "ASV_COMMIT": self.commits[side]}
         environment = environment_of(self.workshop, side, variables)
-        with _interruptible():
-            return runner.ForkServer(environment, str(self.suites))
+        try:
+            with _interruptible():
+                return runner.ForkServer(environment, str(self.suites))
+        except RuntimeError as error:
+            raise UserError(
+                f"asv measures by a server with a socket in {tempfile.gettempdir()}, and that did "
+                f"not start ({error}): set TMPDIR to a short path on a disk with room"
+            ) from None
 
     def _results(self, side: SideName) -> Results:
         return Results(
@@ -217,7 +224,7 @@ def _interruptible() -> Iterator[None]:
     """Asv makes an error of its own out of Ctrl-C: make it Ctrl-C again."""
     try:
         yield
-    except (util.UserError, RuntimeError) as error:
+    except util.UserError as error:
         if str(error) == "Interrupted.":
             raise KeyboardInterrupt from None
         raise UserError(f"asv could not run benchmarks: {_first_line(str(error))}") from None

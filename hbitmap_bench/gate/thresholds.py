@@ -42,8 +42,8 @@ LEAST_BAND: Final = Threshold(
 
 FLOOR_S: Final = Threshold(
     "time floor", 50e-6, "seconds a timed call",
-    "timed calls last a millisecond or more, of which a scheduler's tick or a page fault is some "
-    "tens of microseconds",
+    "a scheduler's tick or a page fault is some tens of microseconds, and the shortest timed calls "
+    "last half a millisecond",
 )  # fmt: skip
 
 FLOOR_BYTES: Final = Threshold(

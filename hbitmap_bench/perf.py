@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from hbitmap_bench.errors import UserError
-from hbitmap_bench.interrupt import stop_like_ctrl_c
+from hbitmap_bench.interrupt import stop_like_ctrl_c, uninterrupted
 from hbitmap_bench.qemu.builds import kill_group, run_tool, start
 
 FREQUENCY_HZ: Final = 997
@@ -158,8 +158,9 @@ def recording(pid: int, frequency_hz: int = FREQUENCY_HZ) -> Iterator[Recording]
     with ExitStack() as stack:
         stack.enter_context(stop_like_ctrl_c())
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="hbitmap-bench-"))
-        recorder = Recording(pid, Path(folder), frequency_hz)
-        stack.callback(recorder.close)
+        with uninterrupted():  # or nobody could end what has just been started
+            recorder = Recording(pid, Path(folder), frequency_hz)
+            stack.callback(recorder.close)
         yield recorder
 
 

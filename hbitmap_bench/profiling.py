@@ -16,7 +16,7 @@ from typing import Final
 from hbitmap_bench.cells import Layout, layout
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.perf import Samples, recording
-from hbitmap_bench.qemu.builds import QemuBuild, kill_group, start
+from hbitmap_bench.qemu.builds import QemuBuild, running
 from hbitmap_bench.qemu.buildup import add_ends, cancel_backup, start_backup, wait_for_build_up
 from hbitmap_bench.qemu.daemon import Daemon
 from hbitmap_bench.qemu.detect import detect_algorithm
@@ -103,16 +103,10 @@ def profile_model(place: Layout, setup: Setup) -> Profile:
 def _stopped_child(place: Layout, setup: Setup) -> Iterator[subprocess.Popen[bytes]]:
     """Our build-up, stopped before its first query; killed in the end, whatever it does."""
     arguments = [json.dumps(asdict(place)), setup, str(LEAST_S)]
-    process = start(
-        [sys.executable, "-P", "-c", _OURS, *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    with process:
-        try:
-            _wait_for_stop(process)
-            yield process
-        finally:
-            kill_group(process)
+    command = [sys.executable, "-P", "-c", _OURS, *arguments]
+    with running(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        _wait_for_stop(process)
+        yield process
 
 
 def _wait_for_stop(process: subprocess.Popen[bytes]) -> None:

@@ -7,13 +7,14 @@ import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
 from hbitmap_bench.errors import UserError
+from hbitmap_bench.interrupt import uninterrupted
 
 DAEMON: Final = "qemu-storage-daemon"
 _VERSION: Final = re.compile(rf"{DAEMON} version (\S+)")
@@ -82,18 +83,27 @@ def run_tool(argv: Sequence[str | Path], timeout_s: float | None = _TOOL_TIMEOUT
 
     The tool, and whatever it has started, is killed when anything interrupts the wait.
     """
-    process = start(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    with process:
+    with running(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         try:
             out, errors = process.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired as error:
             raise UserError(f"{argv[0]} has not ended for {timeout_s} s and was killed") from error
-        finally:
-            kill_group(process)
     if process.returncode:
         lines = _text(errors).strip().splitlines() or [f"exit code {process.returncode}"]
         raise UserError(f"{Path(argv[0]).name} failed: {lines[-1]}")
     return _text(out)
+
+
+@contextmanager
+def running(
+    argv: Sequence[str | Path], *, stdout: int, stderr: int | IO[bytes]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """``start`` it; in the end it is killed, with all that it has started, and its pipes closed."""
+    with ExitStack() as stack:
+        with uninterrupted():  # or nobody could end what has just been started
+            process = stack.enter_context(start(argv, stdout=stdout, stderr=stderr))
+            stack.callback(kill_group, process)
+        yield process
 
 
 def start(

@@ -9,7 +9,8 @@ import signal
 import subprocess
 import tempfile
 import time
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -18,7 +19,7 @@ from qemu.qmp import ConnectError, ExecInterruptedError, ExecuteError, QMPClient
 
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.interrupt import run_stoppable, stop_like_ctrl_c
-from hbitmap_bench.qemu.builds import QemuBuild, kill_group, start
+from hbitmap_bench.qemu.builds import QemuBuild, running
 
 # A lost connection is told by our own error, once.
 logging.getLogger("qemu.qmp").addHandler(logging.NullHandler())
@@ -71,8 +72,7 @@ class Daemon:
             self._runner = stack.enter_context(asyncio.Runner())
             self._client = QMPClient()
             stack.callback(self._hang_up)
-            self._process = self._start(_socket_path(directory))
-            stack.callback(kill_group, self._process)
+            self._process = stack.enter_context(self._running(_socket_path(directory)))
             self._connect(_socket_path(directory))
             self._stack = stack.pop_all()
         return self
@@ -105,11 +105,17 @@ class Daemon:
         except LOST as error:
             raise self._death(f"during {command}") from error
 
-    def _start(self, socket: Path) -> subprocess.Popen[bytes]:
+    @contextmanager
+    def _running(self, socket: Path) -> Iterator[subprocess.Popen[bytes]]:
         chardev = f"socket,id=qmp,path={str(socket).replace(',', ',,')},server=on,wait=off"
         options = ["--chardev", chardev, "--monitor", "chardev=qmp"]
-        with self._stderr.open("wb") as stderr:
-            return start([self.build.path, *options], stdout=subprocess.DEVNULL, stderr=stderr)
+        with (
+            self._stderr.open("wb") as stderr,
+            running(
+                [self.build.path, *options], stdout=subprocess.DEVNULL, stderr=stderr
+            ) as process,
+        ):
+            yield process
 
     def _connect(self, socket: Path) -> None:
         deadline = time.monotonic() + _START_TIMEOUT_S

@@ -238,3 +238,10 @@ def same_code():
     """A change of documents."""
     reason = "the measured sources of both sides are identical: nothing was timed"
     return judgement("SAME_CODE", [], reasons=(reason,), run=replace(FACTS, elapsed_s=0.4))
+
+
+def steady(before, ratio=1.0, n=12, spread=0.004, seed=0):
+    """A cell of n rounds, which ``spread`` of normal noise hardly moves."""
+    rng = np.random.default_rng(seed)
+    base, head = before * np.exp(rng.normal(0, spread, (2, n)))
+    return base, head * ratio

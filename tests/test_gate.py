@@ -15,12 +15,9 @@ import pytest
 from rich.console import Console
 from tiny import COMMAND, commit, git, make_repo
 
-from hbitmap_bench.errors import UserError
-from hbitmap_bench.gate.calibration import Calibration, load_band, save
 from hbitmap_bench.gate.commands import FORMATS
 from hbitmap_bench.gate.commits import measured_ids
 from hbitmap_bench.gate.confirm import confirm
-from hbitmap_bench.gate.suites import decode_judged
 from hbitmap_bench.history.bisect import Bisection
 from hbitmap_bench.history.series import Commit
 from hbitmap_bench.history.store import decode_benchmark
@@ -252,14 +249,6 @@ def test_a_change_of_the_suites_that_measures_less_does_not_pass(
     assert reason in ran.stdout
 
 
-def test_a_benchmark_that_no_rule_is_for_is_refused():
-    """asv finds such ones only where pympler is installed."""
-    described = {"name": "suite.Work.mem_words", **LIST["suite.Work.track_words"]}
-    assert decode_judged(described).is_exact
-    with pytest.raises(UserError, match=r"mem_words is of asv's kind 'memory'.*track_"):
-        decode_judged({**described, "type": "memory"})
-
-
 def test_a_clone_may_have_a_space_in_its_path(repo, tmp_path):
     git(tmp_path, "clone", "-q", str(repo), "with a space")
     assert gate(tmp_path / "with a space").returncode == 0
@@ -467,12 +456,3 @@ def test_counters_calibrate_nothing(repo):
     command = [COMMAND, "calibrate", "--machine", "test", "--passes", "1", "--bench", WORDS]
     ran = subprocess.run(command, cwd=repo, capture_output=True, text=True)
     assert_refused(ran, "a calibration needs noisy cells", "widen --bench")
-
-
-def test_calibrations_are_of_as_many_rounds(tmp_path):
-    machine = {"machine": "test"}
-    made = Calibration("0" * 40, "2026-01-02", machine, "quick", 3, 12, [0.01] * 200, 0.03)
-    save(tmp_path, made)
-    assert load_band(tmp_path, machine, 12)[0] == 0.03
-    with pytest.raises(UserError, match="not of 13 rounds"):
-        load_band(tmp_path, machine, 13)

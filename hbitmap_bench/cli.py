@@ -11,6 +11,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import click
 from rich.console import Console
@@ -340,8 +341,13 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a mark that an old terminal lacks is no error
+    run_to_exit(cli)
+
+
+def run_to_exit(command: click.Command) -> NoReturn:
+    """Run a program's command by its arguments, and end the program by its exit code."""
     with stop_like_ctrl_c():
-        code = exit_code(lambda: cli.main(standalone_mode=False))
+        code = exit_code(lambda: command.main(standalone_mode=False))
         hear_no_more()
         sys.exit(code)
 

@@ -22,9 +22,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from hbitmap_bench.children import kill_group, start
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.interrupt import stop_like_ctrl_c, uninterrupted
-from hbitmap_bench.qemu.builds import kill_group, run_tool, start
+from hbitmap_bench.qemu.builds import run_tool
 
 FREQUENCY_HZ: Final = 997
 """Samples a second of CPU time: a prime, so that nothing periodic keeps step with it."""

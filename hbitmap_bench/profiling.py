@@ -14,9 +14,10 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 from hbitmap_bench.cells import Layout, layout
+from hbitmap_bench.children import running
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.perf import Samples, recording
-from hbitmap_bench.qemu.builds import QemuBuild, running
+from hbitmap_bench.qemu.builds import QemuBuild
 from hbitmap_bench.qemu.buildup import add_ends, cancel_backup, start_backup, wait_for_build_up
 from hbitmap_bench.qemu.daemon import Daemon
 from hbitmap_bench.qemu.detect import detect_algorithm

@@ -33,7 +33,7 @@ from rich.table import Table
 from scipy.stats import binomtest
 
 from hbitmap_bench.checks.injections import CHECKS, apply, commit, git, scratch_clone
-from hbitmap_bench.cli import exit_code
+from hbitmap_bench.cli import run_to_exit
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.gate.commits import resolve
 from hbitmap_bench.gate.environments import Workshop
@@ -44,7 +44,6 @@ from hbitmap_bench.gate.thresholds import DEFAULT_BAND
 from hbitmap_bench.gate.verdict import Judgement
 from hbitmap_bench.history.machine import machine_fields
 from hbitmap_bench.history.run import Project, find_project, prepare
-from hbitmap_bench.interrupt import stop_like_ctrl_c
 from hbitmap_bench.records import write_atomic
 
 SELF: Final = "itself"
@@ -289,5 +288,4 @@ def main(cycles: int, out: Path, rates: Path) -> None:
 
 
 if __name__ == "__main__":
-    with stop_like_ctrl_c():
-        sys.exit(exit_code(lambda: main.main(standalone_mode=False)))
+    run_to_exit(main)

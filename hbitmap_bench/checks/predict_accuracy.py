@@ -15,7 +15,6 @@ queries in our walk as the real job has looks at L2 slices, by the daemon's own 
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,8 +28,7 @@ from rich.progress import track
 from rich.table import Table
 
 from hbitmap_bench.checks.console import table_console
-from hbitmap_bench.cli import exit_code
-from hbitmap_bench.interrupt import stop_like_ctrl_c
+from hbitmap_bench.cli import run_to_exit
 from hbitmap_bench.predict.calibrate import BuildCalibration
 from hbitmap_bench.predict.counts import Counts, count
 from hbitmap_bench.predict.main import probe
@@ -206,5 +204,4 @@ def _measured(rounds: int, build: QemuBuild, detected: Detected, console: Consol
 
 
 if __name__ == "__main__":
-    with stop_like_ctrl_c():
-        sys.exit(exit_code(lambda: main.main(standalone_mode=False)))
+    run_to_exit(main)

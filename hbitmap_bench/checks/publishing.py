@@ -14,9 +14,7 @@ processes together (what they share counts once), read from ``/proc`` many times
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 import statistics
 import sys
 import tempfile
@@ -32,10 +30,10 @@ from rich.console import Console
 
 from hbitmap_bench.checks.parts import lend_parts
 from hbitmap_bench.checks.synthetic import make_history
-from hbitmap_bench.cli import exit_code
+from hbitmap_bench.children import running
+from hbitmap_bench.cli import run_to_exit
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.history.run import Project, find_project
-from hbitmap_bench.interrupt import stop_like_ctrl_c
 from hbitmap_bench.report.drawing import Table, to_rich
 
 MAX_RATIO: Final = 1.5
@@ -132,33 +130,28 @@ def run(command: Sequence[str], folder: Path, measure: Callable[[Popen[bytes]], 
     """Run to the end, measured. Raises ``UserError`` where it fails."""
     log = folder / ".asv" / "publishing.log"
     with (
-        log.open("w") as output,
-        # A session of its own, so that all of it can be killed.
-        Popen(command, cwd=folder, stdout=output, stderr=output, start_new_session=True) as running,
+        log.open("wb") as output,
+        running(command, cwd=folder, stdout=output, stderr=output) as process,
     ):
-        try:
-            cost = measure(running)
-        except BaseException:
-            os.killpg(running.pid, signal.SIGKILL)
-            raise
-    if running.returncode != 0:
+        cost = measure(process)
+    if process.returncode != 0:
         last = (log.read_text().strip().splitlines() or ["no message"])[-1]
         raise UserError(f"{' '.join(command[:4])} failed ({last}): run it by itself to see more")
     return cost
 
 
-def seconds(running: Popen[bytes]) -> float:
+def seconds(process: Popen[bytes]) -> float:
     """Until it ends; its start takes a thousandth of that."""
     begin_s = time.perf_counter()
-    running.wait()
+    process.wait()
     return time.perf_counter() - begin_s
 
 
-def peak_bytes(running: Popen[bytes]) -> float:
+def peak_bytes(process: Popen[bytes]) -> float:
     """The most that all its processes had, looked at until it ends."""
     most = 0
-    while running.poll() is None:
-        most = max(most, sum(map(pss_bytes, tree(running.pid))))
+    while process.poll() is None:
+        most = max(most, sum(map(pss_bytes, tree(process.pid))))
         time.sleep(SAMPLE_S)
     return most
 
@@ -235,5 +228,4 @@ def main(sizes: tuple[int, ...]) -> int:
 
 
 if __name__ == "__main__":
-    with stop_like_ctrl_c():
-        sys.exit(exit_code(lambda: main.main(standalone_mode=False)))
+    run_to_exit(main)

@@ -20,7 +20,6 @@ from __future__ import annotations
 import json
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,15 +33,14 @@ from rich.console import Console
 from rich.table import Table
 
 from hbitmap_bench.checks.console import table_console
-from hbitmap_bench.cli import exit_code
+from hbitmap_bench.children import kill_group
+from hbitmap_bench.cli import run_to_exit
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.growth import loglog_slope
-from hbitmap_bench.interrupt import stop_like_ctrl_c
 from hbitmap_bench.qemu.builds import (
     QemuBuild,
     find_daemon,
     find_qemu_img,
-    kill_group,
     parse_build,
     run_tool,
 )
@@ -315,5 +313,4 @@ def main(sizes: tuple[str, ...], rounds: int, qemu: str | None, image_dir: Path 
 
 
 if __name__ == "__main__":
-    with stop_like_ctrl_c():
-        sys.exit(exit_code(lambda: main.main(standalone_mode=False)))
+    run_to_exit(main)

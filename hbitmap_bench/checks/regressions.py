@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -40,7 +39,7 @@ from hbitmap_bench.checks.injections import (
     scratch_clone,
 )
 from hbitmap_bench.checks.parts import lend_parts
-from hbitmap_bench.cli import exit_code
+from hbitmap_bench.cli import run_to_exit
 from hbitmap_bench.history.changes import Change, changes
 from hbitmap_bench.history.derived import SECONDS, Exponents, exponents
 from hbitmap_bench.history.run import bench, find_project
@@ -48,7 +47,6 @@ from hbitmap_bench.history.series import Benchmark, History, Params
 from hbitmap_bench.history.store import load_histories
 from hbitmap_bench.html.pages_words import before_after, times
 from hbitmap_bench.html.site import publish
-from hbitmap_bench.interrupt import stop_like_ctrl_c
 from hbitmap_bench.records import write_atomic
 from hbitmap_bench.report.drawing import Table, to_rich
 from hbitmap_bench.report.front import EVIDENCE, cell_words
@@ -380,5 +378,4 @@ def main(names: tuple[str, ...], out_dir: Path) -> int:
 
 
 if __name__ == "__main__":
-    with stop_like_ctrl_c():
-        sys.exit(exit_code(lambda: main.main(standalone_mode=False)))
+    run_to_exit(main)

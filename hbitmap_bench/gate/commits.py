@@ -99,13 +99,19 @@ def measured_ids(repo: Path, commit: str) -> tuple[str, ...]:
 
 def _build_options(repo: Path, commit: str) -> str:
     """The options of a build that ``pyproject.toml`` may give, as JSON; most of it is not such."""
-    shown = ["git", "-C", str(repo), "show", f"{commit}:pyproject.toml"]
-    ran = subprocess.run(shown, capture_output=True)
+    settings = content(repo, commit, "pyproject.toml") or b""
     try:
-        tools = tomllib.loads(ran.stdout.decode()).get("tool", {})
+        tools = tomllib.loads(settings.decode()).get("tool", {})
         return json.dumps(tools.get("distutils"), sort_keys=True, default=str)
     except (ValueError, AttributeError):
-        return ran.stdout.hex()  # no TOML, on which the build will have its word
+        return settings.hex()  # no TOML, on which the build will have its word
+
+
+def content(repo: Path, commit: str, path: str) -> bytes | None:
+    """A file of a commit; None where the commit has it not."""
+    shown = ["git", "-C", str(repo), "show", f"{commit}:{path}"]
+    ran = subprocess.run(shown, capture_output=True)
+    return ran.stdout if ran.returncode == 0 else None
 
 
 def tree_ids(repo: Path, commit: str, paths: Sequence[str]) -> tuple[str, ...]:

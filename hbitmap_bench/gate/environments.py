@@ -31,6 +31,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Final, Literal
 
+from hbitmap_bench.children import kill_group, running
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.gate.commits import Side
 from hbitmap_bench.history.run import Project
@@ -262,25 +263,19 @@ def _run(command: Sequence[str], complaint: str) -> None:
 def _run_to_end(command: Sequence[str]) -> tuple[int, str]:
     """Exit code and output. If it is interrupted, so is all that it started, as compilers by pip.
 
-    A process group of its own makes that possible; pip then removes its temporary folders.
+    Interrupted politely, pip removes its temporary folders.
     """
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-        process_group=0,
-    ) as process:  # fmt: skip
-        try:
-            output, _ = process.communicate()
-        except BaseException:
-            _end_group(process)
-            raise
-    return process.returncode, output
+    with running(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, end=_end_group
+    ) as process:
+        output, _ = process.communicate()
+    return process.returncode, output.decode(errors="replace")
 
 
-def _end_group(process: subprocess.Popen[str]) -> None:
+def _end_group(process: subprocess.Popen[bytes]) -> None:
     """End a process and its children: politely, and after a few seconds at once."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGINT)
     with suppress(subprocess.TimeoutExpired):
         process.wait(STOP_S)
-    with suppress(ProcessLookupError):  # none is left
-        os.killpg(process.pid, signal.SIGKILL)
+    kill_group(process)

@@ -10,11 +10,12 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
+from hbitmap_bench.children import running
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.history.sources import blob_id
 
@@ -38,8 +39,6 @@ WORK: Final = {
 """Setup, number of calls, and the call; its method in the core is what is counted."""
 
 
-_RUNNING: Final[set[subprocess.Popen[str]]] = set()
-
 IMPORTED: Final = """
 import sys
 import hbitmap_impl.hbitmap
@@ -54,15 +53,11 @@ def count_both(base: Path, head: Path) -> dict[str, tuple[int, int]]:
     Costs some ten seconds a piece. Raises ``UserError`` without valgrind.
     """
     require_valgrind()
-    pool = ThreadPoolExecutor(2)  # counts do not mind the neighbour
-    try:
-        counts = [pool.map(count, [python] * len(WORK), WORK) for python in (base, head)]
-        return dict(zip(WORK, zip(*counts, strict=True), strict=True))
-    finally:  # nothing is left to do, but where it was interrupted
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in tuple(_RUNNING):
-            process.kill()
-        pool.shutdown()
+    counts = {}
+    for name in WORK:
+        with _counting(base, name) as first, _counting(head, name) as second:  # they mind no noise
+            counts[name] = _counted(first, name), _counted(second, name)
+    return counts
 
 
 def check_installed(python: Path, package: Mapping[str, str]) -> None:
@@ -78,30 +73,33 @@ def check_installed(python: Path, package: Mapping[str, str]) -> None:
 
 def count(python: Path, name: str) -> int:
     """Instructions of a piece of work, all its calls, from entry into the core to return."""
+    with _counting(python, name) as process:
+        return _counted(process, name)
+
+
+def _counting(python: Path, name: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    """Callgrind at a piece of work; killed if that is not awaited."""
     setup, calls, line = WORK[name]
     code = f"from hbitmap_impl.hbitmap import HBitmap; {setup}\nfor _ in range({calls}): {line}"
     method = line.split(".")[1].split("(")[0]
     command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
     command += ["--collect-atstart=no", f"--toggle-collect=__pyx_pw_*HBitmap_*{method}"]
-    status, errors = _run([*command, str(python), "-c", code])
+    return running(
+        [*command, str(python), "-c", code], cwd=Path("/"),
+        env={"PYTHONHASHSEED": "0", "PATH": os.environ.get("PATH", os.defpath)},
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def _counted(process: subprocess.Popen[bytes], name: str) -> int:
+    """What callgrind says in the end."""
+    errors = process.communicate()[1].decode(errors="replace")
     found = re.search(r"Collected : (\d+)", errors)
-    if status != 0 or found is None or found[1] == "0":
+    if process.returncode != 0 or found is None or found[1] == "0":
         own = [line for line in errors.splitlines() if line and not line.startswith("==")]
         said = (own or ["nothing"])[-1]  # not valgrind's own lines
         raise UserError(f"callgrind must count {name!r}, and did not: it said {said}")
     return int(found[1])
-
-
-def _run(command: Sequence[str]) -> tuple[int, str]:
-    """Exit code and stderr of a process that others may kill."""
-    with subprocess.Popen(
-        command, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        env={"PYTHONHASHSEED": "0", "PATH": os.environ.get("PATH", os.defpath)},
-    ) as process:  # fmt: skip
-        _RUNNING.add(process)
-        _, errors = process.communicate()
-        _RUNNING.discard(process)
-    return process.returncode, errors
 
 
 def require_valgrind() -> None:

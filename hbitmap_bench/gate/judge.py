@@ -14,7 +14,7 @@ from hbitmap_bench.gate import thresholds as limits
 from hbitmap_bench.gate.noisy import Levels
 from hbitmap_bench.gate.runs import Manifest, Pair, Run
 from hbitmap_bench.gate.suites import Cell
-from hbitmap_bench.gate.verdict import Evidence, Finding, Judgement, Outcome
+from hbitmap_bench.gate.verdict import NOISY_EVIDENCE, Evidence, Finding, Judgement, Outcome
 from hbitmap_bench.history.changes import Word
 
 WEIGHT: Final[tuple[Word, ...]] = (
@@ -308,7 +308,7 @@ def _too_few_rounds(run: Run) -> Iterator[str]:
 def _evidence(run: Run, cell: Cell) -> Evidence:
     """What a cell would have been judged by; of a benchmark that is gone, its name tells."""
     if benchmark := run.manifest.benchmarks.get(cell.benchmark):
-        return noisy.EVIDENCE.get(benchmark.kind, "exact")
+        return NOISY_EVIDENCE.get(benchmark.kind, "exact")
     method = cell.benchmark.rsplit(".", 1)[-1]
     return PREFIXES.get(method.split("_", 1)[0], "exact")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -12,10 +11,8 @@ import numpy as np
 from hbitmap_bench.gate import paired
 from hbitmap_bench.gate import thresholds as limits
 from hbitmap_bench.gate.runs import Pair
-from hbitmap_bench.gate.verdict import Evidence
 from hbitmap_bench.history.changes import Word
 
-EVIDENCE: Final[Mapping[str, Evidence]] = {"time": "time", "peakmemory": "memory"}
 FLOORS: Final = {"time": limits.FLOOR_S.value, "peakmemory": limits.FLOOR_BYTES.value}
 """By asv's kind of benchmark."""
 

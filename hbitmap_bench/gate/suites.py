@@ -11,17 +11,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from hbitmap_bench.errors import UserError
-from hbitmap_bench.gate.commits import Side
+from hbitmap_bench.gate.commits import Side, content
 from hbitmap_bench.gate.environments import SIDES, SideName, Workshop, extract
+from hbitmap_bench.gate.verdict import NOISY_EVIDENCE
 from hbitmap_bench.history.series import Benchmark, Params
 from hbitmap_bench.history.store import decode_benchmark
 
 REVIEWED: Final = "tests/golden/benchmarks.json"
 """The list of benchmarks that a test holds and reviews read: names, versions, parameters, and which
 of these are skipped on purpose. A cell that is skipped and is not listed so was not measured."""
-
-KINDS: Final = ("time", "peakmemory")
-"""asv's kinds that are noisy; of the others, counters are judged."""
 
 READ_PROFILE: Final = """
 import json, sys
@@ -121,12 +119,9 @@ def _profile_cells(
 
 def _reviewed_list(workshop: Workshop, base: Side) -> tuple[dict[str, Benchmark], set[Cell]]:
     """The benchmarks that the base commit's list names, and the cells that it says are skipped."""
-    ran = subprocess.run(
-        ["git", "-C", str(workshop.project.root), "show", f"{base.commit}:{REVIEWED}"],
-        capture_output=True, text=True,
-    )  # fmt: skip
+    text = content(workshop.project.root, base.commit, REVIEWED)
     try:
-        found: dict[str, Any] = json.loads(ran.stdout) if ran.returncode == 0 else {}
+        found: dict[str, Any] = json.loads(text or b"{}")
         listed = {name: decode_benchmark({**rest, "name": name}) for name, rest in found.items()}
         skipped = {cell for name, rest in found.items() for cell in _skipped(name, rest)}
     except (ValueError, TypeError, KeyError, AttributeError):
@@ -142,7 +137,7 @@ def _reviewed_list(workshop: Workshop, base: Side) -> tuple[dict[str, Benchmark]
 def decode_judged(described: Mapping[str, Any]) -> Benchmark:
     """A benchmark by asv's description. ``UserError`` if the gate has no rule for its kind."""
     found = decode_benchmark(described)
-    if not (found.is_exact or found.kind in KINDS):
+    if not (found.is_exact or found.kind in NOISY_EVIDENCE):
         raise UserError(
             f"the gate judges times, peaks of memory and counters, and {found.name} is of asv's "
             f"kind {found.kind!r}: count it in a track_ benchmark"

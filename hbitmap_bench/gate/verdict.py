@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from hbitmap_bench.gate.thresholds import Threshold
 from hbitmap_bench.history.changes import Word
 from hbitmap_bench.history.series import Params
 
 Evidence = Literal["exact", "time", "memory", "growth", "instructions"]
+
+NOISY_EVIDENCE: Final[Mapping[str, Evidence]] = {"time": "time", "peakmemory": "memory"}
+"""By asv's kind of benchmark."""
 
 Outcome = Literal["PASSED", "REGRESSED", "NOT_JUDGED", "SAME_CODE"]
 

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -23,6 +23,7 @@ from typing import TextIO
 from asv import util
 from rich.console import Console
 
+from hbitmap_bench.children import kill_group, running
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.history import sources
 from hbitmap_bench.history.machine import machine_fields
@@ -228,40 +229,35 @@ def _run_asv(
         EVIDENCE: str(staging / "evidence"),
     }
     log = project.env_dir.parent / "bench.log"
-    # A session of its own: Ctrl-C comes to this process, which ends asv in order.
+    command += ["--interleave-rounds"]
     with (
         log.open("w", encoding="utf-8") as kept,
-        subprocess.Popen(
-            [*command, "--interleave-rounds"], cwd=project.root, env=environment, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-        ) as running,
+        running(
+            command, cwd=project.root, env=environment,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, end=_end,
+        ) as asv,
     ):  # fmt: skip
-        try:
-            _show_progress(running, kept)
-            code = running.wait()
-        except BaseException:
-            _end(running)
-            raise
+        _show_progress(asv, kept)
+        code = asv.wait()
     if code:
         print(f"asv ended with {code}, which says that something failed: see {log}")
     return code
 
 
-def _show_progress(running: subprocess.Popen[str], kept: TextIO) -> None:
+def _show_progress(asv: subprocess.Popen[bytes], kept: TextIO) -> None:
     """Show asv's progress. Its tables, a row for each cell that there could be, go to the log."""
-    for line in running.stdout or ():
+    for line in map(bytes.decode, asv.stdout or ()):
         kept.write(line)
         if PROGRESS.match(line):
             print(line, end="", flush=True)
 
 
-def _end(running: subprocess.Popen[str]) -> None:
-    """Interrupt asv, which ends its benchmark; after a while, kill its session."""
-    running.send_signal(signal.SIGINT)
-    try:
-        running.wait(STOP_S)
-    except subprocess.TimeoutExpired:
-        os.killpg(running.pid, signal.SIGKILL)
+def _end(asv: subprocess.Popen[bytes]) -> None:
+    """Interrupt asv, unless it has ended: it ends its benchmark. After a while, kill all."""
+    asv.send_signal(signal.SIGINT)
+    with suppress(subprocess.TimeoutExpired):
+        asv.wait(STOP_S)
+    kill_group(asv)
 
 
 @contextmanager

@@ -5,16 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 import subprocess
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
+from hbitmap_bench.children import running
 from hbitmap_bench.errors import UserError
-from hbitmap_bench.interrupt import uninterrupted
 
 DAEMON: Final = "qemu-storage-daemon"
 _VERSION: Final = re.compile(rf"{DAEMON} version (\S+)")
@@ -92,40 +90,6 @@ def run_tool(argv: Sequence[str | Path], timeout_s: float | None = _TOOL_TIMEOUT
         lines = _text(errors).strip().splitlines() or [f"exit code {process.returncode}"]
         raise UserError(f"{Path(argv[0]).name} failed: {lines[-1]}")
     return _text(out)
-
-
-@contextmanager
-def running(
-    argv: Sequence[str | Path], *, stdout: int, stderr: int | IO[bytes]
-) -> Iterator[subprocess.Popen[bytes]]:
-    """``start`` it; in the end it is killed, with all that it has started, and its pipes closed."""
-    with ExitStack() as stack:
-        with uninterrupted():  # or nobody could end what has just been started
-            process = stack.enter_context(start(argv, stdout=stdout, stderr=stderr))
-            stack.callback(kill_group, process)
-        yield process
-
-
-def start(
-    argv: Sequence[str | Path], *, stdout: int, stderr: int | IO[bytes]
-) -> subprocess.Popen[bytes]:
-    """Start a program in a session of its own, so that a Ctrl-C at the terminal reaches us alone.
-
-    Raises ``UserError`` where it can't be run.
-    """
-    try:
-        return subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, start_new_session=True
-        )
-    except OSError as error:
-        raise UserError(f"{argv[0]} can't be run: {error.strerror}") from error
-
-
-def kill_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill what ``start`` started and all that it has started: a wrapper's child outlives it."""
-    with suppress(ProcessLookupError):  # all of it is gone
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def _text(output: bytes) -> str:

@@ -17,9 +17,10 @@ from typing import Any, Final, Self
 
 from qemu.qmp import ConnectError, ExecInterruptedError, ExecuteError, QMPClient, StateError
 
+from hbitmap_bench.children import running
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.interrupt import run_stoppable, stop_like_ctrl_c
-from hbitmap_bench.qemu.builds import QemuBuild, running
+from hbitmap_bench.qemu.builds import QemuBuild
 
 # A lost connection is told by our own error, once.
 logging.getLogger("qemu.qmp").addHandler(logging.NullHandler())
@@ -75,8 +76,9 @@ class Daemon:
             self._runner = stack.enter_context(asyncio.Runner())
             self._client = QMPClient()
             stack.callback(self._hang_up)
-            self._process = stack.enter_context(self._running(_socket_path(directory)))
-            self._connect(_socket_path(directory))
+            socket = _socket_path(directory)
+            self._process = stack.enter_context(self._running(socket))
+            self._connect(socket)
             self._stack = stack.pop_all()
         return self
 
@@ -151,7 +153,7 @@ class Daemon:
             self._process.wait(_QUIT_TIMEOUT_S)
 
     def _hang_up(self) -> None:
-        """End the client's tasks. The daemon is gone by now, and they tell so: no news."""
+        """End the client's tasks. That the daemon is gone, as they tell mostly, is no news."""
         with suppress(*LOST):
             run_stoppable(self._runner, self._client.disconnect())
 

@@ -73,6 +73,17 @@ def cli() -> None:
     help="Image size for the real builds; repeatable, whatever --size is. 160 MB of disk a TiB.",
 )  # fmt: skip
 @click.option(
+    "--runs", "n_runs", type=click.IntRange(1, 100), default=3, show_default=True,
+    help="Undisturbed runs of each row on real builds. A row that takes under a minute has 3 of "
+    "them, or --runs if that is less, whatever the budget.",
+)  # fmt: skip
+@click.option(
+    "--budget", "budget_s", type=click.FloatRange(0), default=180.0, show_default=True,
+    metavar="SECONDS",
+    help="Seconds of build-ups on real builds, after which slow rows and disturbed ones are not "
+    "repeated. What is left out is said.",
+)  # fmt: skip
+@click.option(
     "--image-dir", type=click.Path(file_okay=False, path_type=Path),
     help="Keep the images for the real builds here, and use them again. "
     "Default: a temporary folder.",
@@ -95,6 +106,8 @@ def reproduce(
     qemu_builds: tuple[str, ...],
     no_qemu: bool,
     qemu_sizes: tuple[int, ...],
+    n_runs: int,
+    budget_s: float,
     image_dir: Path | None,
     out_dir: Path,
     json_path: Path | None,
@@ -109,7 +122,8 @@ def reproduce(
     Examples:
       hbitmap-bench reproduce
       hbitmap-bench reproduce --exact --no-qemu --size 10T --size 11T
-      hbitmap-bench reproduce --qemu patched=/opt/qemu/bin/qemu-storage-daemon
+      hbitmap-bench reproduce --qemu stock=PATH --qemu patched=PATH --qemu-size 10T
+          --qemu-size 11T --budget 1500
     """  # noqa: D301 - click wants the control character, not its name
     from hbitmap_bench import reproduce as run  # NumPy, SciPy, Matplotlib: not for --help
 
@@ -131,6 +145,8 @@ def reproduce(
             cluster_sizes=cluster_sizes,
             l2_slice_bytes=l2_slice,
             image_dir=image_dir,
+            n_runs=n_runs,
+            budget_s=budget_s,
         )
     run.reproduce(model, qemu, out_dir=out_dir, json_path=json_path)
 

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from hbitmap_bench.contrast import Contrast, Difference, Estimate, interval_of
 from hbitmap_bench.errors import UserError
-from hbitmap_bench.growth import extra_is_resolved, growth_of, plain_of, series_key
+from hbitmap_bench.growth import extra_interval, extra_is_resolved, growth_of, plain_of, series_key
 from hbitmap_bench.records import CellRecord, Reproduction
 from hbitmap_bench.sizes import format_size
 
@@ -186,7 +186,7 @@ def _rows(found: Reproduction) -> list[CellRecord]:
     return [
         cell
         for cell in found.cells
-        if cell.source != "published" and cell.elapsed_s is not None and cell.elapsed_s > 0
+        if cell.source != "published" and cell.work_s is not None and cell.work_s > 0
     ]
 
 
@@ -250,7 +250,7 @@ def _pair(row_a: CellRecord, a: Reproduction, row_b: CellRecord, b: Reproduction
 
 
 def _seconds(row: CellRecord) -> Estimate:
-    return Estimate(row.elapsed_s or 0.0, row.interval_s, row.interval_kind)
+    return Estimate(row.work_s or 0.0, row.interval_s, row.interval_kind)
 
 
 def _extra(row: CellRecord, side: Reproduction) -> Estimate | None:
@@ -258,12 +258,10 @@ def _extra(row: CellRecord, side: Reproduction) -> Estimate | None:
     plain = plain_of(row, side.cells)
     if row.extra_s is None or plain is None:
         return None
-    resolved = extra_is_resolved(row, plain)
-    ends, plain_ends = row.interval_s, plain.interval_s
-    if ends is None or plain_ends is None or row.interval_kind != plain.interval_kind:
-        return Estimate(row.extra_s, resolved=resolved)
-    low, high = (max(one - other, 0.0) for one, other in zip(ends, plain_ends[::-1], strict=True))
-    return Estimate(row.extra_s, interval_of(low, high), row.interval_kind, resolved)
+    ends = extra_interval(row, plain)
+    interval = interval_of(*ends) if ends else None
+    kind = row.interval_kind if ends else None
+    return Estimate(row.extra_s, interval, kind, extra_is_resolved(row, plain))
 
 
 def _rate(row: CellRecord, extra: Estimate | None) -> Estimate | None:

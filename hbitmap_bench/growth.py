@@ -2,11 +2,13 @@
 
 t = c * n^e is a straight line in logarithms, and e its slope. It is fitted by ordinary least
 squares on log t over log n, so that every size weighs the same in relative terms, whatever its
-seconds. The interval is the t interval of that slope with (sizes - 2) degrees of freedom. It is
-built on the scatter *between sizes*, one value a size, and so holds what repeated runs of one size
-share: the state of the machine, and any bend of the line itself. A bootstrap over three to seven
-points is too narrow, and resampling runs alone leaves those shared parts out; what the t interval
-covers is measured in tests/test_growth.py.
+seconds. Its interval comes from both kinds of error, and errs to the wide side by adding them:
+- the t interval of the slope with (sizes - 2) degrees of freedom, from the scatter *between sizes*,
+  which holds what the runs of one size share: the state of the machine, any bend of the line. What
+  it covers is measured in tests/test_growth.py. Two sizes have none: they lie on their line;
+- the least and the most slope that values inside the rows' own intervals can give.
+A row without an interval of its own (a single run) leaves the series without an exponent, and so
+does an interval wider than +-0.5: of two sizes 10% apart the growth in percent can be told.
 """
 
 from __future__ import annotations
@@ -23,6 +25,9 @@ from hbitmap_bench.errors import UserError
 from hbitmap_bench.records import CellRecord, GrowthRecord
 
 CONFIDENCE: Final = 0.95
+
+WIDEST_HALF: Final = 0.5
+"""An exponent that may be off by more tells linear from quadratic no longer."""
 
 MIN_SIZES_FOR_INTERVAL: Final = 3
 """Two points lie on their line exactly: they give a slope and no sign of its error."""
@@ -75,11 +80,12 @@ def series_key(cell: CellRecord) -> SeriesKey:
 def series(cells: Iterable[CellRecord]) -> dict[SeriesKey, list[CellRecord]]:
     """Rows by series, each in ascending image size; a size that comes twice counts once.
 
-    Rows without seconds are left out. Order of the series is that of their first rows.
+    Rows without seconds are left out, and disturbed ones. Order of the series is that of their
+    first rows.
     """
     found: dict[SeriesKey, dict[int, CellRecord]] = {}
     for cell in cells:
-        if cell.elapsed_s is not None:
+        if cell.work_s is not None:
             found.setdefault(series_key(cell), {}).setdefault(cell.image_bytes, cell)
     return {key: [rows[size] for size in sorted(rows)] for key, rows in found.items()}
 
@@ -128,8 +134,8 @@ def loglog_slopes(sizes: NDArray[np.float64], values: NDArray[np.float64]) -> Sl
 def growth_records(cells: Sequence[CellRecord]) -> tuple[GrowthRecord, ...]:
     """One record for every series of two sizes or more.
 
-    A series never crosses a break of the slice rule, a build or a source. With three sizes or more
-    the exponent has an interval. ``extra_exponent`` is the slope of the extra seconds, and ``None``
+    A series never crosses a break of the slice rule, a build or a source. An exponent that can't
+    be told is None (see above). ``extra_exponent`` is the slope of the extra seconds, and ``None``
     unless they are resolved from noise at *every* size (see ``extra_is_resolved``): leaving out
     the sizes where they are not would keep those that noise has raised.
     """
@@ -147,28 +153,79 @@ def growth_of(rows: Sequence[CellRecord], among: Sequence[CellRecord] = ()) -> G
         raise UserError(_mixed(keys))
     (key,) = keys
     sizes = [row.image_bytes for row in rows]
-    slope = loglog_slope(sizes, [_seconds(row) for row in rows])
-    resolved = all(extra_is_resolved(row, plain_of(row, among)) for row in rows)
-    extra = loglog_slope(sizes, [row.extra_s or 0.0 for row in rows]) if resolved else None
+    slope = _told_slope(sizes, [_seconds(row) for row in rows], [row.interval_s for row in rows])
+    extra = None
+    if all(extra_is_resolved(row, plain_of(row, among)) for row in rows):
+        ends = [extra_interval(row, plain_of(row, among)) for row in rows]
+        extra = _told_slope(sizes, [row.extra_s or 0.0 for row in rows], ends)
     return GrowthRecord(
         source=rows[0].source,
         build=key.build,
         setup=rows[0].setup,
         cluster_bytes=key.cluster_bytes,
         l2_slice_bytes=key.l2_slice_bytes,
-        exponent=slope.exponent,
-        interval=slope.interval,
+        exponent=slope.exponent if slope else None,
+        interval=slope.interval if slope else None,
         extra_exponent=extra.exponent if extra else None,
         extra_interval=extra.interval if extra else None,
         sizes=tuple(sizes),
     )
 
 
+def _told_slope(
+    sizes: Sequence[int],
+    values: Sequence[float],
+    intervals: Sequence[tuple[float, float] | None],
+) -> Slope | None:
+    """The slope with the interval that both errors give; None where that may not be told."""
+    ends = [interval for interval in intervals if interval is not None and interval[0] > 0]
+    if len(ends) < len(sizes):
+        return None
+    exponent, scatter = loglog_slope(sizes, values)
+    low, high = _slopes_inside(sizes, ends)
+    half = (scatter[1] - scatter[0]) / 2 if scatter else 0.0
+    if max(exponent - low, high - exponent) + half > WIDEST_HALF:
+        return None
+    return Slope(exponent, (low - half, high + half))
+
+
+def _slopes_inside(
+    sizes: Sequence[int], ends: Sequence[tuple[float, float]]
+) -> tuple[float, float]:
+    """Least and most slope over values inside the intervals: it is linear in each logarithm."""
+    x, y = np.log(np.asarray(sizes, float)), np.log(np.asarray(ends))
+    weights = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
+    falls, rises = np.minimum(weights, 0), np.maximum(weights, 0)
+    low, high = y.T
+    return float(rises @ low + falls @ high), float(rises @ high + falls @ low)
+
+
+def extra_interval(cell: CellRecord, plain: CellRecord | None) -> tuple[float, float] | None:
+    """Extra seconds that values inside both rows' intervals can give, not below 0.
+
+    None without an interval of one kind on both rows.
+    """
+    if plain is None or cell.interval_s is None or plain.interval_s is None:
+        return None
+    if cell.interval_kind != plain.interval_kind:
+        return None
+    low, high = cell.interval_s[0] - plain.interval_s[1], cell.interval_s[1] - plain.interval_s[0]
+    return max(low, 0.0), max(high, 0.0)
+
+
+def change_interval(after: CellRecord, before: CellRecord) -> tuple[float, float] | None:
+    """Relative change of seconds that values inside both rows' intervals can give."""
+    if after.interval_s is None or before.interval_s is None or before.interval_s[0] <= 0:
+        return None
+    (low, high), (before_low, before_high) = after.interval_s, before.interval_s
+    return low / before_high - 1, high / before_low - 1
+
+
 def plain_of(cell: CellRecord, among: Iterable[CellRecord]) -> CellRecord | None:
     """The plain row that a row is compared with: same source, build, mode, size and clusters."""
     wanted = series_key(cell)._replace(setup="plain")
     rows = (row for row in among if row.image_bytes == cell.image_bytes)
-    return next((r for r in rows if series_key(r) == wanted and r.elapsed_s is not None), None)
+    return next((r for r in rows if series_key(r) == wanted and r.work_s is not None), None)
 
 
 def extra_is_resolved(cell: CellRecord, plain: CellRecord | None) -> bool:
@@ -177,11 +234,11 @@ def extra_is_resolved(cell: CellRecord, plain: CellRecord | None) -> bool:
     With intervals on both rows: they do not overlap, so that no pair of values inside them gives an
     extra of 0. Without: the extra is above ``RESOLVED_SHARE`` of the plain row.
     """
-    if plain is None or plain.elapsed_s is None or cell.extra_s is None or cell.extra_s <= 0:
+    if plain is None or plain.work_s is None or cell.extra_s is None or cell.extra_s <= 0:
         return False
     if cell.interval_s is not None and plain.interval_s is not None:
         return cell.interval_s[0] > plain.interval_s[1]
-    return cell.extra_s > RESOLVED_SHARE * plain.elapsed_s
+    return cell.extra_s > RESOLVED_SHARE * plain.work_s
 
 
 def over_plain(cell: CellRecord, among: Iterable[CellRecord]) -> CellRecord:
@@ -191,10 +248,10 @@ def over_plain(cell: CellRecord, among: Iterable[CellRecord]) -> CellRecord:
     extra seconds are the filters' own work.
     """
     plain = plain_of(cell, among)
-    if cell.setup == "plain" or cell.elapsed_s is None or plain is None:
+    if cell.setup == "plain" or cell.work_s is None or plain is None:
         return cell
-    assert plain.elapsed_s is not None  # plain_of gives no other
-    extra_s = cell.elapsed_s - plain.elapsed_s
+    assert plain.work_s is not None  # plain_of gives no other
+    extra_s = cell.work_s - plain.work_s
     cell = replace(cell, extra_s=extra_s)
     if cell.setup == "deny" or cell.words_examined is None or not extra_is_resolved(cell, plain):
         return cell
@@ -202,9 +259,11 @@ def over_plain(cell: CellRecord, among: Iterable[CellRecord]) -> CellRecord:
 
 
 def _seconds(cell: CellRecord) -> float:
-    if cell.elapsed_s is None:
-        raise UserError(f"a growth exponent needs seconds at every size, not {cell}: leave it out")
-    return cell.elapsed_s
+    if cell.work_s is None:
+        raise UserError(
+            f"a growth exponent needs undisturbed seconds at every size, not {cell}: leave it out"
+        )
+    return cell.work_s
 
 
 def _mixed(keys: set[SeriesKey]) -> str:

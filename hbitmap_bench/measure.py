@@ -14,14 +14,17 @@ import math
 import random
 import statistics
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from time import perf_counter
-from typing import Final
+from dataclasses import dataclass, replace
+from time import perf_counter, thread_time
+from typing import Final, NamedTuple
 
 from scipy import stats
 
+from hbitmap_bench.account import spent, thread_totals
 from hbitmap_bench.cells import Layout
-from hbitmap_bench.records import Setup
+from hbitmap_bench.disturbance import judged, usual_loop_words_s
+from hbitmap_bench.records import Run, Setup, counted
+from hbitmap_bench.scan_loop import ScanLoop
 from hbitmap_impl.backup import BackupJob
 from hbitmap_impl.image import FullImage
 from hbitmap_impl.setups import assemble
@@ -59,17 +62,24 @@ ASSUMED_WORDS_S: Final = 1.5e9
 """For planning block lengths and foretelling durations only; no result depends on them."""
 
 
+class Seconds(NamedTuple):
+    """Seconds by the clock, and of them those that the measuring thread worked."""
+
+    wall_s: float
+    cpu_s: float
+
+
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds of a whole build-up.
+    """A whole build-up.
 
-    ``runs_s`` are the exact runs, or the estimates of the passes. ``interval_s``, of a sampled
-    one, is where 95 of 100 exact runs should lie (a prediction interval, not one of the mean).
-    ``words_examined`` is what was counted: exactly, or scaled from the blocks.
+    ``runs`` are the exact runs, or the passes of a sample, scaled. ``interval_s``, of a sampled
+    one, is where the CPU seconds of 95 of 100 exact runs should lie (a prediction interval, not
+    one of the mean). ``words_examined`` is what was counted: exactly, or scaled from the blocks.
     """
 
-    elapsed_s: float
-    runs_s: tuple[float, ...]
+    seconds: Seconds
+    runs: tuple[Run, ...]
     interval_s: tuple[float, float] | None
     words_examined: float
 
@@ -95,17 +105,26 @@ def open_job(layout: Layout, setup: Setup) -> BackupJob:
     )
 
 
-def time_queries(job: BackupJob, offset: int, n_queries: int | None = None) -> float:
-    """Seconds that the build-up takes for some queries from ``offset`` on (to the end if None)."""
+def time_queries(job: BackupJob, offset: int, n_queries: int | None = None) -> Seconds:
+    """What the build-up takes for some queries from ``offset`` on (to the end if None)."""
     build_up = job.build_up
-    start = perf_counter()
+    start, cpu_start = perf_counter(), thread_time()
     build_up(offset, n_queries)
-    return perf_counter() - start
+    cpu_end, end = thread_time(), perf_counter()
+    return Seconds(end - start, cpu_end - cpu_start)
 
 
-def timer_s(job: BackupJob) -> float:
-    """What ``time_queries`` costs without a query: the clock and the call."""
-    return statistics.median(time_queries(job, job.size) for _ in range(50))
+def timer(job: BackupJob) -> Seconds:
+    """What ``time_queries`` costs without a query: the clocks and the call."""
+    empty = [time_queries(job, job.size) for _ in range(50)]
+    return Seconds(*map(statistics.median, zip(*empty, strict=True)))
+
+
+def _total(parts: Sequence[Seconds], overhead: Seconds, scale: float = 1.0) -> Seconds:
+    """The sum of the parts without what timing each of them costs, scaled."""
+    sums = map(sum, zip(*parts, strict=True))
+    pairs = zip(sums, overhead, strict=True)
+    return Seconds(*(scale * (seconds - len(parts) * one) for seconds, one in pairs))
 
 
 # ---------------------------------------------------------------- exact
@@ -119,15 +138,23 @@ def measure_exact(
     ``progress`` is told the queries of each finished part, between timings. Costs
     ``expected_s``, and N / 8 bytes for the access bitmap.
     """
-    job = open_job(layout, setup)
-    overhead_s = timer_s(job)
+    job, loop = open_job(layout, setup), ScanLoop()
+    overhead = timer(job)
     chunk = max(1, round(layout.queries * CHUNK_S / max(expected_s(layout, setup), CHUNK_S)))
-    elapsed_s = 0.0
+    rate_before, before = loop.words_s(), thread_totals()
+    parts = []
     for first in range(0, layout.queries, chunk):
-        elapsed_s += time_queries(job, first * layout.answer_bytes, chunk) - overhead_s
+        parts.append(time_queries(job, first * layout.answer_bytes, chunk))
         progress(min(chunk, layout.queries - first))
+    seconds = _total(parts, overhead)
+    run = replace(
+        spent(before, thread_totals(), wall_s=seconds.wall_s),
+        cpu_s=seconds.cpu_s,
+        loop_words_s=(rate_before, loop.words_s()),
+    )
     words = job.check.words_examined if job.check else 0
-    return Timing(elapsed_s, (elapsed_s,), None, words)
+    usual_words_s = usual_loop_words_s([run])
+    return Timing(seconds, judged([run], usual_words_s), None, words)
 
 
 # ---------------------------------------------------------------- sampled
@@ -135,9 +162,12 @@ def measure_exact(
 
 @dataclass(frozen=True, slots=True)
 class SamplePass:
-    """What one pass over the strata says of the whole: seconds and words, scaled."""
+    """What one pass over the strata says of the whole: seconds and words, scaled.
 
-    elapsed_s: float
+    The other numbers of ``run`` are the pass's own.
+    """
+
+    run: Run
     words: float
 
 
@@ -170,16 +200,18 @@ def sample_pass(layout: Layout, setup: Setup, rng: random.Random) -> SamplePass:
     """Time one block a stratum, and scale to the whole: mean seconds a query times queries."""
     job = open_job(layout, setup)
     block = block_queries(layout, setup)
-    overhead_s = timer_s(job)
-    seconds = words = 0.0
+    overhead = timer(job)
     starts = block_starts(layout.queries, block, rng)
+    words, parts, before = 0, [], thread_totals()
     for start in starts:
         _warm_up(job, layout, start)
-        before = job.check.words_examined if job.check else 0
-        seconds += time_queries(job, start * layout.answer_bytes, block) - overhead_s
-        words += (job.check.words_examined if job.check else 0) - before
+        words -= job.check.words_examined if job.check else 0
+        parts.append(time_queries(job, start * layout.answer_bytes, block))
+        words += job.check.words_examined if job.check else 0
+    account = spent(before, thread_totals(), wall_s=0.0)
     scale = layout.queries / (block * len(starts))
-    return SamplePass(seconds * scale, words * scale)
+    wall_s, cpu_s = _total(parts, overhead, scale)
+    return SamplePass(replace(account, wall_s=wall_s, cpu_s=cpu_s), words * scale)
 
 
 def _warm_up(job: BackupJob, layout: Layout, start: int) -> None:
@@ -188,18 +220,31 @@ def _warm_up(job: BackupJob, layout: Layout, start: int) -> None:
     job.build_up(first * layout.answer_bytes, WARM_UP_QUERIES)
 
 
-def summarize(passes: Sequence[SamplePass]) -> Timing:
-    """The mean of the passes, with the 95% prediction interval for one more build-up.
+def summarize(passes: Sequence[SamplePass], loop_words_s: float | None = None) -> Timing:
+    """The mean of the passes that count, with the 95% prediction interval for one more build-up.
 
     mean +- t(0.975, n - 1) * s * sqrt(1 + 1/n), s the standard deviation between the n >= 2
     passes: the interval for a further draw from a normal distribution. A pass varies more than a
-    whole build-up does, for it sees only some of the queries, so it errs to the wide side.
+    whole build-up does, for it sees only some of the queries, so it errs to the wide side. With a
+    single pass that is undisturbed there is no interval, and the row counts as disturbed.
     """
-    runs = tuple(one.elapsed_s for one in passes)
-    mean, n = statistics.fmean(runs), len(runs)
-    half = float(stats.t.ppf(0.975, n - 1)) * statistics.stdev(runs) * math.sqrt(1 + 1 / n)
+    runs = _judged_sample(passes, loop_words_s)
+    found = [Seconds(run.wall_s, run.cpu_s or 0.0) for run in counted(runs)]
+    wall_s, mean = (statistics.fmean(column) for column in zip(*found, strict=True))
+    n = len(found)
+    deviation = statistics.stdev(seconds.cpu_s for seconds in found)
+    half = float(stats.t.ppf(0.975, n - 1)) * deviation * math.sqrt(1 + 1 / n)
     words = statistics.fmean(one.words for one in passes)
-    return Timing(mean, runs, (max(mean - half, 0.0), mean + half), words)
+    return Timing(Seconds(wall_s, mean), runs, (max(mean - half, 0.0), mean + half), words)
+
+
+def _judged_sample(passes: Sequence[SamplePass], loop_words_s: float | None) -> tuple[Run, ...]:
+    """The passes as runs; a single undisturbed one shares the fate of the others."""
+    runs = judged([one.run for one in passes], loop_words_s)
+    reasons = [run.disturbed for run in runs if run.disturbed is not None]
+    if len(runs) - len(reasons) != 1 or not reasons:
+        return runs
+    return tuple(replace(run, disturbed=run.disturbed or reasons[0]) for run in runs)
 
 
 def sample_cells(
@@ -209,10 +254,11 @@ def sample_cells(
 
     Each pass visits the cells in an order of its own, so that none always follows the same other.
     There are ``PASSES`` of them, or fewer, ``MIN_PASSES`` at least, once another one would not fit
-    into ``budget_s``. One cell's bitmaps are in memory at a time.
+    into ``budget_s``. One cell's bitmaps are in memory at a time, and the fixed loop's.
     """
     rng = random.Random(seed)
-    start = perf_counter()
+    start, loop = perf_counter(), ScanLoop()
+    rate = loop.words_s()
     for done in range(PASSES):
         elapsed_s = perf_counter() - start
         if done >= MIN_PASSES and elapsed_s * (done + 1) / done > budget_s:
@@ -220,4 +266,7 @@ def sample_cells(
         order = list(range(len(cells)))
         rng.shuffle(order)
         for index in order:
-            yield index, sample_pass(*cells[index], rng)
+            sample = sample_pass(*cells[index], rng)
+            rate, rate_before = loop.words_s(), rate
+            run = replace(sample.run, loop_words_s=(rate_before, rate))
+            yield index, replace(sample, run=run)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from hbitmap_bench.cells import SETUPS, TABLE_SIZES, Layout
+from hbitmap_bench.disturbance import reason_of_all, usual_loop_words_s
 from hbitmap_bench.growth import over_plain
 from hbitmap_bench.measure import (
     PASSES,
@@ -68,10 +69,11 @@ def sampled_rows(layouts: Sequence[Layout], *, seed: int, progress: Progress) ->
     for index, sample in sample_cells(cells, seed=seed):
         passes[cells[index]].append(sample)
         progress(1 / (len(cells) * PASSES))
+    usual = usual_loop_words_s(one.run for found in passes.values() for one in found)
     rows = []
     for layout in layouts:
         if can_sample(layout):
-            timings = {setup: summarize(passes[layout, setup]) for setup in SETUPS}
+            timings = {setup: summarize(passes[layout, setup], usual) for setup in SETUPS}
             rows += _records(layout, timings, "sampled")
         else:
             rows += exact_rows([layout], lambda _: None)
@@ -96,10 +98,12 @@ def _record(layout: Layout, setup: Setup, timing: Timing, mode: Mode) -> CellRec
         l2_slice_bytes=layout.l2_slice_bytes,
         l2_entry_bytes=layout.l2_entry_bytes,
         mode=mode,
-        elapsed_s=timing.elapsed_s,
+        elapsed_s=timing.seconds.wall_s,
+        cpu_s=timing.seconds.cpu_s,
+        disturbed=reason_of_all(timing.runs),
         interval_s=timing.interval_s,
         interval_kind="prediction95" if timing.interval_s else None,
-        runs_s=timing.runs_s,
+        runs=timing.runs,
         queries=layout.queries,
         words_examined=None if setup == "plain" else words,
         words_source=None if setup == "plain" else "counted" if counted else "closed_form",

@@ -1,8 +1,9 @@
-"""Measurement records: immutable, with their units in their names, as JSON of schema 1.
+"""Measurement records: immutable, with their units in their names, as JSON of schema 2.
 
-``CellRecord`` is one row, ``GrowthRecord`` one fitted exponent, ``Reproduction`` a whole run with
-its host and commit. ``Reproduction.to_json`` and ``from_json`` are each other's inverse; the keys
-are the names of the fields.
+``Run`` is one run of a row, ``CellRecord`` one row, ``GrowthRecord`` one fitted exponent,
+``Reproduction`` a whole session with its host and commit. ``Reproduction.to_json`` and
+``from_json`` are each other's inverse; the keys are the names of the fields. Files of schema 1,
+which has wall seconds alone, are read too.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Final, Literal, Self, Union, get_args, get_origin, get_type_hints
@@ -31,15 +33,48 @@ Mode = Literal["published", "exact", "sampled", "measured"]
 IntervalKind = Literal["prediction95", "min_max"]
 WordsSource = Literal["counted", "closed_form"]
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 HostFacts = Mapping[str, str | int | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One run of a row, and where its seconds went; None where the host does not tell.
+
+    ``wall_s`` is by the clock, ``cpu_s`` what all threads of the daemon worked, ``waited_s`` how
+    long they stood ready without a core. ``read_bytes`` came from the disk. ``steal_s`` is what a
+    hypervisor took from all cores of the host, and ``*_pressure_s`` how long some task of the host
+    was stalled meanwhile. ``cached_before`` and ``cached_after`` are the shares of the image's
+    metadata in the page cache. ``loop_words_s`` is how fast a fixed loop ran right before and right
+    after. ``disturbed`` says why the seconds are not the run's own work, or is None.
+
+    A run of a sampled row is a pass: its wall and CPU seconds are scaled to the whole build-up, the
+    other numbers are the pass's own.
+    """
+
+    wall_s: float
+    cpu_s: float | None = None
+    waited_s: float | None = None
+    read_bytes: int | None = None
+    major_faults: int | None = None
+    steal_s: float | None = None
+    cpu_pressure_s: float | None = None
+    io_pressure_s: float | None = None
+    memory_pressure_s: float | None = None
+    cached_before: float | None = None
+    cached_after: float | None = None
+    loop_words_s: tuple[float, float] | None = None
+    disturbed: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellRecord:
     """One row: a setup at one image size and cluster size, from one source.
 
-    ``None`` stands where a value does not apply or was not measured.
+    ``None`` stands where a value does not apply or was not measured. ``elapsed_s`` are wall
+    seconds, ``cpu_s`` CPU seconds: medians of the runs that count, or means of a sample's passes.
+    ``interval_s``, ``extra_s`` and the scan rate are of ``work_s``. ``disturbed`` says why no run
+    counts: such a row has seconds, and nothing is derived from them.
     """
 
     source: Source
@@ -53,14 +88,37 @@ class CellRecord:
     build: str | None = None
     detected: Detected | None = None
     elapsed_s: float | None = None
+    cpu_s: float | None = None
+    disturbed: str | None = None
     interval_s: tuple[float, float] | None = None
     interval_kind: IntervalKind | None = None
-    runs_s: tuple[float, ...] = ()
+    runs: tuple[Run, ...] = ()
     queries: int | None = None
     words_examined: int | None = None
     words_source: WordsSource | None = None
     extra_s: float | None = None
     scan_rate_words_s: float | None = None
+
+    @property
+    def work_s(self) -> float | None:
+        """The seconds that rows are compared by; None for a row without, or a disturbed one.
+
+        CPU seconds, since a build-up is the processor's work; wall seconds of published rows and
+        of files of schema 1, which have no others.
+        """
+        if self.disturbed is not None:
+            return None
+        return self.elapsed_s if self.cpu_s is None else self.cpu_s
+
+    @property
+    def n_runs(self) -> int:
+        """Runs that count."""
+        return len(counted(self.runs))
+
+
+def counted(runs: Sequence[Run]) -> list[Run]:
+    """The runs that a row's seconds come from: the undisturbed ones, or all where there is none."""
+    return [run for run in runs if run.disturbed is None] or list(runs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +165,7 @@ class Reproduction:
         )
 
     def to_json(self) -> str:
-        """JSON of schema 1, indented, ended by a newline.
+        """JSON of schema 2, a line for each record, ended by a newline.
 
         Raises ``UserError`` where a field holds what the schema does not allow: a number that is
         not finite, a wrong type.
@@ -115,11 +173,13 @@ class Reproduction:
         # Through plain lists, since the check reads what JSON will hold.
         document = json.loads(json.dumps({"schema": SCHEMA, **asdict(self)}))
         _reproduction(document)
-        return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        for cell in document["cells"]:
+            cell["runs"] = [_without_nulls(run) for run in cell["runs"]]
+        return "{\n" + ",\n".join(map(_lines, document.items())) + "\n}\n"
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read what ``to_json`` wrote.
+        """Read what ``to_json`` wrote, or a file of schema 1.
 
         Strict: raises ``UserError`` for text that is no JSON, another schema, a missing or an
         unknown key, a wrong type, a number that is not finite, an interval whose ends are swapped.
@@ -190,10 +250,27 @@ def _require_regular(path: Path) -> None:
         raise UserError(f"output goes to a regular file, not {path}: give a file's name")
 
 
+def _without_nulls(run: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in run.items() if value is not None or key in _ACCOUNT}
+
+
+def _lines(item: tuple[str, Any]) -> str:
+    """A key of the document with its value; a list has a line for each of its items."""
+    key, value = item
+    dump = partial(json.dumps, ensure_ascii=False, allow_nan=False)
+    listed = isinstance(value, list)
+    return f"{dump(key)}: " + (
+        "[\n" + ",\n".join(map(dump, value)) + "\n]" if listed else dump(value)
+    )
+
+
 _REMEDY: Final = "write it again with hbitmap-bench reproduce --json"
 _POSITIVE: Final = {
     "image_bytes", "cluster_bytes", "copy_cluster_bytes", "l2_slice_bytes", "l2_entry_bytes"
 }  # fmt: skip
+_ACCOUNT: Final = {"wall_s", "cpu_s", "waited_s", "read_bytes", "steal_s"}
+"""Keys that each run has; the others of ``Run`` are left out where they are None."""
+
 _MOST: Final = 2**63 - 1
 _ORDERED: Final = {"interval_s", "interval", "extra_interval"}
 
@@ -201,8 +278,10 @@ _ORDERED: Final = {"interval_s", "interval", "extra_interval"}
 def _reproduction(document: object) -> dict[str, Any]:
     """Check a whole JSON document; return the fields of a ``Reproduction``."""
     schema = document.get("schema") if isinstance(document, dict) else None
-    if not isinstance(document, dict) or type(schema) is not int or schema != SCHEMA:
-        raise UserError(f"a report's data has schema {SCHEMA}, not {schema!r}: {_REMEDY}")
+    if not isinstance(document, dict) or type(schema) is not int or schema not in (1, SCHEMA):
+        raise UserError(f"a report's data has schema 1 or {SCHEMA}, not {schema!r}: {_REMEDY}")
+    if schema == 1:
+        document = _from_schema_1(document)
     known = {key: value for key, value in document.items() if key != "schema"}
     _require_keys(known, Reproduction, "the document")
     return {
@@ -213,6 +292,23 @@ def _reproduction(document: object) -> dict[str, Any]:
         "cells": _records(known["cells"], CellRecord, "cells"),
         "growth": _records(known["growth"], GrowthRecord, "growth"),
     }
+
+
+def _from_schema_1(document: dict[str, Any]) -> dict[str, Any]:
+    """Schema 1 has a list of wall seconds where schema 2 has runs, and no account of them."""
+    cells = document.get("cells")
+    if not isinstance(cells, list):
+        return document
+    return document | {"cells": [_cell_from_schema_1(cell) for cell in cells]}
+
+
+def _cell_from_schema_1(cell: Any) -> Any:  # noqa: ANN401 - whatever the JSON holds
+    if not isinstance(cell, dict) or not isinstance(cell.get("runs_s"), list):
+        return cell  # refused as any other that lacks a key
+    empty = dict.fromkeys(_ACCOUNT)
+    runs = [empty | {"wall_s": seconds} for seconds in cell["runs_s"]]
+    rest = {key: value for key, value in cell.items() if key != "runs_s"}
+    return rest | {"cpu_s": None, "disturbed": None, "runs": runs}
 
 
 def _utc(value: object) -> str:
@@ -238,12 +334,12 @@ def _records(value: object, kind: type[Any], where: str) -> tuple[Any, ...]:
     return tuple(_record(row, kind, f"{where}[{index}]") for index, row in enumerate(value))
 
 
-def _record(value: object, kind: type[Any], where: str) -> Any:  # noqa: ANN401 - a CellRecord or a GrowthRecord
+def _record(value: object, kind: type[Any], where: str) -> Any:  # noqa: ANN401 - of that kind
     if not isinstance(value, dict):
         raise _refusal(where, "be an object", value)
     _require_keys(value, kind, where)
     hints = get_type_hints(kind)
-    decoded = {key: _decode(value[key], hints[key], f"{where}.{key}") for key in hints}
+    decoded = {key: _decode(value[key], hints[key], f"{where}.{key}") for key in value}
     for key in _POSITIVE & decoded.keys():
         if decoded[key] <= 0:
             raise _refusal(f"{where}.{key}", "be above 0", decoded[key])
@@ -255,7 +351,7 @@ def _record(value: object, kind: type[Any], where: str) -> Any:  # noqa: ANN401 
 
 def _require_keys(value: Mapping[str, object], kind: type[Any], where: str) -> None:
     names = {field.name for field in fields(kind)}
-    if missing := sorted(names - value.keys()):
+    if missing := sorted((_ACCOUNT if kind is Run else names) - value.keys()):
         raise _refusal(where, f"have the key {missing[0]}", "go without")
     if unknown := sorted(value.keys() - names):
         raise _refusal(where, f"have keys of schema {SCHEMA} alone", unknown[0])
@@ -269,6 +365,8 @@ def _decode(value: object, hint: Any, where: str) -> Any:  # noqa: ANN401 - as t
         if value not in get_args(hint):
             raise _refusal(where, "be one of " + ", ".join(get_args(hint)), value)
         return value
+    if hint is Run:
+        return _record(value, Run, where)
     if get_origin(hint) is tuple:
         return _decode_tuple(value, get_args(hint), where)
     if hint is float and type(value) in (int, float):

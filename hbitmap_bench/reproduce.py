@@ -20,7 +20,7 @@ from hbitmap_bench.model import exact_rows, exact_seconds, sampled_rows
 from hbitmap_bench.published import published_cells
 from hbitmap_bench.qemu.builds import QemuBuild, find_daemon, find_qemu_img, parse_build
 from hbitmap_bench.qemu.images import check_images, ensure_images
-from hbitmap_bench.qemu.rows import measure_rows, plan_rows
+from hbitmap_bench.qemu.rows import BUDGET_S, RUNS, measure_rows, plan_rows
 from hbitmap_bench.records import CellRecord, Reproduction, check_folder, check_output
 from hbitmap_bench.report.piped import PipedConsole
 from hbitmap_bench.report.reproduction import render_terminal, write_report
@@ -107,6 +107,8 @@ class QemuPlan:
     cluster_sizes: Sequence[int] = ()
     l2_slice_bytes: int | None = None
     image_dir: Path | None = None
+    n_runs: int = RUNS
+    budget_s: float = BUDGET_S
 
     def found_builds(self) -> list[QemuBuild]:
         """The builds to measure, none twice under one label; ``UserError`` for a bad one."""
@@ -139,7 +141,9 @@ def measure_qemu(plan: QemuPlan, builds: Sequence[QemuBuild], console: Console) 
     with image_folder(plan.image_dir, console) as folder, _bar(console, "real QEMU") as advance:
         images = ensure_images(folder, plan.images, find_qemu_img(builds[0].path), console.print)
         rows = plan_rows(builds, images, plan.l2_slice_bytes)
-        return measure_rows(rows, console.print, advance)
+        return measure_rows(
+            rows, console.print, advance, n_runs=plan.n_runs, budget_s=plan.budget_s
+        )
 
 
 @contextmanager

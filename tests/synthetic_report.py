@@ -1,5 +1,7 @@
 """A synthetic reproduction: closed forms at made-up rates, no measurement of anything."""
 
+from collections.abc import Iterable
+from dataclasses import replace
 from itertools import product
 
 from hbitmap_bench.geometry import (
@@ -10,7 +12,7 @@ from hbitmap_bench.geometry import (
 )
 from hbitmap_bench.growth import growth_records
 from hbitmap_bench.published import published_cells
-from hbitmap_bench.records import CellRecord, Reproduction, Setup
+from hbitmap_bench.records import CellRecord, Reproduction, Run, Setup
 from hbitmap_impl.image import default_l2_slice
 
 T = 2**40
@@ -22,6 +24,7 @@ MODEL_RATE = 2.5e9
 QEMU_RATE = 1.5e9
 QEMU_QUERY_S = 25e-6
 QEMU_CLUSTER_S = 1e-8  # of each cluster that one answer covers
+QEMU_WALL = 1.125  # wall seconds of a CPU second
 
 
 def geometry(size_t: float, cluster_k: int, slice_bytes: int | None) -> dict[str, int]:
@@ -41,6 +44,15 @@ def work(cell: dict[str, int], setup: Setup) -> tuple[int, int | None]:
     return n_queries(image, answer, 64 * K), words and words(image, answer, 64 * K)
 
 
+def runs_of(seconds: Iterable[float], wall: float = 1.0) -> tuple[Run, ...]:
+    return tuple(Run(wall_s=wall * cpu_s, cpu_s=cpu_s) for cpu_s in seconds)
+
+
+def disturbed(cell: CellRecord, reason: str = "wall seconds 99% above CPU seconds") -> CellRecord:
+    runs = tuple(replace(run, disturbed=reason) for run in cell.runs)
+    return replace(cell, disturbed=reason, runs=runs, extra_s=None, scan_rate_words_s=None)
+
+
 def model_cell(
     size_t: float, cluster_k: int, setup: Setup, slice_bytes: int | None = None
 ) -> CellRecord:
@@ -54,9 +66,10 @@ def model_cell(
         mode="sampled",
         **place,
         elapsed_s=elapsed_s,
+        cpu_s=elapsed_s,
         interval_s=(0.97 * elapsed_s, 1.03 * elapsed_s),
         interval_kind="prediction95",
-        runs_s=tuple(share * elapsed_s for share in (0.99, 1.0, 1.01)),
+        runs=runs_of(share * elapsed_s for share in (0.99, 1.0, 1.01)),
         queries=queries,
         words_examined=words,
         words_source=words and "closed_form",
@@ -72,7 +85,7 @@ def qemu_cell(
     queries, words = work(place, setup)
     plain_s = queries * (QEMU_QUERY_S + QEMU_CLUSTER_S * place["l2_slice_bytes"] / 8)
     extra_s = None if words is None else words / QEMU_RATE
-    elapsed_s = plain_s + (extra_s or 0)
+    cpu_s = plain_s + (extra_s or 0)
     return CellRecord(
         source="qemu",
         setup=setup,
@@ -80,10 +93,11 @@ def qemu_cell(
         build=build,
         detected="deny" if setup == "deny" else "access",
         **place,
-        elapsed_s=elapsed_s,
-        interval_s=(0.95 * elapsed_s, 1.06 * elapsed_s) if n > 1 else None,
+        elapsed_s=QEMU_WALL * cpu_s,
+        cpu_s=cpu_s,
+        interval_s=(0.95 * cpu_s, 1.06 * cpu_s) if n > 1 else None,
         interval_kind="min_max" if n > 1 else None,
-        runs_s=tuple([0.95 * elapsed_s, elapsed_s, 1.06 * elapsed_s][:n]),
+        runs=runs_of([0.95 * cpu_s, cpu_s, 1.06 * cpu_s][:n], QEMU_WALL),
         queries=queries,
         words_examined=words,
         words_source=words and "closed_form",
@@ -111,9 +125,8 @@ def model_sweep(
 def qemu_rows() -> list[CellRecord]:
     rows = []
     for size in (1, 2, 4):
-        n = 3 if size < 4 else 1
-        rows += [qemu_cell(size, "plain", n=n), qemu_cell(size, "access", n=n)]
-        rows += [qemu_cell(size, "access", 64 * K, n=n)]
+        rows += [qemu_cell(size, "plain"), qemu_cell(size, "access")]
+        rows += [qemu_cell(size, "access", 64 * K)]
     return rows
 
 

@@ -22,7 +22,7 @@ from hbitmap_bench.compare import Comparison, build_pairs, compare
 from hbitmap_bench.contrast import Contrast, Difference, Estimate, chance_apart
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.growth import growth_records
-from hbitmap_bench.records import CellRecord, Reproduction
+from hbitmap_bench.records import CellRecord, Reproduction, Run
 from hbitmap_bench.report.comparison import render_comparison
 from hbitmap_bench.report.comparison_json import to_json
 
@@ -40,14 +40,19 @@ def run_of(*cells: CellRecord, **changes: object) -> Reproduction:
     return replace(made, **{"host": HOST, **changes})
 
 
+def scaled_run(run: Run, factor: float) -> Run:
+    return replace(run, wall_s=run.wall_s * factor, cpu_s=(run.cpu_s or 0) * factor)
+
+
 def scaled(cell: CellRecord, factor: float, extra: float | None = None) -> CellRecord:
     """A row with all its seconds times a factor; ``extra`` replaces its extra seconds."""
     ends = cell.interval_s
     return replace(
         cell,
         elapsed_s=(cell.elapsed_s or 0) * factor,
+        cpu_s=(cell.cpu_s or 0) * factor,
         interval_s=ends and (ends[0] * factor, ends[1] * factor),
-        runs_s=tuple(run * factor for run in cell.runs_s),
+        runs=tuple(scaled_run(run, factor) for run in cell.runs),
         extra_s=extra if extra is not None else cell.extra_s and cell.extra_s * factor,
         scan_rate_words_s=cell.scan_rate_words_s and cell.scan_rate_words_s / factor,
     )
@@ -55,7 +60,7 @@ def scaled(cell: CellRecord, factor: float, extra: float | None = None) -> CellR
 
 def unpatched(build: str = "7.2.22", sizes: tuple[int, ...] = (1, 2, 4)) -> list[CellRecord]:
     return [
-        synthetic.qemu_cell(size, setup, build=build, n=3 if size < 4 else 1)
+        synthetic.qemu_cell(size, setup, build=build)
         for size in sizes
         for setup in ("plain", "access")
     ]
@@ -234,8 +239,9 @@ def test_rows_of_the_model_pair_within_their_setup_and_mode() -> None:
         {"copy_cluster_bytes": 2**17},
         {"l2_slice_bytes": 65536},
         {"l2_entry_bytes": 16},
-        {"elapsed_s": None},
-        {"elapsed_s": 0.0},
+        {"cpu_s": None, "elapsed_s": None},
+        {"cpu_s": 0.0},
+        {"disturbed": "cold"},
         {"source": "model"},
     ],
 )
@@ -376,7 +382,7 @@ BROKEN = {
     "cut": b'{"schema": 1, "created": "2025',
     "binary": b"\x7fELF\xff\xfe\x00",
     "deep": b"[" * 100_000,
-    "schema": b'{"schema": 2}',
+    "schema": b'{"schema": 3}',
     "list": b"[1, 2]",
     "nan": b'{"schema": NaN}',
     "history": b'{"commit_hash": "0", "env_name": "x", "results": {}}',
@@ -405,7 +411,7 @@ def test_extreme_numbers_are_no_crash(folder: Path) -> None:
     document = json.loads((folder / "b.json").read_text())
     for index, cell in enumerate(document["cells"]):
         cell |= {"elapsed_s": (1e308, 5e-324, -1e308)[index % 3], "interval_s": [-1e308, 1e308]}
-        cell |= {"extra_s": cell["extra_s"] and (-1e308, 1e308)[index % 2], "runs_s": []}
+        cell |= {"extra_s": cell["extra_s"] and (-1e308, 1e308)[index % 2], "runs": []}
         cell["scan_rate_words_s"] = -1e308
     (folder / "b.json").write_text(json.dumps(document))
     done = in_process("a.json", "b.json", "--json", "-")

@@ -7,12 +7,13 @@ import random
 import numpy as np
 import pytest
 
-from hbitmap_bench import measure
+from hbitmap_bench import disturbance, measure
 from hbitmap_bench.cells import SETUPS, layout
 from hbitmap_bench.growth import over_plain
 from hbitmap_bench.measure import (
     STRATA,
     SamplePass,
+    Seconds,
     Timing,
     block_queries,
     block_starts,
@@ -23,7 +24,7 @@ from hbitmap_bench.measure import (
     summarize,
 )
 from hbitmap_bench.model import TABLE_VISITS, _require_same_words, exact_rows, sampled_rows
-from hbitmap_bench.records import CellRecord
+from hbitmap_bench.records import CellRecord, Run
 
 T = 2**40
 
@@ -43,7 +44,11 @@ def test_exact_words_are_those_of_the_closed_form(setup):
     timing = measure_exact(cell, setup, told.append)
     assert timing.words_examined == cell.words(setup)
     assert sum(told) == cell.queries
-    assert timing.runs_s == (timing.elapsed_s,)
+    (run,) = timing.runs
+    assert (run.wall_s, run.cpu_s) == timing.seconds
+    assert run.cpu_s <= run.wall_s
+    assert run.waited_s is not None
+    assert len(run.loop_words_s) == 2
 
 
 @pytest.mark.parametrize("n_queries", [32, 33, 512, 327_680])
@@ -72,12 +77,28 @@ def test_a_small_image_is_run_as_a_whole():
     assert {row.interval_s for row in (plain, access, deny)} == {None}
 
 
+def a_pass(cpu_s, wall_s=None, **changes):
+    return SamplePass(Run(wall_s=wall_s or cpu_s, cpu_s=cpu_s, **changes), 0)
+
+
+def test_a_disturbed_pass_does_not_count():
+    passes = [a_pass(101), a_pass(103), a_pass(500, loop_words_s=(1e9, 1e9))]
+    timing = summarize(passes, loop_words_s=3e9)
+    assert timing.seconds == (102, 102)
+    assert [run.disturbed is None for run in timing.runs] == [True, True, False]
+
+
+def test_a_single_undisturbed_pass_is_no_sample():
+    timing = summarize([a_pass(101), a_pass(150, wall_s=400)])
+    assert None not in [run.disturbed for run in timing.runs]
+
+
 def test_the_prediction_interval_holds_a_further_draw_as_often_as_it_says():
     rng = np.random.default_rng(2)
     draws = rng.normal(100, 5, (4000, 9))
     held = 0
     for row in draws:
-        low, high = summarize([SamplePass(x, 0) for x in row[:8]]).interval_s
+        low, high = summarize([a_pass(x) for x in row[:8]]).interval_s
         held += low <= row[8] <= high
     assert 0.94 < held / len(draws) < 0.96  # 95%; three standard errors are 1.0%
 
@@ -95,6 +116,14 @@ def test_without_time_there_are_fewer_passes_but_some():
     assert len(seen) == measure.MIN_PASSES
 
 
+@pytest.fixture
+def _quiet(monkeypatch):
+    """Nothing counts as disturbed, however busy the host is."""
+    monkeypatch.setattr(disturbance, "EXCESS_SHARE", 1e9)
+    monkeypatch.setattr(disturbance, "SLOW_LOOP_SHARE", 1.0)
+
+
+@pytest.mark.usefixtures("_quiet")
 def test_rows_say_what_they_are():
     shares = []
     rows = sampled_rows([layout(T)], seed=1, progress=shares.append)
@@ -104,7 +133,7 @@ def test_rows_say_what_they_are():
     assert sum(shares) == pytest.approx(1)
     plain, access, deny = rows
     assert (plain.extra_s, plain.words_examined, plain.words_source) == (None, None, None)
-    assert access.extra_s == access.elapsed_s - plain.elapsed_s
+    assert access.extra_s == access.cpu_s - plain.cpu_s
     assert (access.words_examined, access.words_source) == (
         layout(T).words("access"),
         "closed_form",
@@ -127,7 +156,7 @@ def second_a_query(monkeypatch):
 
     def time_queries(job, offset, n_queries=None):
         calls.append((offset, n_queries))
-        return job.build_up(offset, n_queries).queries + 0.25
+        return Seconds(*[job.build_up(offset, n_queries).queries + 0.25] * 2)
 
     monkeypatch.setattr(measure, "time_queries", time_queries)
     return calls
@@ -136,9 +165,11 @@ def second_a_query(monkeypatch):
 @pytest.mark.parametrize("setup", SETUPS)
 def test_seconds_are_scaled_to_the_whole_without_the_clocks_own(setup, second_a_query):
     cell = layout(T)
-    assert sample_pass(cell, setup, random.Random(1)).elapsed_s == pytest.approx(cell.queries)
+    run = sample_pass(cell, setup, random.Random(1)).run
+    assert (run.wall_s, run.cpu_s) == pytest.approx((cell.queries, cell.queries))
     if setup != "access":
-        assert measure_exact(cell, setup).elapsed_s == pytest.approx(cell.queries)
+        whole = [cell.queries, cell.queries]
+        assert measure_exact(cell, setup).seconds == pytest.approx(whole)
 
 
 def test_each_block_is_warmed_up_by_the_queries_before_it(monkeypatch):
@@ -170,7 +201,7 @@ def test_the_order_of_cells_changes_from_pass_to_pass():
 
 
 def test_the_interval_is_that_of_a_further_draw():
-    low, high = summarize([SamplePass(x, 0) for x in (101, 102, 103)]).interval_s
+    low, high = summarize([a_pass(x) for x in (101, 102, 103)]).interval_s
     assert (high - low) / 2 == pytest.approx(4.302653 * math.sqrt(1 + 1 / 3), rel=1e-6)
     assert (high + low) / 2 == pytest.approx(102)
 
@@ -183,14 +214,18 @@ def test_an_uneven_layout_with_few_queries_is_run_as_a_whole():
 
 def test_a_row_whose_words_are_not_those_of_the_formula_is_refused():
     with pytest.raises(RuntimeError, match="the closed form says"):
-        _require_same_words(layout(T), "access", Timing(1, (1,), None, 99), 100, "sampled")
+        _require_same_words(
+            layout(T), "access", Timing(Seconds(1, 1), (), None, 99), 100, "sampled"
+        )
     with pytest.raises(RuntimeError, match="the closed form says"):
-        _require_same_words(layout(T), "deny", Timing(1, (1,), None, 10_001), 10_000, "exact")
+        _require_same_words(
+            layout(T), "deny", Timing(Seconds(1, 1), (), None, 10_001), 10_000, "exact"
+        )
 
 
 def test_the_published_sizes_are_visited_more_often():
     rows = sampled_rows([layout(10 * T)], seed=1, progress=lambda _: None)
-    assert {len(row.runs_s) for row in rows} == {TABLE_VISITS * measure.PASSES}
+    assert {len(row.runs) for row in rows} == {TABLE_VISITS * measure.PASSES}
 
 
 def test_extra_seconds_within_the_noise_give_no_scan_rate():

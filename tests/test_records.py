@@ -18,7 +18,9 @@ from hbitmap_bench.records import (
     CellRecord,
     GrowthRecord,
     Reproduction,
+    Run,
     check_output,
+    counted,
     write_atomic,
 )
 
@@ -32,10 +34,16 @@ QEMU_CELL = CellRecord(
     cluster_bytes=65536,
     copy_cluster_bytes=65536,
     l2_slice_bytes=4096,
-    elapsed_s=2.5,
+    elapsed_s=2.625,
+    cpu_s=2.5,
     interval_s=(2.25, 2.75),
     interval_kind="min_max",
-    runs_s=(2.25, 2.5, 2.75),
+    runs=(
+        Run(wall_s=2.375, cpu_s=2.25, waited_s=0.0, read_bytes=0, steal_s=0.0),
+        Run(wall_s=2.625, cpu_s=2.5, loop_words_s=(3e9, 3e9), cached_before=1.0, cached_after=1.0),
+        Run(wall_s=2.875, cpu_s=2.75, major_faults=1, cpu_pressure_s=0.5),
+        Run(wall_s=9.5, cpu_s=3.0, waited_s=6.0, disturbed="wall seconds 217% above CPU seconds"),
+    ),
 )
 
 
@@ -61,26 +69,72 @@ def with_cell(**changes: object) -> str:
     return json.dumps(found)
 
 
+def a_run(**changes: object) -> dict:
+    return dict.fromkeys(("wall_s", "cpu_s", "waited_s", "read_bytes", "steal_s"), 1) | changes
+
+
+def of_schema_1(**changes: object) -> str:
+    """The same document as the first schema had it: wall seconds, and no account of them."""
+    found = document(schema=1)
+    for cell in found["cells"]:
+        cell["runs_s"] = [run["wall_s"] for run in cell.pop("runs")]
+        del cell["cpu_s"], cell["disturbed"]
+    found["cells"][-1] |= changes
+    return json.dumps(found)
+
+
 def test_json_round_trip() -> None:
     assert Reproduction.from_json(a_reproduction().to_json()) == a_reproduction()
 
 
-def test_keys_are_those_of_schema_1() -> None:
+def test_keys_are_those_of_schema_2() -> None:
     found = document()
     assert list(found) == ["schema", "created", "commit", "tool_version", "host", "cells", "growth"]
     assert set(found["cells"][0]) == {
         "source", "build", "detected", "setup", "image_bytes", "cluster_bytes",
-        "copy_cluster_bytes", "l2_slice_bytes", "l2_entry_bytes", "mode", "elapsed_s",
-        "interval_s", "interval_kind", "runs_s", "queries", "words_examined", "words_source",
-        "extra_s", "scan_rate_words_s",
+        "copy_cluster_bytes", "l2_slice_bytes", "l2_entry_bytes", "mode", "elapsed_s", "cpu_s",
+        "disturbed", "interval_s", "interval_kind", "runs", "queries", "words_examined",
+        "words_source", "extra_s", "scan_rate_words_s",
     }  # fmt: skip
+    account = {"wall_s", "cpu_s", "waited_s", "read_bytes", "steal_s"}
+    keys = [set(run) for run in found["cells"][-1]["runs"]]
+    assert keys[0] == account
+    assert keys[1] == account | {"loop_words_s", "cached_before", "cached_after"}
+    assert keys[3] == account | {"disturbed"}
     assert set(found["growth"][0]) == {
         "source", "build", "setup", "cluster_bytes", "l2_slice_bytes", "exponent", "interval",
         "extra_exponent", "extra_interval", "sizes",
     }  # fmt: skip
 
 
+def test_a_file_of_schema_1_has_wall_seconds_alone() -> None:
+    cell = Reproduction.from_json(of_schema_1()).cells[-1]
+    assert (cell.cpu_s, cell.disturbed, cell.elapsed_s) == (None, None, 2.625)
+    assert cell.runs == tuple(Run(wall_s=run.wall_s) for run in QEMU_CELL.runs)
+    assert cell.work_s == 2.625
+
+
+def test_seconds_are_the_processors_and_none_of_a_disturbed_row() -> None:
+    assert QEMU_CELL.work_s == 2.5
+    assert QEMU_CELL.n_runs == 3
+    assert replace(QEMU_CELL, disturbed="cold").work_s is None
+
+
+def test_where_all_runs_are_disturbed_all_count() -> None:
+    runs = [Run(wall_s=1.0, disturbed="cold"), Run(wall_s=2.0, disturbed="cold")]
+    assert counted(runs) == runs
+    assert counted([*runs, Run(wall_s=3.0)]) == [Run(wall_s=3.0)]
+
+
 numbers = st.floats(0, 1e9)
+runs = st.builds(
+    Run,
+    wall_s=numbers,
+    cpu_s=st.none() | numbers,
+    read_bytes=st.none() | st.integers(0, 2**62),
+    loop_words_s=st.none() | st.tuples(numbers, numbers),
+    disturbed=st.none() | st.text(max_size=9),
+)
 cells = st.builds(
     CellRecord,
     source=st.sampled_from(["published", "model", "qemu"]),
@@ -93,7 +147,9 @@ cells = st.builds(
     l2_slice_bytes=st.integers(1, 2**21),
     elapsed_s=st.none() | numbers,
     interval_s=st.none() | st.tuples(numbers, numbers).map(lambda ends: tuple(sorted(ends))),
-    runs_s=st.lists(numbers, max_size=3).map(tuple),
+    cpu_s=st.none() | numbers,
+    disturbed=st.none() | st.text(max_size=9),
+    runs=st.lists(runs, max_size=3).map(tuple),
     queries=st.none() | st.integers(0, 2**40),
     words_examined=st.none() | st.integers(0, 2**62),
     extra_s=st.none() | st.floats(-1e9, 1e9),
@@ -112,8 +168,8 @@ def test_any_cells_survive_the_round_trip(rows: tuple[CellRecord, ...]) -> None:
         ("", "is JSON"),
         ("[" * 100_000, "is JSON"),
         ("[]", "has schema 1"),
-        (json.dumps(document(schema=2)), "has schema 1, not 2"),
-        (json.dumps(document(schema=True)), "has schema 1, not True"),
+        (json.dumps(document(schema=3)), "has schema 1 or 2, not 3"),
+        (json.dumps(document(schema=True)), "has schema 1 or 2, not True"),
         (json.dumps({k: v for k, v in document().items() if k != "host"}), "the key host"),
         (json.dumps(document(more=1)), "more"),
         (json.dumps(document(created="2025-11-22T22:00:00")), "time in UTC"),
@@ -137,8 +193,14 @@ def test_any_cells_survive_the_round_trip(rows: tuple[CellRecord, ...]) -> None:
         (with_cell().replace("2.25", "1e999"), "finite number, not inf"),
         (with_cell(interval_s=[1]), "a list of 2"),
         (with_cell(interval_s=[2, 1]), "its lower end first"),
-        (with_cell(runs_s=None), "runs_s must be a list"),
-        (with_cell(runs_s=[1, None]), r"runs_s\[1\]"),
+        (with_cell(runs=None), "runs must be a list"),
+        (with_cell(runs=[1]), r"runs\[0\] must be an object"),
+        (with_cell(runs=[{}]), r"runs\[0\] must have the key cpu_s"),
+        (with_cell(runs=[a_run(cpu_s="1")]), r"runs\[0\].cpu_s"),
+        (with_cell(runs=[a_run(more=1)]), "keys of schema 2 alone, not more"),
+        (with_cell(runs_s=[1]), "keys of schema 2 alone, not runs_s"),
+        (of_schema_1(runs_s=[1, None]), r"runs\[1\].wall_s"),
+        (of_schema_1(runs_s=None), "the key cpu_s"),
     ],
 )
 def test_what_is_no_report_is_refused(text: str, rule: str) -> None:

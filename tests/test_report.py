@@ -67,7 +67,8 @@ def test_cost_a_query_is_that_of_the_largest_plain_row_with_the_small_slice() ->
         synthetic.qemu_cell(64, "plain", 65536),
         synthetic.qemu_cell(64, "access"),
         replace(synthetic.qemu_cell(64, "plain"), cluster_bytes=2**17),
-        replace(synthetic.qemu_cell(64, "plain"), elapsed_s=None),
+        synthetic.empty_qemu_cell(64, "plain"),
+        synthetic.disturbed(synthetic.qemu_cell(64, "plain")),
         synthetic.model_cell(64, 64, "plain"),
     ]
     cost = pick_query_cost([*published.published_cells(), *rows])
@@ -94,7 +95,7 @@ def test_projection_of_the_published_rows_gives_the_published_ratio() -> None:
 
 
 def test_ends_of_a_row_are_its_interval_less_the_plain_seconds() -> None:
-    row = replace(synthetic.model_cell(10, 64, "access"), elapsed_s=388.0, extra_s=387.5)
+    row = replace(synthetic.model_cell(10, 64, "access"), cpu_s=388.0, extra_s=387.5)
     least, most = at_its_ends(replace(row, interval_s=(177.0, 599.0))) or ()
     assert (least.extra_s, most.extra_s) == (176.5, 598.5)
     least, most = at_its_ends(replace(row, interval_s=(0.0, 599.0))) or ()
@@ -127,31 +128,35 @@ def rows_of(found: tuple[CellRecord, ...]) -> dict[tuple[str, str, str], tuple[s
     return {(t.title.split()[0], row[0], row[1]): row[2:] for t in shown for row in t.rows}
 
 
+def lasting(row: CellRecord, cpu_s: float) -> CellRecord:
+    return replace(row, cpu_s=cpu_s, interval_s=(0.99 * cpu_s, 1.01 * cpu_s))
+
+
 def test_builds_are_never_compared_with_each_other() -> None:
-    slow = replace(synthetic.qemu_cell(1, "plain", build="slow"), elapsed_s=99.0)
+    slow = replace(synthetic.qemu_cell(1, "plain", build="slow"), cpu_s=99.0)
     other = synthetic.qemu_cell(2, "access", build="slow")
     cells = (slow, other, *synthetic.qemu_rows(), *synthetic.model_sweep())
     shown = rows_of(cells)
     alone = rows_of(tuple(synthetic.qemu_rows()))
     assert {key: shown[key] for key in alone} == alone
     lonely = shown["2T", "qemu slow (measured, n=3; detected: access)", wording.setup_name(other)]
-    assert lonely[2:4] == ("-", "-"), "no plain row and no smaller size of its own build"
+    assert lonely[3:5] == ("-", "-"), "no plain row and no smaller size of its own build"
 
 
 def test_published_growth_and_ratio() -> None:
     shown = rows_of(published.published_cells())
     access = shown["11T", "published", "cbw + snap (access bitmap)"]
-    assert access == ("413", "-", "7.25x", "+27%\n/ +10%\nfrom 10T", "356", "1.46")
+    assert access == ("-", "-", "413", "7.25x", "+27%\n/ +10%\nfrom 10T", "356", "1.46")
 
 
 def test_the_model_has_projected_ratios_only() -> None:
     for key, row in rows_of(synthetic.whole().cells).items():
-        assert ("†" in row[2]) == key[1].startswith("model")
+        assert ("†" in row[3]) == key[1].startswith("model")
 
 
 def test_growth_never_crosses_a_break_of_the_slice_rule() -> None:
     cells = tuple(synthetic.model_cell(size, 2048, "access") for size in (8, 16))
-    assert [row[3] for row in rows_of(cells).values()] == ["-", "-"]
+    assert [row[4] for row in rows_of(cells).values()] == ["-", "-"]
 
 
 def test_rows_without_seconds_say_why() -> None:
@@ -250,10 +255,7 @@ def test_headline_tells_both_growths_and_where_the_cost_is_from() -> None:
 
 def wide(rows: list[CellRecord]) -> list[CellRecord]:
     """The same rows with intervals from a tenth of their seconds to twice them."""
-    return [
-        replace(row, interval_s=(0.1 * (row.elapsed_s or 0), 2 * (row.elapsed_s or 0)))
-        for row in rows
-    ]
+    return [replace(row, interval_s=(0.1 * (row.cpu_s or 0), 2 * (row.cpu_s or 0))) for row in rows]
 
 
 def test_headline_and_hour_carry_the_interval() -> None:
@@ -282,7 +284,7 @@ def test_extra_that_noise_may_have_made_is_marked() -> None:
     assert "~ the extra seconds are not resolved" in "\n".join(table.notes)
     faster = [replace(c, extra_s=-1e-5) if c.setup == "deny" else c for c in cells[:3]]
     (shown,) = tables.side_by_side(faster, cost)
-    assert [row[6] for row in shown.rows] == ["-", "1.72", "not\nresolved"]
+    assert [row[7] for row in shown.rows] == ["-", "1.72", "not\nresolved"]
 
 
 def test_growth_tells_words_from_the_time_they_take() -> None:
@@ -292,8 +294,7 @@ def test_growth_tells_words_from_the_time_they_take() -> None:
     assert "the rest is" not in even
     slow = [
         replace(
-            row,
-            elapsed_s=(row.image_bytes / T) ** 2.5,
+            lasting(row, (row.image_bytes / T) ** 2.5),
             scan_rate_words_s=2e9 / (row.image_bytes / T) ** 0.5,
         )
         for row in rows
@@ -400,7 +401,7 @@ def test_titles_state_what_the_data_say(monkeypatch: pytest.MonkeyPatch) -> None
     titles = []
     monkeypatch.setattr(Axes, "set_title", lambda _, text, **__: titles.append(text))
     cubic = [
-        replace(row, elapsed_s=(row.image_bytes / T) ** 3) if row.setup == "access" else row
+        lasting(row, (row.image_bytes / T) ** 3) if row.setup == "access" else row
         for row in synthetic.model_sweep((1, 2, 4), (64,))
     ]
     pictures(cubic, pick_query_cost(()))

@@ -59,11 +59,11 @@ def trial(cells: Sequence[Cell], seed: int, scores: Sequence[Score]) -> None:
         passes[index].append(sample)
         while len(exact_s) < done // PASSES:
             cell = whole_runs[len(exact_s)]
-            exact_s[cell] = measure_exact(*cells[cell]).elapsed_s
+            exact_s[cell] = measure_exact(*cells[cell]).seconds.cpu_s
     for index, score in enumerate(scores):
         timing = summarize(passes[index])
         assert timing.interval_s is not None
-        score.add(timing.interval_s, timing.elapsed_s, exact_s[index])
+        score.add(timing.interval_s, timing.seconds.cpu_s, exact_s[index])
 
 
 def report(cells: Sequence[Cell], scores: Sequence[Score], trials: int, console: Console) -> None:

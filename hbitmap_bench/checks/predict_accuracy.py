@@ -119,7 +119,7 @@ def measure(row: Row, build: QemuBuild) -> float:
     subject = row.subject
     assert subject.path is not None
     image = Image(subject.path, subject.image_bytes, subject.cluster_bytes)
-    return measure_once(build, image, filtered=row.setup != "plain", l2_slice_bytes=None)
+    return measure_once(build, image, filtered=row.setup != "plain", l2_slice_bytes=None).wall_s
 
 
 def one_round(rows: Sequence[Row], build: QemuBuild, calibration: BuildCalibration) -> None:

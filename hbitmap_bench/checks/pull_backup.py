@@ -32,6 +32,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from hbitmap_bench.account import process_totals
 from hbitmap_bench.checks.console import table_console
 from hbitmap_bench.children import kill_group
 from hbitmap_bench.cli import run_to_exit
@@ -44,13 +45,12 @@ from hbitmap_bench.qemu.builds import (
     parse_build,
     run_tool,
 )
-from hbitmap_bench.qemu.buildup import add_ends, cancel_backup, start_backup, wait_for_build_up
+from hbitmap_bench.qemu.buildup import measure_once
 from hbitmap_bench.qemu.daemon import Daemon
 from hbitmap_bench.qemu.detect import detect_algorithm
 from hbitmap_bench.qemu.graph import COPY_CLUSTER_BYTES, add_disk, add_filters
 from hbitmap_bench.qemu.images import Image, ensure_images
 from hbitmap_bench.qemu.nbd import MAX_REQUEST_BYTES, connected, whole_status
-from hbitmap_bench.qemu.process import usage
 from hbitmap_bench.sizes import format_size, parse_size
 
 PIECE_BYTES: Final = 16 * 2**20
@@ -131,19 +131,13 @@ def pull(build: QemuBuild, image: Image, client: Client, *, filtered: bool) -> P
 
 def push(build: QemuBuild, image: Image) -> Pass:
     """The build-up of a pushed backup through both filters, in a daemon of its own."""
-    with Daemon(build) as daemon:
-        source, target = add_ends(daemon, image, filtered=True)
-        start_s, before_s = time.perf_counter(), _cpu_s(daemon)
-        start_backup(daemon, source, target)
-        elapsed_s, cpu_s = wait_for_build_up(daemon, start_s), _cpu_s(daemon) - before_s
-        cancel_backup(daemon)
-    return Pass(elapsed_s, cpu_s)
+    run = measure_once(build, image, filtered=True, l2_slice_bytes=None)
+    return Pass(run.wall_s, run.cpu_s or 0.0)
 
 
 def _cpu_s(daemon: Daemon) -> float:
     """What the daemon has used of processors: other load on the machine is not in it."""
-    used = usage(daemon.pid)
-    return used.cpu_s if used else 0.0
+    return process_totals(daemon.pid).cpu_s
 
 
 def measure(

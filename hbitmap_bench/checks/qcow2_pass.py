@@ -64,7 +64,7 @@ class Round(NamedTuple):
 
 def measure(build: QemuBuild, image: Image) -> Round:
     """One round."""
-    qemu_s = measure_once(build, image, filtered=False, l2_slice_bytes=None)
+    qemu_s = measure_once(build, image, filtered=False, l2_slice_bytes=None).wall_s
     ours = run_tool([sys.executable, "-P", "-c", _OURS, image.path], timeout_s=None)
     return Round(qemu_s, *json.loads(ours))
 

@@ -132,7 +132,7 @@ class BuildCalibration:
             run.image,
             filtered=run.setup != "plain",
             l2_slice_bytes=run.l2_slice_bytes,
-        )
+        ).wall_s
 
     def _general_runs(self) -> list[_Run]:
         whole = self._image("full", Blueprint(image_bytes=256 * G, pattern=full))
@@ -207,7 +207,7 @@ def calibrate_host(bits: int, say: Callable[[str], object]) -> Calibration:
 def query_s() -> float:
     """Seconds of one of our own job's plain queries of a disk in memory."""
     job = open_job(layout(256 * G, l2_slice_bytes=512), "plain")
-    return min(_repeated(lambda: time_queries(job, 0, _PASS_QUERIES))) / _PASS_QUERIES
+    return min(_repeated(lambda: time_queries(job, 0, _PASS_QUERIES).wall_s)) / _PASS_QUERIES
 
 
 def scan_word_s(bits: int) -> float:

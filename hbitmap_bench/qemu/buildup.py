@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
+from hbitmap_bench.account import process_totals, spent
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.qemu.builds import QemuBuild
 from hbitmap_bench.qemu.daemon import Daemon
@@ -15,6 +16,7 @@ from hbitmap_bench.qemu.graph import (
     add_null_disk,
 )
 from hbitmap_bench.qemu.images import Image
+from hbitmap_bench.records import Run
 
 _JOB: Final = "backup"
 
@@ -36,12 +38,15 @@ def measure_once(
     l2_slice_bytes: int | None,
     fleecing: Image | None = None,
     min_cluster_bytes: int | None = None,
-) -> float:
-    """Seconds of one build-up in a daemon of its own: nothing is cached but what the kernel holds.
+) -> Run:
+    """One build-up in a daemon of its own: nothing is cached but what the kernel holds.
 
     ``filtered`` puts the two filters between disk and job; ``fleecing`` and ``min_cluster_bytes``
     are theirs (see ``add_filters``). ``l2_slice_bytes`` pins the slice, None leaves QEMU's default.
     Raises ``UserError`` where the daemon or the job fails.
+
+    Wall seconds are those of ``wait_for_build_up``. CPU seconds have the first chunk that is copied
+    and the polls in them, and leave out the time up to the last poll.
     """
     with Daemon(build) as daemon:
         source, target = add_ends(
@@ -52,11 +57,12 @@ def measure_once(
             fleecing=fleecing,
             min_cluster_bytes=min_cluster_bytes,
         )
-        start_s = time.perf_counter()
+        before, start_s = process_totals(daemon.pid), time.perf_counter()
         start_backup(daemon, source, target)
-        elapsed_s = wait_for_build_up(daemon, start_s)
+        wall_s = wait_for_build_up(daemon, start_s)
+        run = spent(before, process_totals(daemon.pid), wall_s=wall_s)
         cancel_backup(daemon)
-    return elapsed_s
+    return run
 
 
 def add_ends(

@@ -8,6 +8,7 @@ from statistics import median
 from typing import Final
 
 from hbitmap_bench.cells import Layout, layout
+from hbitmap_bench.disturbance import WARM_SHARE, judged, reason_of_all, usual_loop_words_s
 from hbitmap_bench.growth import over_plain
 from hbitmap_bench.interrupt import stop_like_ctrl_c
 from hbitmap_bench.qemu.builds import QemuBuild
@@ -16,17 +17,20 @@ from hbitmap_bench.qemu.daemon import Daemon
 from hbitmap_bench.qemu.detect import JOB, detect_algorithm, missing_parts
 from hbitmap_bench.qemu.graph import COPY_CLUSTER_BYTES
 from hbitmap_bench.qemu.images import Image
-from hbitmap_bench.records import CellRecord, Detected, Setup
+from hbitmap_bench.qemu.page_cache import cached_share, warm
+from hbitmap_bench.records import CellRecord, Detected, Run, Setup, counted
+from hbitmap_bench.scan_loop import ScanLoop
 from hbitmap_bench.sizes import format_size
 
-REPEATS: Final = 3
-"""Runs of a row after the warm-up."""
+RUNS: Final = 3
+"""Runs of a row that count, where the budget has them."""
 
-ALWAYS_REPEATED_BYTES: Final = 2 * 2**40
-"""Up to this image size a row has all its runs, however slow they are."""
+BUDGET_S: Final = 180.0
+"""Seconds of build-ups. Beyond it no row is repeated that has its least number of runs."""
 
-SLOW_RUN_S: Final = 10.0
-"""A larger row is not repeated after a run that took longer than this."""
+LEAST_RUNS: Final = 3
+QUICK_S: Final = 60.0
+"""A row that takes less has its least number of runs, whatever the budget; a slower one has one."""
 
 REMEDY_SLICE_BYTES: Final = 64 * 1024
 """What ``l2-cache-entry-size`` is raised to, on builds that are not patched."""
@@ -36,7 +40,7 @@ _QUERY_S: Final = 30e-6
 _WORD_S: Final = 0.6e-9
 
 Advance = Callable[[float], object]
-"""Told the share of the whole work (the shares add up to 1) that was just done."""
+"""Told the share of the whole work that was just done. Repeats of disturbed runs come on top."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,29 +115,31 @@ def probe(build: QemuBuild) -> Probe:
 
 
 def measure_rows(
-    rows: Sequence[Row], say: Callable[[str], object], advance: Advance
+    rows: Sequence[Row],
+    say: Callable[[str], object],
+    advance: Advance,
+    *,
+    n_runs: int = RUNS,
+    budget_s: float = BUDGET_S,
 ) -> list[CellRecord]:
     """Measure all rows in one session, and return a record for each, in their order.
 
     Runs go round in turn, forwards and backwards, so that a drift of the machine meets all rows
-    alike. Each image is warmed up by one plain run first: with the kernel's cache filled, later
-    daemons find what the first would have read from disk. A row whose build lacks a part gets a
-    line through ``say`` and a record without seconds. Raises ``UserError`` where a daemon or a job
-    fails; SIGTERM and SIGHUP end it as Ctrl-C does. Cost: about 31 us a query and, with the filters
-    of an unpatched build, 0.6 ns a word, a run.
+    alike. Before each run its image's metadata is read into the page cache. How often a row is
+    measured: see ``Session.wants``. A row whose build lacks a part gets a line through ``say`` and
+    a record without seconds. Raises ``UserError`` where a daemon or a job fails; SIGTERM and SIGHUP
+    end it as Ctrl-C does. Cost: about 31 us a query and, with the filters of an unpatched build,
+    0.6 ns a word, a run.
     """
     with stop_like_ctrl_c():
         probes = {build: probe(build) for build in dict.fromkeys(row.build for row in rows)}
         for build, found in probes.items():
             say(_finding(build, found))
         able = [row for row in rows if not probes[row.build].lacks(row)]
-        bar = _Bar(able, advance)
-        for row in _warm_ups(able):
-            say(f"warm-up: {row}")
-            _run(row)
-            bar.ran(row)
-        runs = _interleaved(able, say, bar)
-    records = [_record(row, probes[row.build], runs.get(row, [])) for row in rows]
+        session = Session(able, say, advance, n_runs=n_runs, budget_s=budget_s)
+        session.run()
+    runs = session.judged_runs()
+    records = [_record(row, probes[row.build], runs.get(row, ())) for row in rows]
     return [over_plain(record, records) for record in records]
 
 
@@ -144,48 +150,105 @@ def _finding(build: QemuBuild, found: Probe) -> str:
     return f"{build.name} ({build.path}): detected algorithm {found.detected}"
 
 
-def _warm_ups(rows: Iterable[Row]) -> list[Row]:
-    """The first row of each image. All of an image's rows read the same tables."""
-    first: dict[Image, Row] = {}
-    for row in rows:
-        first.setdefault(row.image, row)
-    return list(first.values())
+class Session:
+    """Rounds over rows until each has the runs that it is to have, or the budget is used up."""
+
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        say: Callable[[str], object],
+        advance: Advance,
+        *,
+        n_runs: int,
+        budget_s: float,
+    ) -> None:
+        self._runs: dict[Row, list[Run]] = {row: [] for row in rows}
+        self._say = say
+        self._advance = advance
+        self._n_runs = n_runs
+        self._budget_s = budget_s
+        self._loop = ScanLoop()
+        self._total_s = n_runs * sum(map(_expected_s, rows))
+
+    def run(self) -> None:
+        """Measure round after round, each in the other direction, and say what was left out."""
+        while wanted := [row for row in self._in_turn() if self.wants(row)]:
+            for row in wanted:
+                if self.wants(row):  # the budget may have been used up since
+                    self._measure(row)
+        for row, runs in self.judged_runs().items():
+            self._tell_left_out(row, runs)
+
+    def wants(self, row: Row) -> bool:
+        """Whether a row is to be measured once more.
+
+        At least once; a quick row ``LEAST_RUNS`` times. Beyond that while fewer than ``n_runs`` of
+        its runs are undisturbed, if it has been tried at most twice as often, and if as long a run
+        as its last one still fits into the budget.
+        """
+        runs = self._runs[row]
+        if not runs:
+            return True
+        quick = max(run.wall_s for run in runs) < QUICK_S
+        if quick and len(runs) < min(LEAST_RUNS, self._n_runs):
+            return True
+        undisturbed = sum(run.disturbed is None for run in self._judged(row))
+        if undisturbed >= self._n_runs or len(runs) >= 2 * self._n_runs:
+            return False
+        return self._spent_s() + runs[-1].wall_s <= self._budget_s
+
+    def judged_runs(self) -> dict[Row, tuple[Run, ...]]:
+        """The runs of each row, with what disturbed them."""
+        return {row: self._judged(row) for row in self._runs}
+
+    def _in_turn(self) -> Iterable[Row]:
+        done = max((len(runs) for runs in self._runs.values()), default=0)
+        return self._runs if done % 2 == 0 else reversed(self._runs)
+
+    def _judged(self, row: Row) -> tuple[Run, ...]:
+        usual_words_s = usual_loop_words_s(run for runs in self._runs.values() for run in runs)
+        return judged(self._runs[row], usual_words_s)
+
+    def _spent_s(self) -> float:
+        return sum(run.wall_s for runs in self._runs.values() for run in runs)
+
+    def _measure(self, row: Row) -> None:
+        runs = self._runs[row]
+        self._say(f"run {len(runs) + 1}: {row}")
+        runs.append(_run(row, self._loop))
+        reason = self._judged(row)[-1].disturbed
+        if reason is not None:
+            self._say(f"disturbed: {reason}")
+        if len(runs) <= self._n_runs:
+            self._advance(_expected_s(row) / self._total_s)
+
+    def _tell_left_out(self, row: Row, runs: Sequence[Run]) -> None:
+        undisturbed = sum(run.disturbed is None for run in runs)
+        if undisturbed < self._n_runs:
+            left_out = self._n_runs - undisturbed
+            self._advance(max(self._n_runs - len(runs), 0) * _expected_s(row) / self._total_s)
+            self._say(
+                f"{undisturbed} of {self._n_runs} runs: {row}; {left_out} more did not fit into "
+                f"--budget {self._budget_s:.0f}"
+            )
 
 
-def _interleaved(
-    rows: Sequence[Row], say: Callable[[str], object], bar: _Bar
-) -> dict[Row, list[float]]:
-    runs: dict[Row, list[float]] = {row: [] for row in rows}
-    for number in range(1, REPEATS + 1):
-        for row in rows if number % 2 else reversed(rows):
-            if is_repeated(row.image.image_bytes, runs[row]):
-                say(f"run {number} of {REPEATS}: {row}")
-                runs[row].append(_run(row))
-            bar.ran(row)
-    return runs
-
-
-def is_repeated(image_bytes: int, runs_s: Sequence[float]) -> bool:
-    """Whether a row with these runs is to have another one, while fewer than ``REPEATS``."""
-    return not runs_s or image_bytes <= ALWAYS_REPEATED_BYTES or max(runs_s) <= SLOW_RUN_S
-
-
-def _run(row: Row) -> float:
-    return measure_once(
+def _run(row: Row, loop: ScanLoop) -> Run:
+    """One run, its image's metadata in the page cache if memory can hold it."""
+    path = row.image.path
+    if (cached_before := cached_share(path)) < WARM_SHARE:
+        warm(path)
+        cached_before = cached_share(path)
+    rate_before = loop.words_s()
+    run = measure_once(
         row.build, row.image, filtered=row.filtered, l2_slice_bytes=row.l2_slice_bytes
     )
-
-
-class _Bar:
-    """Turns runs into shares of the whole, by what they are expected to take."""
-
-    def __init__(self, rows: Sequence[Row], advance: Advance) -> None:
-        repeats_s = REPEATS * sum(map(_expected_s, rows))
-        self._total_s = repeats_s + sum(map(_expected_s, _warm_ups(rows)))
-        self._advance = advance
-
-    def ran(self, row: Row) -> None:
-        self._advance(_expected_s(row) / self._total_s)
+    return replace(
+        run,
+        loop_words_s=(rate_before, loop.words_s()),
+        cached_before=cached_before,
+        cached_after=cached_share(path),
+    )
 
 
 def _expected_s(row: Row) -> float:
@@ -193,7 +256,7 @@ def _expected_s(row: Row) -> float:
     return row.layout.queries * _QUERY_S + words * _WORD_S
 
 
-def _record(row: Row, found: Probe, runs_s: Sequence[float]) -> CellRecord:
+def _record(row: Row, found: Probe, runs: Sequence[Run]) -> CellRecord:
     empty = CellRecord(
         source="qemu",
         setup=_setup(row, found),
@@ -206,20 +269,29 @@ def _record(row: Row, found: Probe, runs_s: Sequence[float]) -> CellRecord:
         build=row.build.label,
         detected=found.detected,
     )
-    if not runs_s:
+    if not runs:
         return empty
-    several = len(runs_s) > 1
     known = row.filtered and found.detected in ("access", "deny")
     return replace(
-        empty,
-        elapsed_s=median(runs_s),
-        # One run has no spread.
-        interval_s=(min(runs_s), max(runs_s)) if several else None,
-        interval_kind="min_max" if several else None,
-        runs_s=tuple(runs_s),
+        _with_seconds(empty, runs),
+        runs=tuple(runs),
         queries=row.layout.queries,
         words_examined=row.layout.words(empty.setup) if known else None,
         words_source="closed_form" if known else None,
+    )
+
+
+def _with_seconds(record: CellRecord, runs: Sequence[Run]) -> CellRecord:
+    found = counted(runs)
+    seconds = [run.cpu_s for run in found if run.cpu_s is not None]
+    several = len(seconds) > 1  # one run has no spread
+    return replace(
+        record,
+        elapsed_s=median(run.wall_s for run in found),
+        cpu_s=median(seconds),
+        disturbed=reason_of_all(runs),
+        interval_s=(min(seconds), max(seconds)) if several else None,
+        interval_kind="min_max" if several else None,
     )
 
 

@@ -300,7 +300,7 @@ def _is_main(cell: CellRecord) -> bool:
 def _by_chance(comparison: Comparison) -> Iterator[str]:
     """How often ranges of a few runs lie apart with nothing behind it."""
     counts = {
-        (len(pair.a.runs_s), len(pair.b.runs_s))
+        (pair.a.n_runs, pair.b.n_runs)
         for group in comparison.groups
         for pair in group.pairs
         if pair.a.interval_kind == pair.b.interval_kind == "min_max"

@@ -21,7 +21,7 @@ FULL_COLUMNS: Final = 80
 _LONGEST_WORD: Final = len("l2-cache-entry-size=64K")
 """Width of the words in a narrow table: this one must not be cut in two."""
 
-_ASCII_MARKS: Final = {"†": "*", "‡": "**", "§": "#"}
+_ASCII_MARKS: Final = {"†": "*", "‡": "**", "§": "#", "⚠": "!"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,8 +56,9 @@ def time_picture(cells: Sequence[CellRecord]) -> Picture:
     axes = figure.subplots()
     for rows in shown:
         _draw_times(axes, rows)
+    _draw_disturbed(axes, cells)
     size_axes(axes, {row.image_bytes for rows in shown for row in rows})
-    axes.set_ylabel("build-up, seconds")
+    axes.set_ylabel("build-up, CPU seconds (published: wall)")
     axes.set_title(literal(_time_title(shown)), loc="left", fontsize=11)
     axes.legend(
         title="exponent of seconds over image size [95% interval]", fontsize=8, title_fontsize=8,
@@ -86,7 +87,7 @@ def slice_break_picture(cells: Sequence[CellRecord]) -> Picture:
     for rows, colour in zip(found, (COLOURS["access"], REMEDY_COLOUR), strict=False):
         slice_name = format_size(rows[0].l2_slice_bytes)
         label = f"slice {slice_name}: {_exponent(rows)}"
-        line(axes, rows, [row.elapsed_s or 0 for row in rows], label, colour)
+        line(axes, rows, [row.work_s or 0 for row in rows], label, colour)
     last = max(row.image_bytes for row in found[1] if wording.has_default_slice(row))
     first = min(row.image_bytes for row in found[0] if wording.has_default_slice(row))
     axes.axvspan(last, first, color="#dddddd", zorder=0)
@@ -95,7 +96,7 @@ def slice_break_picture(cells: Sequence[CellRecord]) -> Picture:
         xycoords=("data", "axes fraction"), ha="center", va="bottom", fontsize=8,
     )  # fmt: skip
     size_axes(axes, {row.image_bytes for rows in found for row in rows})
-    axes.set_ylabel("build-up in process, seconds")
+    axes.set_ylabel("build-up in process, CPU seconds")
     times = _times_apart(found)
     cluster = format_size(found[0][0].cluster_bytes)
     axes.set_title(
@@ -128,7 +129,7 @@ def deny_picture(cells: Sequence[CellRecord], cost: QueryCost) -> Picture:
     for axes in (left, right):
         size_axes(axes, {row.image_bytes for access, _ in pairs for row in access})
         axes.legend(fontsize=8, frameon=False)
-    left.set_ylabel("build-up, seconds (model: projected)")
+    left.set_ylabel("build-up, CPU seconds (model: projected)")
     right.set_ylabel("access over deny, times")
     figure.suptitle(literal(_deny_title(pairs, cost)), fontsize=11)
     caption = f"Deny against access. The model's rows are projected with {cost}."
@@ -215,7 +216,7 @@ _BOTH: Final[tuple[Setup, Setup]] = ("access", "deny")
 
 def _user_seconds(cell: CellRecord, cost: QueryCost) -> float:
     """Measured or published seconds as they are; the model's projected."""
-    seconds = projected_s(cell, cost) if cell.source == "model" else cell.elapsed_s
+    seconds = projected_s(cell, cost) if cell.source == "model" else cell.work_s
     return seconds or 0.0
 
 
@@ -232,7 +233,7 @@ def _draw_times(axes: Axes, rows: Series) -> None:
     is_remedy = first.setup == "access" and not wording.has_default_slice(first)
     colour = REMEDY_COLOUR if is_remedy else COLOURS[first.setup]
     label = f"{wording.series_source_name(first)}: {wording.setup_name(first)}: {_exponent(rows)}"
-    times = [row.elapsed_s or 0.0 for row in rows]
+    times = [row.work_s or 0.0 for row in rows]
     line(axes, rows, times, label, colour)
     bars(axes, rows, colour)
 
@@ -241,7 +242,24 @@ def _exponent(rows: Series) -> str:
     if len(rows) < 2:
         return "one size"
     record = growth_of(rows)
+    if record.exponent is None:
+        return "no exponent"
     return wording.exponent(record.exponent, record.interval).replace("\n", " ")
+
+
+def _draw_disturbed(axes: Axes, cells: Sequence[CellRecord]) -> None:
+    """Crosses that belong to no line, where a row was disturbed."""
+    rows = [
+        cell
+        for cell in cells
+        if cell.disturbed is not None and cell.cluster_bytes == REFERENCE_CLUSTER_BYTES
+    ]
+    if rows:
+        axes.plot(
+            [row.image_bytes for row in rows],
+            [row.elapsed_s or math.nan for row in rows],
+            "x", color="#777777", markersize=8, label="disturbed (wall seconds): in no line",
+        )  # fmt: skip
 
 
 # ---------------------------------------------------------------- titles
@@ -254,9 +272,12 @@ def _time_title(shown: list[Series]) -> str:
     for setup in wording.SETUP_ORDER:
         for rows in shown:
             same = (rows[0].source, rows[0].build) == (source.source, source.build)
-            if same and rows[0].setup == setup and len(rows) > 1:
-                parts.append(f"{setup} {growth_of(rows).exponent:.2f}")
+            exponent = growth_of(rows).exponent if len(rows) > 1 else None
+            if same and rows[0].setup == setup and exponent is not None:
+                parts.append(f"{setup} {exponent:.2f}")
                 break
+    if not parts:
+        return "Build-up seconds against image size: no exponent can be told"
     return f"Seconds grow as a power of the image size: {', '.join(parts)}\n({_name(source)})"
 
 
@@ -265,9 +286,9 @@ def _name(cell: CellRecord) -> str:
 
 
 def _times_apart(found: list[Series]) -> str:
-    whole = {row.image_bytes: row.elapsed_s for row in found[1]}
+    whole = {row.image_bytes: row.work_s for row in found[1]}
     ratios = [
-        (row.elapsed_s or 0.0) / (whole[row.image_bytes] or 1.0)
+        (row.work_s or 0.0) / (whole[row.image_bytes] or 1.0)
         for row in found[0]
         if row.image_bytes in whole
     ]
@@ -283,7 +304,7 @@ def _deny_title(pairs: list[tuple[Series, Series]], cost: QueryCost) -> str:
     times = [
         projected_text(cell, cost)
         if cell.source == "model"
-        else wording.duration(cell.elapsed_s or 0.0)
+        else wording.duration(cell.work_s or 0.0)
         for cell in (deny, access)
     ]
     how = f"\nprojected with {cost}" if access.source == "model" else ""

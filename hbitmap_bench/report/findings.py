@@ -9,7 +9,7 @@ from scipy.optimize import brentq
 
 from hbitmap_bench import published
 from hbitmap_bench.growth import extra_is_resolved, growth_of, loglog_slope, plain_of, series
-from hbitmap_bench.records import CellRecord, Setup
+from hbitmap_bench.records import CellRecord, GrowthRecord, Setup
 from hbitmap_bench.report import wording
 from hbitmap_bench.report.projection import (
     REFERENCE_CLUSTER_BYTES,
@@ -83,9 +83,10 @@ def not_measured(cells: Sequence[CellRecord]) -> list[str]:
     qemu = [cell for cell in cells if cell.source == "qemu"]
     if not qemu:
         return [
+            *_disturbed_lines(cells),
             "Real QEMU: this run found no qemu-storage-daemon, or was told --no-qemu. On Debian, "
             "apt install qemu-system-common qemu-utils brings qemu-storage-daemon and qemu-img; "
-            "other builds are named with --qemu PATH."
+            "other builds are named with --qemu PATH.",
         ]
     lines = [
         f"{wording.source_name(cell)}, {wording.setup_name(cell)} at "
@@ -98,12 +99,26 @@ def not_measured(cells: Sequence[CellRecord]) -> list[str]:
             "The deny row on real QEMU waits for a patched build: no distribution ships one, and "
             "none was given with --qemu PATH."
         )
-    once = {format_size(c.image_bytes): None for c in qemu if len(c.runs_s) == 1}
+    once = {format_size(c.image_bytes): None for c in qemu if c.n_runs == 1}
     if once:
         lines.append(f"QEMU rows at {', '.join(once)} include single runs (n=1), without a spread.")
+    lines += _disturbed_lines(cells)
     unknown = sorted({cell.build or "" for cell in qemu if cell.detected == "unknown"})
     lines += [f"qemu {build}: neither bitmap was recognised in this build." for build in unknown]
     return lines
+
+
+def _disturbed_lines(cells: Sequence[CellRecord]) -> list[str]:
+    """How many rows have no seconds of their own; the tables mark them and say why."""
+    rows = [cell for cell in cells if cell.disturbed is not None]
+    if not rows:
+        return []
+    sources = sorted({wording.series_source_name(cell) for cell in rows})
+    return [
+        f"{len(rows)} rows were disturbed by this host ({', '.join(sources)}): they are marked "
+        f"{wording.DISTURBED}, and no ratio, growth or sentence is made of them. Measure again on "
+        "a quiet host, or with a larger --budget."
+    ]
 
 
 # ---------------------------------------------------------------- the headline's lines
@@ -159,25 +174,25 @@ def _qemu_lines(cells: Sequence[CellRecord]) -> list[str]:
     largest: dict[tuple[object, ...], tuple[CellRecord, CellRecord]] = {}
     for cell in sorted(cells, key=lambda cell: cell.image_bytes):
         plain = plain_of(cell, cells)
-        measured = cell.source == "qemu" and cell.setup != "plain" and cell.elapsed_s is not None
+        measured = cell.source == "qemu" and cell.setup != "plain" and cell.work_s is not None
         if measured and plain is not None and wording.has_default_slice(cell):
             largest[cell.build, cell.setup] = (cell, plain)
     return [_qemu_line(cell, plain, cells) for cell, plain in largest.values()]
 
 
 def _qemu_line(cell: CellRecord, plain: CellRecord, cells: Sequence[CellRecord]) -> str:
-    elapsed, base = cell.elapsed_s or 0.0, plain.elapsed_s or 1.0
+    elapsed, base = cell.work_s or 0.0, plain.work_s or 1.0
     line = (
-        f"{wording.source_name(cell)}, {_place(cell)}: {wording.duration(elapsed)} with "
+        f"{wording.source_name(cell)}, {_place(cell)}: {wording.duration(elapsed)} of CPU with "
         f"{wording.setup_name(cell)}, {wording.duration(base)} without a filter "
         f"({wording.factor(elapsed / base)})"
     )
     for other in cells:
         same = (other.source, other.build, other.setup) == ("qemu", cell.build, cell.setup)
         same = same and _same_image(other, cell) and not wording.has_default_slice(other)
-        if same and other.elapsed_s is not None:
+        if same and other.work_s is not None:
             slice_name = format_size(other.l2_slice_bytes)
-            seconds = wording.duration(other.elapsed_s)
+            seconds = wording.duration(other.work_s)
             line += f"; with l2-cache-entry-size={slice_name} {seconds}"
     return f"{line}."
 
@@ -188,13 +203,13 @@ def _growth_lines(cells: Sequence[CellRecord]) -> list[str]:
         reference = rows[0].cluster_bytes == REFERENCE_CLUSTER_BYTES
         default = all(wording.has_default_slice(row) for row in rows)
         if reference and default and len(rows) > 2 and rows[0].setup != "plain":
-            lines.append(_growth_line(rows))
+            record = growth_of(rows)
+            lines += [_growth_line(rows, record)] if record.exponent is not None else []
     return lines
 
 
-def _growth_line(rows: Sequence[CellRecord]) -> str:
+def _growth_line(rows: Sequence[CellRecord], record: GrowthRecord) -> str:
     """Exponents of words and seconds, and what becomes of the time that a word takes."""
-    record = growth_of(rows)
     exponent = wording.exponent(record.exponent, record.interval).replace("\n", " ")
     sizes = f"{format_size(rows[0].image_bytes)} to {format_size(rows[-1].image_bytes)}"
     line = f"{wording.series_source_name(rows[0])}, {wording.setup_name(rows[0])}, {sizes}: "

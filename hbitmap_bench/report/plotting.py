@@ -64,7 +64,7 @@ def bars(axes: Axes, rows: Series, colour: str) -> None:
     """Draw the rows' intervals; an arrowhead ends a bar that is cut (see ``is_cut``)."""
     barred = [row for row in rows if row.interval_s is not None]
     sizes = np.array([row.image_bytes for row in barred], float)
-    middle = np.array([row.elapsed_s for row in barred], float)
+    middle = np.array([row.work_s for row in barred], float)
     ends = np.array([row.interval_s for row in barred], float).reshape(-1, 2)
     cut = np.array([is_cut(row) for row in barred], bool)
     below = np.where(cut, 0, middle - ends[:, 0])
@@ -81,9 +81,9 @@ def bars(axes: Axes, rows: Series, colour: str) -> None:
 
 def is_cut(row: CellRecord) -> bool:
     """Whether a row's interval reaches so near to 0 that its bar is cut."""
-    if row.interval_s is None or row.elapsed_s is None:
+    if row.interval_s is None or row.work_s is None:
         return False
-    return row.interval_s[0] < SHORTEST_DRAWN * row.elapsed_s
+    return row.interval_s[0] < SHORTEST_DRAWN * row.work_s
 
 
 def literal(text: str) -> str:

@@ -91,9 +91,9 @@ def at_its_ends(cell: CellRecord) -> tuple[CellRecord, CellRecord] | None:
     extra seconds or an interval. Everything projected from the two is a range; the plain row and
     the cost a query are taken as they are, without a range of their own.
     """
-    if cell.extra_s is None or cell.elapsed_s is None or cell.interval_s is None:
+    if cell.extra_s is None or cell.work_s is None or cell.interval_s is None:
         return None
-    plain_s = cell.elapsed_s - cell.extra_s
+    plain_s = cell.work_s - cell.extra_s
     least, most = (max(end - plain_s, 0.0) for end in cell.interval_s)
     return replace(cell, extra_s=least), replace(cell, extra_s=most)
 
@@ -141,7 +141,7 @@ def _plain_qemu(cells: Iterable[CellRecord]) -> list[CellRecord]:
         cell
         for cell in cells
         if (cell.source, cell.setup) == ("qemu", "plain")
-        and cell.elapsed_s is not None
+        and cell.work_s is not None
         and cell.cluster_bytes == REFERENCE_CLUSTER_BYTES
     ]
 
@@ -149,7 +149,7 @@ def _plain_qemu(cells: Iterable[CellRecord]) -> list[CellRecord]:
 def _cost_of(cell: CellRecord) -> QueryCost:
     cluster, slice_size = format_size(cell.cluster_bytes), format_size(cell.l2_slice_bytes)
     return QueryCost(
-        (cell.elapsed_s or 0.0) / queries_of(cell),
+        (cell.work_s or 0.0) / queries_of(cell),
         f"measured in this run on qemu {cell.build}: plain, {format_size(cell.image_bytes)}, "
         f"{cluster} clusters, {slice_size} slice",
     )

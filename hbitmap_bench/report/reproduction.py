@@ -32,10 +32,16 @@ _READING: Final = f"""\
 - **published** rows are those of {published.SOURCE}. Of their machine only these numbers are known.
 - **model** rows come from this package's own implementation, in process: *exact* ones are whole
   build-ups, *sampled* ones are blocks of queries scaled to the whole.
-- **qemu** rows are build-ups on a real `qemu-storage-daemon`: the median of n runs after a warm-up.
-  *detected* is the algorithm that the build was found to have, whatever its name.
-- Spread or interval: *min..max* of the n runs, or a *95% prediction* interval of what one exact run
-  would take. Neither is given for a single run.
+- **qemu** rows are build-ups on a real `qemu-storage-daemon`: the median of n runs, the image's
+  metadata in the page cache. *detected* is the algorithm that the build was found to have, whatever
+  its name.
+- **A build-up is the processor's work: ratios, extra seconds, scan rates and growth are made of CPU
+  seconds.** Wall seconds stand beside them. Published rows have wall seconds alone.
+- A {wording.DISTURBED} marks a row that a busy host has spoilt: its wall seconds exceed its CPU
+  seconds by far, a fixed loop beside it ran slower than usual, or its metadata was not in the page
+  cache. Nothing is derived from such a row.
+- Spread or interval, of CPU seconds: *min..max* of the n runs, or a *95% prediction* interval of
+  what one exact run would take. Neither is given for a single run.
 - **Extra seconds** are those over the plain row of the same source and build; the **scan rate** is
   words examined over extra seconds. These two compare between machines; raw seconds do not.
 - The model's plain row leaves out what a query costs QEMU itself. So a slowdown of the model is
@@ -43,11 +49,14 @@ _READING: Final = f"""\
 - *Between* and the second line of a sweep's cell: the ends of the row's interval, less the plain
   seconds. The plain row and the cost a query have no range of their own in it. A ~ marks extra
   seconds that do not stand out of the noise: their row's interval overlaps with the plain row's.
-- Growth from one size to the next stays in one column of one build. A growth exponent is the slope
-  of log seconds over log image size, fitted in one regime of the slice rule: QEMU's default slice
-  drops from a whole cluster to 4K where the image outgrows the L2 cache.
-- The exponent's interval is the 95% t interval over image sizes; two sizes give none. The
-  exponent of the extra is left out where extra seconds do not stand out of the noise."""
+- Growth from one size to the next stays in one column of one build. Its range is what values inside
+  both rows' intervals can give. A growth exponent is the slope of log seconds over log image size,
+  fitted in one regime of the slice rule: QEMU's default slice drops from a whole cluster to 4K
+  where the image outgrows the L2 cache.
+- The exponent's interval adds what values inside the rows' intervals can give to the 95% t interval
+  over image sizes. An exponent whose interval is wider than +-0.5, or whose rows have single runs,
+  is not told. The exponent of the extra is left out where extra seconds do not stand out of the
+  noise."""
 
 _AGAIN: Final = """\
     hbitmap-bench reproduce                      # this report, with real QEMU if it is found

@@ -18,6 +18,9 @@ from hbitmap_bench.sizes import format_size
 PROJECTED: Final = "†"
 OTHER_SLICE: Final = "‡"
 UNRESOLVED: Final = "~"
+NEAR_SIZES: Final = 1.5
+"""Growth is told in percent between sizes up to this ratio apart; beyond, by the exponents."""
+
 WHOLE_CLUSTER: Final = "§"
 
 _SOURCES: Final = ("published", "model", "qemu")
@@ -56,8 +59,16 @@ def growth_table(growth: Sequence[GrowthRecord], cells: Sequence[CellRecord]) ->
         found = by_key.get(_growth_key(record), [])
         members = [cell for cell in found if cell.image_bytes in record.sizes]
         rows.append(_growth_row(record, members))
-    columns = ("source", "setup", "cluster", "L2 slice", "sizes", "exponent", "of the extra")
-    return Table("Growth exponents, with 95% intervals", columns, tuple(rows), (), 5)
+    columns = (
+        "source",
+        "setup",
+        "cluster",
+        "L2 slice",
+        "sizes",
+        "exponent\nor growth",
+        "of the extra",
+    )
+    return Table("Growth exponents, with intervals", columns, tuple(rows), (), 5)
 
 
 def sweep_table(grid: Grid, cost: QueryCost) -> Table:
@@ -119,8 +130,8 @@ def scan_rate_table(cells: Sequence[CellRecord]) -> Table:
 
 
 _FIGURES: Final = (
-    "seconds", "spread or\ninterval", "ratio\nto\nplain", "growth\ntime\n/ size", "extra\ns",
-    "G\nwords\n/s",
+    "CPU\ns", "spread or\ninterval", "wall\ns", "ratio\nto\nplain", "growth\ntime\n/ size",
+    "extra\ns", "G\nwords\n/s",
 )  # fmt: skip
 
 
@@ -156,8 +167,9 @@ def _figures(cell: CellRecord, cells: Sequence[CellRecord], cost: QueryCost) -> 
     if cell.elapsed_s is None:
         return (NOTHING,) * len(_FIGURES)
     return (
-        wording.seconds(cell, cell.elapsed_s),
+        wording.seconds(cell, cell.cpu_s),
         wording.spread(cell),
+        wording.wall_seconds(cell),
         _ratio(cell, cells, cost),
         _growth(cell, cells),
         _extra(cell, cells),
@@ -187,9 +199,9 @@ def _ratio(cell: CellRecord, cells: Sequence[CellRecord], cost: QueryCost) -> st
     plain = plain_of(cell, cells)
     mark = "" if plain else f" {OTHER_SLICE}"
     plain = plain or _plain_of_default_slice(cell, cells)
-    if plain is None or not plain.elapsed_s or cell.elapsed_s is None:
+    if plain is None or not plain.work_s or cell.work_s is None:
         return NOTHING
-    return wording.factor(cell.elapsed_s / plain.elapsed_s) + mark
+    return wording.factor(cell.work_s / plain.work_s) + mark
 
 
 def _plain_of_default_slice(cell: CellRecord, cells: Sequence[CellRecord]) -> CellRecord | None:
@@ -197,20 +209,21 @@ def _plain_of_default_slice(cell: CellRecord, cells: Sequence[CellRecord]) -> Ce
     wanted = series_key(cell)._replace(setup="plain", l2_slice_bytes=0)
     for row in cells:
         same = series_key(row)._replace(l2_slice_bytes=0) == wanted
-        if same and row.image_bytes == cell.image_bytes and wording.has_default_slice(row):
+        same = same and row.image_bytes == cell.image_bytes and row.work_s is not None
+        if same and wording.has_default_slice(row):
             return row
     return None
 
 
 def _growth(cell: CellRecord, cells: Sequence[CellRecord]) -> str:
-    """Change of seconds from the next smaller size of the same series."""
+    """Change of seconds from a size of the same series that is a little smaller."""
     rows = series(cells).get(series_key(cell), [])
-    smaller = [row for row in rows if row.image_bytes < cell.image_bytes]
-    if not smaller or not smaller[-1].elapsed_s or cell.elapsed_s is None:
+    near = [row for row in rows if 1 < cell.image_bytes / row.image_bytes <= NEAR_SIZES]
+    if not near or cell.work_s is None:
         return NOTHING
-    before = smaller[-1]
-    time = wording.change(cell.elapsed_s, smaller[-1].elapsed_s)
+    before = near[-1]
     size = wording.change(cell.image_bytes, before.image_bytes)
+    time = wording.change_between(cell, before)
     return f"{time}\n/ {size}\nfrom {format_size(before.image_bytes)}"
 
 
@@ -220,12 +233,31 @@ def _notes(
     measured = [row for row in rows if row.elapsed_s is not None]
     marked = [_ratio(row, cells, cost) for row in measured]
     marked += [_extra(row, cells) for row in measured]
+    marked += [wording.wall_seconds(row) for row in measured]
     notes = {
         PROJECTED: f"{PROJECTED} projected: modelled extra seconds on top of {cost}",
         OTHER_SLICE: f"{OTHER_SLICE} over the plain row at the default slice",
         UNRESOLVED: f"{UNRESOLVED} not resolved from the noise of this row and its plain row",
     }
-    return tuple(note for mark, note in notes.items() if any(mark in text for text in marked))
+    shown = [note for mark, note in notes.items() if any(mark in text for text in marked)]
+    reasons = [
+        f"{wording.DISTURBED} disturbed, and nothing is derived from it: "
+        f"{wording.source_name(row)}, {wording.setup_name(row)}, {format_size(row.image_bytes)}: "
+        f"{row.disturbed}"
+        for row in rows
+        if row.disturbed is not None
+    ]
+    return (*shown, *_first(reasons))
+
+
+_REASONS_NAMED: Final = 6
+"""On a busy host all rows of a sweep are disturbed, for reasons much alike."""
+
+
+def _first(reasons: list[str]) -> list[str]:
+    hidden = len(reasons) - _REASONS_NAMED
+    more = [f"{wording.DISTURBED} and {hidden} more rows"] if hidden > 0 else []
+    return reasons[:_REASONS_NAMED] + more
 
 
 def _sweep_cell(grid: Grid, place: tuple[int, int], cost: QueryCost) -> str:
@@ -261,9 +293,18 @@ def _growth_row(record: GrowthRecord, members: list[CellRecord]) -> tuple[str, .
         format_size(record.cluster_bytes),
         _regime(record, members),
         sizes,
-        wording.exponent(record.exponent, record.interval),
+        _growth_text(record, members),
         wording.exponent(record.extra_exponent, record.extra_interval),
     )
+
+
+def _growth_text(record: GrowthRecord, members: list[CellRecord]) -> str:
+    """The exponent; where none may be told, the growth from the first size to the last."""
+    if record.exponent is not None or len(members) < 2:
+        return wording.exponent(record.exponent, record.interval)
+    first, last = members[0], members[-1]
+    size = wording.change(last.image_bytes, first.image_bytes)
+    return f"{wording.change_between(last, first)}\n/ {size}"
 
 
 def _regime(record: GrowthRecord, members: list[CellRecord]) -> str:

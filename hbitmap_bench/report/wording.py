@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from hbitmap_bench.growth import change_interval
 from hbitmap_bench.records import CellRecord, Setup
 from hbitmap_bench.sizes import format_size
 from hbitmap_impl.image import default_l2_slice
@@ -16,6 +17,8 @@ LONG_NAMES: Final[dict[Setup, str]] = {
 SETUP_ORDER: Final[tuple[Setup, ...]] = ("plain", "access", "deny")
 INTERVAL_NAMES: Final = {"prediction95": "95% prediction", "min_max": "min..max"}
 NOTHING: Final = "-"
+DISTURBED: Final = "⚠"
+_LONGEST_ENDS: Final = 8
 
 
 def has_default_slice(cell: CellRecord) -> bool:
@@ -45,7 +48,7 @@ def source_name(cell: CellRecord) -> str:
         return "published"
     if cell.source == "model":
         return f"model ({cell.mode})"
-    how = [f"measured, n={len(cell.runs_s)}"] if cell.elapsed_s is not None else []
+    how = [f"measured, n={cell.n_runs}"] if cell.elapsed_s is not None else []
     if cell.detected is not None:
         how.append(f"detected: {cell.detected}")
     name = f"qemu {cell.build or 'of unknown version'}"
@@ -114,12 +117,29 @@ def change(after: float, before: float) -> str:
     return f"{after / before - 1:+.0%}"
 
 
+def wall_seconds(cell: CellRecord) -> str:
+    """Seconds by the clock, marked where they are not the row's own work."""
+    mark = f" {DISTURBED}" if cell.disturbed is not None else ""
+    return seconds(cell, cell.elapsed_s) + mark
+
+
+def change_between(after: CellRecord, before: CellRecord) -> str:
+    """Growth of the seconds that compare: +27%, and its range where both rows have intervals."""
+    if after.work_s is None or not before.work_s:
+        return NOTHING
+    found = change(after.work_s, before.work_s)
+    ends = change_interval(after, before)
+    return found if ends is None else f"{found}\n[{ends[0]:+.0%}, {ends[1]:+.0%}]"
+
+
 def spread(cell: CellRecord) -> str:
-    """A row's interval with what it is, on two lines: 155..163 and min..max."""
+    """A row's interval with what it is, a line each: 155..163 and min..max; long ends apart."""
     if cell.interval_s is None or cell.interval_kind is None:
         return NOTHING
     lower, upper = (number(end) for end in cell.interval_s)
-    return f"{lower}..{upper}\n{INTERVAL_NAMES[cell.interval_kind]}"
+    apart = "\n" if len(lower + upper) > _LONGEST_ENDS else ""
+    kind = INTERVAL_NAMES[cell.interval_kind].replace(" ", "\n")
+    return f"{lower}..{apart}{upper}\n{kind}"
 
 
 def exponent(value: float | None, interval: tuple[float, float] | None) -> str:

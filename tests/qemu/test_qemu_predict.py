@@ -63,7 +63,7 @@ def test_min_cluster_size_is_known_from_the_schema(build):
 
 def test_predict_verifies_each_knob_of_the_build(build, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(main, "ROUNDS", 1)
-    monkeypatch.setattr(verify, "REPEATS", 1)
+    monkeypatch.setattr(verify, "LEAST_RUNS", 1)
     path = tmp_path / "image"
     Blueprint(image_bytes=300 * G).write(path)
     plan = main.Plan(

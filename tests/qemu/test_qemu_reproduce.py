@@ -20,7 +20,8 @@ def test_real_rows_stand_beside_the_models(build, qemu_img, tmp_path):
     document = json.loads((tmp_path / "reports" / "reproduction.json").read_text())
     rows = [row for row in document["cells"] if row["source"] == "qemu"]
     assert [row["setup"] for row in rows] in (["plain", "access"], ["plain", "deny"])
-    assert {(row["build"], len(row["runs_s"])) for row in rows} == {(build.label, 3)}
+    assert {row["build"] for row in rows} == {build.label}
+    assert min(len(row["runs"]) for row in rows) >= 3, "more where the host is busy"
     assert {row["mode"] for row in rows} == {"measured"}
 
 

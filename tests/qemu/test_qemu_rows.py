@@ -1,16 +1,20 @@
 """QEMU's rows: what is planned, in which order it runs, and what the records say."""
 
+import os
+from pathlib import Path
 from statistics import median
 
 import pytest
 
 from hbitmap_bench.cells import layout
+from hbitmap_bench.disturbance import WARM_SHARE
 from hbitmap_bench.geometry import words_access, words_deny
 from hbitmap_bench.qemu import rows as rows_module
 from hbitmap_bench.qemu.builds import QemuBuild
 from hbitmap_bench.qemu.images import Image, ensure_images
-from hbitmap_bench.qemu.rows import Probe, is_repeated, measure_rows, plan_rows
-from hbitmap_bench.records import Reproduction
+from hbitmap_bench.qemu.page_cache import cached_share
+from hbitmap_bench.qemu.rows import Probe, Row, Session, measure_rows, plan_rows
+from hbitmap_bench.records import Reproduction, Run, counted
 
 K, M, G, T = 2**10, 2**20, 2**30, 2**40
 
@@ -28,9 +32,9 @@ def image(qemu_img, tmp_path_factory):
 def measure():
     """Measure rows; check the progress; return the records and the lines said."""
 
-    def measured(rows):
+    def measured(rows, **limits):
         lines, shares = [], []
-        records = measure_rows(rows, lines.append, shares.append)
+        records = measure_rows(rows, lines.append, shares.append, **limits)
         assert sum(shares) == pytest.approx(1 if shares else 0)
         assert len(records) == len(rows)
         return records, lines
@@ -51,17 +55,24 @@ def test_rows_of_an_image(build, image, measure):
         assert (record.build, record.detected) == (build.label, "access")
         assert (record.image_bytes, record.cluster_bytes) == (257 * G, 64 * K)
         assert (record.copy_cluster_bytes, record.l2_entry_bytes) == (64 * K, 8)
-        assert len(record.runs_s) == 3
-        assert record.elapsed_s == median(record.runs_s)
-        assert record.interval_s == (min(record.runs_s), max(record.runs_s))
-        assert record.interval_kind == "min_max"
+        assert len(record.runs) >= 3
+        cpu_s = [run.cpu_s for run in counted(record.runs)]
+        assert record.cpu_s == median(cpu_s)
+        assert record.elapsed_s == median(run.wall_s for run in counted(record.runs))
+        assert len(cpu_s) == 1 or record.interval_s == (min(cpu_s), max(cpu_s))
+        assert record.interval_kind in ("min_max", None)
+        for run in record.runs:
+            assert_accounted(run)
     assert [record.queries for record in records] == [8224, 8224, 514, 514]
     for plain, filtered in (records[:2], records[2:]):
         answer = layout(257 * G, 64 * K, l2_slice_bytes=plain.l2_slice_bytes).answer_bytes
         assert (plain.words_examined, plain.extra_s, plain.scan_rate_words_s) == (None, None, None)
         assert filtered.words_examined == words_access(257 * G, answer, 64 * K)
         assert filtered.words_source == "closed_form"
-        assert filtered.extra_s == filtered.elapsed_s - plain.elapsed_s
+        if None in (filtered.work_s, plain.work_s):
+            assert filtered.extra_s is None, "a busy host: nothing is made of it"
+        else:
+            assert filtered.extra_s == filtered.cpu_s - plain.cpu_s
         if filtered.scan_rate_words_s is not None:
             assert filtered.interval_s[0] > plain.interval_s[1]
             assert filtered.scan_rate_words_s == filtered.words_examined / filtered.extra_s
@@ -69,47 +80,98 @@ def test_rows_of_an_image(build, image, measure):
     assert any("detected algorithm access" in line for line in lines)
 
 
-def test_runs_go_round_in_turn_after_one_warm_up_an_image(build, image, measure):
+def assert_accounted(run):
+    """What the kernel counted is there, and is possible."""
+    assert run.cpu_s > 0
+    assert run.waited_s >= 0
+    assert run.read_bytes >= 0
+    assert run.major_faults >= 0
+    assert run.steal_s >= 0
+    assert min(run.cached_before, run.cached_after) >= WARM_SHARE
+    assert min(run.loop_words_s) > 0
+
+
+def test_runs_go_round_in_turn(build, image, measure):
     planned = plan_rows([build], [image])
-    _, lines = measure(planned)
+    _, lines = measure(planned, budget_s=0.0)
     names = [str(row) for row in planned]
-    expected = [f"warm-up: {names[0]}"]
-    expected += [f"run 1 of 3: {name}" for name in names]
-    expected += [f"run 2 of 3: {name}" for name in reversed(names)]
-    expected += [f"run 3 of 3: {name}" for name in names]
-    assert lines[1:] == expected
+    expected = [f"run 1: {name}" for name in names]
+    expected += [f"run 2: {name}" for name in reversed(names)]
+    expected += [f"run 3: {name}" for name in names]
+    assert [line for line in lines if line.startswith("run ")] == expected
 
 
 def test_slow_row_is_not_repeated_and_has_no_spread(build, image, measure, monkeypatch):
-    monkeypatch.setattr(rows_module, "SLOW_RUN_S", 0.0)
-    monkeypatch.setattr(rows_module, "ALWAYS_REPEATED_BYTES", 0)
-    records, _ = measure(plan_rows([build], [image], 64 * K))
+    monkeypatch.setattr(rows_module, "QUICK_S", 0.0)
+    records, lines = measure(plan_rows([build], [image], 64 * K), budget_s=0.0)
     for record in records:
-        assert len(record.runs_s) == 1
-        assert record.elapsed_s == record.runs_s[0]
+        (run,) = record.runs
+        assert (record.elapsed_s, record.cpu_s) == (run.wall_s, run.cpu_s)
         assert (record.interval_s, record.interval_kind) == (None, None)
+    assert sum("more did not fit into --budget 0" in line for line in lines) == 2
 
 
-@pytest.mark.parametrize(
-    ("image_bytes", "runs_s", "again"),
-    [
-        (2 * T, [99.0], True),
-        (2 * T + 1, [99.0], False),
-        (4 * T, [9.0], True),
-        (4 * T, [9.0, 11.0], False),
-        (64 * T, [], True),
-    ],
-)
-def test_when_a_row_is_repeated(image_bytes, runs_s, again):
-    assert is_repeated(image_bytes, runs_s) is again
+def test_an_image_that_left_the_page_cache_is_read_into_it_again(build, image, measure):
+    with image.path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    assert cached_share(image.path) < WARM_SHARE
+    records, _ = measure(plan_rows([build], [image], 64 * K), n_runs=1)
+    for record in records:
+        run = record.runs[0]
+        assert run.cached_before >= WARM_SHARE
+        assert run.read_bytes < 512 * image.path.stat().st_blocks / 100, (
+            "the daemon reads from the cache"
+        )
+
+
+def test_an_image_that_memory_can_not_hold_makes_its_rows_cold(build, image, measure, monkeypatch):
+    monkeypatch.setattr(rows_module, "cached_share", lambda _: 0.75)
+    records, _ = measure(plan_rows([build], [image], 64 * K), n_runs=1)
+    for record in records:
+        assert record.disturbed.endswith("cold: 75% of the image's metadata in the page cache")
+        assert (record.work_s, record.extra_s, record.scan_rate_words_s) == (None, None, None)
+
+
+def a_session(runs_of, **limits):
+    """A session whose rows have these runs already: (wall seconds, CPU seconds) of each."""
+    rows = [Row(QemuBuild(name, Path(name), "1"), Image(Path(name), T, 64 * K), False)
+            for name in runs_of]  # fmt: skip
+    limits = {"n_runs": 5, "budget_s": 100.0} | limits
+    session = Session(rows, lambda _: None, lambda _: None, **limits)
+    for row, runs in zip(rows, runs_of.values(), strict=True):
+        session._runs[row] += [Run(wall_s=wall_s, cpu_s=cpu_s) for wall_s, cpu_s in runs]
+    return {row.build.name: session.wants(row) for row in rows}
+
+
+def test_how_often_a_row_is_measured():
+    wanted = a_session(
+        {
+            "never measured": [],
+            "quick, whatever the others take": [(10, 10), (10, 10)],
+            "quick, beyond the budget": [(10, 10)] * 3,
+            "slow, beyond the budget": [(70, 70)],
+        }
+    )
+    assert list(wanted.values()) == [True, True, False, False]
+    wanted = a_session(
+        {
+            "slow, within the budget": [(70, 70)],
+            "as often as asked": [(1, 1)] * 5,
+            "disturbed ones do not count": [(1, 1)] * 4 + [(2, 1)] * 5,
+            "but are repeated no more than that": [(1, 1)] * 4 + [(2, 1)] * 6,
+        },
+        budget_s=200.0,
+    )
+    assert list(wanted.values()) == [True, False, True, False]
 
 
 def test_build_without_a_filter_has_plain_rows_alone(without, image, measure):
     records, lines = measure(plan_rows([without("snapshot-access")], [image], 64 * K))
     plain, filtered = records
     assert "has no snapshot-access" in lines[0]
-    assert len(plain.runs_s) == 3
-    assert (filtered.elapsed_s, filtered.runs_s, filtered.detected) == (None, (), None)
+    assert len(plain.runs) >= 3
+    assert (filtered.elapsed_s, filtered.runs, filtered.detected) == (None, (), None)
     Reproduction.from_json(Reproduction.of_this_run(records, ()).to_json())
 
 
@@ -134,7 +196,7 @@ def test_filtered_row_is_called_after_what_was_detected(
     assert (plain.setup, plain.detected) == ("plain", detected)
     assert (filtered.setup, filtered.detected) == (setup, detected)
     assert filtered.words_examined == words(257 * G, answer, 64 * K)
-    assert filtered.extra_s is not None
+    assert (filtered.extra_s is None) == (None in (plain.work_s, filtered.work_s))
     if detected != "access":
         assert filtered.scan_rate_words_s is None
 

@@ -39,6 +39,7 @@ from rich.progress import track
 
 from hbitmap_bench.checks.hostile import Mutator, exercise, make_seeds
 from hbitmap_impl.host_file import HostFile, ImageError
+from hbitmap_impl.image_file import Extent
 from hbitmap_impl.qcow2 import Qcow2Image
 from hbitmap_impl.qcow2_header import read_header
 
@@ -201,7 +202,12 @@ def _ask(path: Path, qemu_img: str, *command: str) -> Answer:
     if done.returncode:
         return done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
     extents = json.loads(done.stdout) if command[0] == "map" else []
-    return [one for one in extents if one["length"]]  # an empty disk has an empty extent there
+    return [_known(one) for one in extents if one["length"]]  # an empty disk has an empty extent
+
+
+def _known(extent: dict[str, object]) -> dict[str, object]:
+    """Without the fields that newer versions add."""
+    return {name: extent[name] for name in Extent._fields if name in extent}
 
 
 def _reason(path: Path, theirs: Answer) -> str:

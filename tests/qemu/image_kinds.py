@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from hbitmap_impl.image_file import Extent
+
 K, M, G, T = 2**10, 2**20, 2**30, 2**40
 
 ZEROES = ("write -z", "write -zu", "discard")
@@ -153,7 +155,7 @@ class Maker:
         done = subprocess.run(
             [*command, "--image-opts", words], capture_output=True, text=True, check=True
         )
-        return json.loads(done.stdout), done.stderr.count("is_l2_cache 1")
+        return promised(json.loads(done.stdout)), done.stderr.count("is_l2_cache 1")
 
     def convert(self, path):
         """The content by qemu-img convert, in a raw file."""
@@ -164,6 +166,17 @@ class Maker:
     @staticmethod
     def _run(*argv):
         subprocess.run(argv, check=True, capture_output=True)
+
+
+def promised(extents):
+    """The extents with the fields that every version has. Newer fields are held here if known.
+
+    8.2 and later say of each extent whether it is compressed: data that has no offset.
+    """
+    for extent in extents:
+        compressed = extent["data"] and "offset" not in extent
+        assert extent.get("compressed", compressed) == compressed, extent
+    return [{name: one[name] for name in Extent._fields if name in one} for one in extents]
 
 
 def map_nbd(qemu_img, path, socket, bitmap=None):

@@ -92,13 +92,18 @@ def add_denying_filter(daemon):
 
 @pytest.fixture
 def run_python(tmp_path):
-    """Start a Python program of our own, to be interrupted; it is killed if a test leaves it."""
+    """Start a Python program of our own, to be interrupted; it is killed if a test leaves it.
+
+    It hears the signals that tests send, also where the tests' own process ignores some, as under
+    nohup: a child inherits that.
+    """
+    hearing = ["env", "--default-signal=HUP,INT,TERM"]
     started = []
 
     def start(source):
         path = tmp_path / "program.py"
         path.write_text(source)
-        process = psutil.Popen([sys.executable, str(path)])
+        process = psutil.Popen([*hearing, sys.executable, str(path)])
         started.append(process)
         return process
 

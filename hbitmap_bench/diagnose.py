@@ -56,7 +56,8 @@ def observe(qmp: Path | None, pid: int | None, seconds: float) -> Facts:
     with ExitStack() as stack:
         peek = Peek(qmp) if qmp is not None else None
         view = _view(stack, peek, pid, notes)
-        pid = _named(pid, notes) or _served_by(peek, notes)
+        greeted = peek.pid if peek is not None and _has_greeted(peek, view) else None
+        pid = _named(pid, greeted, notes) or _served_by(peek, greeted, notes)
         window = _watch(pid, seconds, view, notes)
         later = _later(peek if view is not None else None, notes)
     age_s = time.perf_counter() - window.closed_s if window is not None else 0.0
@@ -85,29 +86,40 @@ def _later(peek: Peek | None, notes: list[str]) -> tuple[Job, ...]:
         return ()
 
 
-def _named(pid: int | None, notes: list[str]) -> int | None:
+def _has_greeted(peek: Peek, view: View | None) -> bool:
+    """Whether who listens is the QEMU that greeted: socat or ssh, which pass on, read no image."""
+    if view is None or peek.pid is None:
+        return False
+    image = view.node(*FILES)
+    return image is None or image.file is None or process.may_read(peek.pid, image.file)
+
+
+def _named(pid: int | None, greeted: int | None, notes: list[str]) -> int | None:
     """The process that the user names. It is looked at whatever it is, since builds have names."""
-    if pid is not None and not process.is_qemu(pid):
+    if pid is not None and pid != greeted and not process.is_qemu(pid):
         name = printable(process.program(pid))
         notes.append(f"whether process {pid} is a QEMU at all: its program is called {name!r}")
     return pid
 
 
-def _served_by(peek: Peek | None, notes: list[str]) -> int | None:
+def _served_by(peek: Peek | None, greeted: int | None, notes: list[str]) -> int | None:
     """The process behind the socket, if it is a QEMU that can be seen from here."""
-    if peek is None or peek.pid is None or not process.is_qemu(peek.pid):
+    if greeted is None and peek is not None and peek.pid is not None and process.is_qemu(peek.pid):
+        return peek.pid
+    if greeted is None:
         notes.append(
             "the process: who listens on that socket is no QEMU that is seen from here; give --pid"
         )
-        return None
-    return peek.pid
+    return greeted
 
 
 def _watch(pid: int | None, seconds: float, view: View | None, notes: list[str]) -> Window | None:
     if pid is None:
         return None
     file = view.node(*FILES) if view is not None else None
-    window = watch(pid, seconds, file.file if file is not None else None)
+    runs_guest = view is not None and view.runs_guest
+    image = file.file if file is not None else None
+    window = watch(pid, seconds, image, runs_guest=runs_guest)
     if window is None:
         notes.append(f"the process: {pid} has ended")
     elif window.no_samples:

@@ -55,12 +55,14 @@ class View:
     """Jobs and nodes at one time. ``chain`` is what the first backup job reads through, top first.
 
     ``chain_is_known`` is False where this QEMU does not tell which node lies over which: the chain
-    is then all nodes that could be in it.
+    is then all nodes that could be in it. ``runs_guest`` is True for a virtual machine: its process
+    also reads for its guest.
     """
 
     jobs: tuple[Job, ...]
     chain: tuple[Node, ...]
     chain_is_known: bool
+    runs_guest: bool = False
 
     @property
     def job(self) -> Job | None:
@@ -90,12 +92,14 @@ class View:
 
 def look(peek: Peek) -> View:
     """Ask for jobs, nodes and graph. Raises ``NoAnswerError``."""
+    runs_guest = peek.ask("query-status") is not None  # a storage daemon does not know this
     jobs = jobs_of(peek)
     nodes = {node.name: node for node in _nodes(peek.ask("query-named-block-nodes", flat=True))}
     names = _chain(peek.ask("x-debug-query-block-graph"), View(jobs, (), True).job)
     if names is None:
-        return View(jobs, tuple(nodes.values()), False)
-    return View(jobs, tuple(nodes[name] for name in names if name in nodes), True)
+        return View(jobs, tuple(nodes.values()), False, runs_guest)
+    chain = tuple(nodes[name] for name in names if name in nodes)
+    return View(jobs, chain, True, runs_guest)
 
 
 def jobs_of(peek: Peek) -> tuple[Job, ...]:

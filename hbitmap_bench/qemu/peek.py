@@ -21,6 +21,7 @@ QUESTIONS: Final = frozenset(
         "query-jobs",
         "query-block-jobs",
         "query-named-block-nodes",
+        "query-status",
         "x-debug-query-block-graph",
     }
 )

@@ -38,18 +38,16 @@ class Usage:
 
 
 def is_qemu(pid: int) -> bool:
-    """Whether the process runs a program of QEMU, by its name."""
-    return program(pid).startswith(("qemu", "kvm"))
+    """Whether the process is a QEMU, by its program's name or by a QMP socket that it serves.
+
+    Started through a loader, a wrapper or valgrind, it has the name of that.
+    """
+    return program(pid).startswith(("qemu", "kvm")) or bool(qmp_sockets(pid))
 
 
 def program(pid: int) -> str:
     """The name of the program that the process runs; empty if it is gone."""
     return (_text(pid, "comm") or "").strip()
-
-
-def runs_guest(pid: int) -> bool:
-    """Whether the process is a virtual machine: what it reads may be its guest's."""
-    return program(pid).startswith(("qemu-system", "qemu-kvm", "kvm"))
 
 
 def state(pid: int) -> str | None:
@@ -99,6 +97,11 @@ def readers(pid: int, path: Path) -> list[int]:
                 if os.path.samestat(entry.stat(), wanted):
                     found.append(int(entry.name))
     return sorted(found)
+
+
+def may_read(pid: int, path: Path) -> bool:
+    """Whether the process has the file open, or its open files can't be seen."""
+    return bool(readers(pid, path)) or not os.access(f"/proc/{pid}/fd", os.R_OK)
 
 
 def position(pid: int, number: int) -> int | None:

@@ -99,7 +99,9 @@ class Window:
         return self.samples.threads if self.samples else {}
 
 
-def watch(pid: int, seconds: float, image: Path | None) -> Window | None:
+def watch(
+    pid: int, seconds: float, image: Path | None, *, runs_guest: bool = False
+) -> Window | None:
     """Watch a process; None if it is gone, or ends meanwhile. Costs ``seconds`` and 0.3 s."""
     files = process.readers(pid, image) if image is not None else []
     with ExitStack() as stack:
@@ -118,7 +120,7 @@ def watch(pid: int, seconds: float, image: Path | None) -> Window | None:
         cpu_share=(after.cpu_s - before.cpu_s) / took_s,
         waited_s={t: s - before.waited_s.get(t, 0.0) for t, s in after.waited_s.items()},
         moved=_moved(times_s, places),
-        read_speed=None if process.runs_guest(pid) else _read_speed(before, after, took_s),
+        read_speed=None if runs_guest else _read_speed(before, after, took_s),
         samples=samples,
         no_samples=missing,
         closed_s=closed_s,

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -43,12 +44,24 @@ def sockets(tmp_path):
 
 
 @pytest.fixture
-def operated(build, tmp_path, sockets):
+def program(request, build, tmp_path):
+    """How the daemon is started: by itself, through its loader, or under another name."""
+    how = getattr(request, "param", "itself")
+    if how == "loader":
+        loader = re.search(rb"/lib[\w/.-]*/ld-[\w.-]+", build.path.read_bytes())[0].decode()
+        return f"{loader} {build.path}"
+    if how == "renamed":
+        return str(shutil.copy2(build.path, tmp_path / ".wrapped"))
+    return str(build.path)
+
+
+@pytest.fixture
+def operated(build, program, tmp_path, sockets):
     """A daemon with a second QMP socket, as an operator would have it; it logs every command."""
     free, log = sockets
     script = tmp_path / "qemu-storage-daemon"
     script.write_text(
-        f"#!/bin/sh\nexec {build.path} -T handle_qmp_command --chardev "
+        f"#!/bin/sh\nexec {program} -T handle_qmp_command --chardev "
         f'socket,id=free,path={free},server=on,wait=off --monitor chardev=free "$@" 2>{log}\n'
     )
     script.chmod(0o755)
@@ -61,6 +74,28 @@ def stick(daemon, image, *, filtered=True):
     add_disk(daemon, image, SLICE)
     source = add_filters(daemon, image.image_bytes) if filtered else "disk"
     start_backup(daemon, source, add_null_disk(daemon, BACKUP_TARGET, image.image_bytes))
+
+
+@contextmanager
+def passed_on(free, path):
+    """A process that listens, and passes all on to a QMP socket, as socat or ssh would."""
+    source = (
+        "import socket, sys, threading\n"
+        "def copy(a, b):\n"
+        "    while part := a.recv(4096): b.sendall(part)\n"
+        "s, b = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)\n"
+        "s.bind(sys.argv[2]); s.listen(); print(flush=True)\n"
+        "a = s.accept()[0]; b.connect(sys.argv[1])\n"
+        "threading.Thread(target=copy, args=(a, b), daemon=True).start(); copy(b, a)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", source, str(free), str(path)], stdout=subprocess.PIPE
+    ) as passing:
+        passing.stdout.readline()
+        try:
+            yield
+        finally:
+            passing.kill()
 
 
 def asked(log):
@@ -120,6 +155,26 @@ def test_where_qemu_does_not_answer_the_process_behind_the_socket_is_looked_at(
         assert found.kind == "access-scan"
         assert found.reason.startswith("likely")
         assert found.remedies
+
+
+@pytest.mark.parametrize("program", ["loader", "renamed"], indirect=True)
+def test_who_greets_as_qemu_is_one_whatever_its_program_is_called(operated, sockets, image_1t):
+    assert not process.program(operated.pid).startswith("qemu")
+    stick(operated, image_1t)
+    for named in (None, operated.pid):
+        facts = observe(sockets[0], named, WATCH_S)
+        assert facts.window.moved.offset > 0
+        assert not any("process" in note for note in facts.notes)
+        assert diagnose(facts).kind == "access-scan"
+
+
+def test_who_only_passes_on_is_not_taken_for_the_qemu(operated, sockets, image_1t, tmp_path):
+    stick(operated, image_1t)
+    with passed_on(sockets[0], tmp_path / "passed"):
+        facts = observe(tmp_path / "passed", None, WATCH_S)
+    assert facts.window is None
+    assert facts.job.done == 0
+    assert any("no QEMU that is seen from here" in note for note in facts.notes)
 
 
 def test_a_plain_build_up_is_told_apart(operated, sockets, image_1t):

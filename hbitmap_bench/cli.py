@@ -89,8 +89,9 @@ def cli() -> None:
     "Default: a temporary folder.",
 )  # fmt: skip
 @click.option(
-    "--out", "out_dir", type=click.Path(file_okay=False, path_type=Path), default="reports",
-    show_default=True, help="Folder of the report: reproduction.md, .json, figures.",
+    "--out", "out_dir", type=click.Path(file_okay=False, path_type=Path),
+    default="hbitmap-bench-report", show_default=True,
+    help="Folder of the report: reproduction.md, .json, figures.",
 )  # fmt: skip
 @click.option(
     "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path),
@@ -121,6 +122,7 @@ def reproduce(
     \b
     Examples:
       hbitmap-bench reproduce
+      hbitmap-bench reproduce --out reports    # in a clone: replace the committed report
       hbitmap-bench reproduce --exact --no-qemu --size 10T --size 11T
       hbitmap-bench reproduce --qemu stock=PATH --qemu patched=PATH --qemu-size 10T
           --qemu-size 11T --budget 1500

@@ -2,8 +2,12 @@
 
 import shutil
 import signal
+import subprocess
+from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).parent.parent
 
 # What a shell starts in the background ignores Ctrl-C, and so would all processes of the tests.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -13,6 +17,15 @@ FLAGS = [
     *("--no-sandbox", "--no-first-run", *(f"--disable-{part}" for part in QUIET)),
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # no name leads anywhere
 ]
+
+
+@pytest.fixture(scope="session")
+def committed(tmp_path_factory):
+    """HEAD's files. A run before the tests may have changed those of the checkout."""
+    folder = tmp_path_factory.mktemp("committed")
+    packed = subprocess.check_output(["git", "-C", ROOT, "archive", "HEAD"])
+    subprocess.run(["tar", "-x", "-C", folder], input=packed, check=True)
+    return folder
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from hbitmap_bench.cli import reproduce
+
+ROOT = Path(__file__).parent.parent
 COMMAND = [str(Path(sys.executable).with_name("hbitmap-bench"))]
 SMALL = ["reproduce", "--no-qemu", "--size", "64G", "--size", "128G", "--l2-slice", "4K"]
 
@@ -24,7 +27,7 @@ def test_reproduce_prints_tables_and_writes_the_report(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "cbw + snap" in done.stdout
     assert "325" in done.stdout
-    report = tmp_path / "reports"
+    report = tmp_path / "hbitmap-bench-report"
     assert "model (sampled)" in (report / "reproduction.md").read_text()
     assert (report / "reproduction-words.png").stat().st_size > 10_000
     document = json.loads((tmp_path / "copy.json").read_text())
@@ -33,6 +36,12 @@ def test_reproduce_prints_tables_and_writes_the_report(tmp_path):
     assert {row["image_bytes"] for row in rows} == {2**36, 2**37}
     assert {row["setup"] for row in rows} == {"plain", "access", "deny"}
     assert [path for path in report.iterdir() if path.name.startswith(".")] == []
+
+
+def test_the_default_folder_is_ignored_by_git():
+    option = next(o for o in reproduce.params if o.name == "out_dir")
+    asked = ["git", "-C", ROOT, "check-ignore", f"{option.default}/reproduction.md"]
+    assert subprocess.run(asked, capture_output=True, check=False).returncode == 0
 
 
 def test_exact_rows_are_labelled_exact(tmp_path):
@@ -101,7 +110,7 @@ def test_a_reader_that_has_seen_enough_costs_no_report(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0
     assert "Traceback" not in done.stderr
-    assert (tmp_path / "reports" / "reproduction.md").exists()
+    assert (tmp_path / "hbitmap-bench-report" / "reproduction.md").exists()
 
 
 def test_help_teaches(tmp_path):

@@ -282,8 +282,8 @@ def test_whether_it_is_linear_is_not_known_without_two_sizes(stored):
     assert front.linear(front.front_page(stored.load(), None)).startswith("Not known: ")
 
 
-def test_the_committed_history_tells_two_from_one():
-    (history,) = load_histories(ROOT / "results", ROOT)
+def test_the_committed_history_tells_two_from_one(committed):
+    (history,) = load_histories(committed / "results", ROOT)
     assert len(history.commits) >= 8
     fitted = {(x.implementation, x.quantity): x for x in derived.exponents(history)}
     assert fitted["access", "words"].value[-1] == pytest.approx(2, abs=0.001)

@@ -20,7 +20,6 @@ from hbitmap_bench.html.pages_suite import cell_table
 from hbitmap_bench.html.pages_words import amount, before_after, times
 
 ROOT = Path(__file__).parent.parent
-REPRODUCTION = load_reproduction(ROOT)
 SUITES = ("buildup.html", "access_check.html", "bitmap_ops.html", "memory.html")
 SECONDS = "buildup.BuildUp.time_queries"
 
@@ -36,8 +35,10 @@ def parts(tmp_path):
 
 
 @pytest.fixture
-def publish(tmp_path, parts):
-    def publish(*histories, reproduction=REPRODUCTION, reports=ROOT / "reports"):
+def publish(tmp_path, parts, committed):
+    stored = load_reproduction(committed)
+
+    def publish(*histories, reproduction=stored, reports=committed / "reports"):
         folder = tmp_path / f"html{len(list(tmp_path.iterdir()))}"
         write_pages(folder, [front_page(h, reproduction) for h in histories], parts, reports)
         return folder
@@ -241,16 +242,18 @@ def test_a_history_without_any_number_still_has_pages(publish):
     assert "0 of 162 cells measured" in Page(folder / "buildup.html").text
 
 
-def test_the_front_page_has_reproduction_rows_by_source_and_the_committed_figures(publish):
+def test_the_front_page_has_reproduction_rows_by_source_and_the_committed_figures(
+    publish, committed
+):
     folder = publish(history(2))
     page = Page(folder / "index.html")
     sources = {f["class"].split()[-1] for t, f in page.elements if "source" in f.get("class", "")}
     assert {"published", "model", "qemu"} <= sources
     assert "cbw + snap + patches (deny bitmap)" in page.text
-    committed = sorted(path.name for path in (ROOT / "reports").glob("*.png"))
-    assert sorted(path.name for path in (folder / "figures").iterdir()) == committed
+    drawn = sorted(path.name for path in (committed / "reports").glob("*.png"))
+    assert sorted(path.name for path in (folder / "figures").iterdir()) == drawn
     captions = [f["alt"] for t, f in page.elements if t == "img"]
-    assert len(captions) == len(committed)
+    assert len(captions) == len(drawn)
     assert all(len(caption) > 40 for caption in captions)
 
 

@@ -2,7 +2,6 @@
 
 import re
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from synthetic_history import HOSTILE, history
@@ -12,7 +11,6 @@ from hbitmap_bench.history.front import front_page, load_reproduction
 from hbitmap_bench.html.pages import write_pages
 from hbitmap_bench.html.parts import install_parts
 
-ROOT = Path(__file__).parent.parent
 SECONDS = "buildup.seconds"
 
 
@@ -25,14 +23,14 @@ def parts(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def published(tmp_path_factory, parts):
+def published(tmp_path_factory, parts, committed):
     """Pages of a history with a regression of the deny check at its fourth commit of six."""
     folder = tmp_path_factory.mktemp("published") / "html"
     fronts = [
-        front_page(history(6, text=HOSTILE, regression=(3, 2.0)), load_reproduction(ROOT)),
+        front_page(history(6, text=HOSTILE, regression=(3, 2.0)), load_reproduction(committed)),
         front_page(history(100, measured=0.2, seed=2), None),
     ]
-    write_pages(folder, fronts, parts, ROOT / "reports")
+    write_pages(folder, fronts, parts, committed / "reports")
     return folder
 
 

@@ -9,7 +9,7 @@ from subprocess import Popen
 
 import numpy as np
 import pytest
-from tiny import ROOT, git
+from tiny import git
 
 from hbitmap_bench.checks import publishing
 from hbitmap_bench.checks.publishing import Comparison, Round, run
@@ -21,9 +21,9 @@ from hbitmap_bench.history.store import load_histories
 
 
 @pytest.fixture(scope="module")
-def repo(tmp_path_factory):
+def repo(tmp_path_factory, committed):
     repo = tmp_path_factory.mktemp("synthetic") / "repo"
-    make_history(ROOT, repo, 3)
+    make_history(committed, repo, 3)
     (repo / ".asv").mkdir()
     return repo
 

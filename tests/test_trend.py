@@ -444,10 +444,9 @@ def test_bad_input_gets_one_line_and_exit_code_2(arguments, line, monkeypatch):
     assert len(errors.splitlines()) == 1
 
 
-def test_the_committed_history_is_judged():
-    code, out, _ = in_process(
-        "--results", str(ROOT / "results"), "--repo", str(ROOT), "--json", "-"
-    )
+def test_the_committed_history_is_judged(committed):
+    results = str(committed / "results")
+    code, out, _ = in_process("--results", results, "--repo", str(ROOT), "--json", "-")
     (history,) = json.loads(out)["histories"]
     assert code == history["exit_code"]
     assert history["series"] > 100

@@ -17,7 +17,7 @@ def test_real_rows_stand_beside_the_models(build, qemu_img, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "of disk needed" in done.stderr
     assert "making" in done.stderr
-    document = json.loads((tmp_path / "reports" / "reproduction.json").read_text())
+    document = json.loads((tmp_path / "hbitmap-bench-report" / "reproduction.json").read_text())
     rows = [row for row in document["cells"] if row["source"] == "qemu"]
     assert [row["setup"] for row in rows] in (["plain", "access"], ["plain", "deny"])
     assert {row["build"] for row in rows} == {build.label}

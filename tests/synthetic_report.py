@@ -130,6 +130,18 @@ def qemu_rows() -> list[CellRecord]:
     return rows
 
 
+def two_builds(sizes: tuple[int, ...] = (10, 11)) -> list[CellRecord]:
+    """A stock and a patched build of one source."""
+    rows = []
+    for size in sizes:
+        rows += [qemu_cell(size, "plain", build="stock"), qemu_cell(size, "access", build="stock")]
+        rows += [qemu_cell(size, "plain", 64 * K, "stock")]
+        rows += [qemu_cell(size, "access", 64 * K, "stock")]
+        patched = [qemu_cell(size, setup, build="patched") for setup in ("plain", "deny")]
+        rows += [replace(row, detected="deny") for row in patched]
+    return rows
+
+
 def reproduction(*rows: CellRecord, published: bool = True) -> Reproduction:
     cells = (*(published_cells() if published else ()), *rows)
     return Reproduction(

@@ -22,7 +22,7 @@ from hbitmap_bench.growth import growth_records
 from hbitmap_bench.records import CellRecord, Reproduction
 from hbitmap_bench.report import findings, plotting, tables, wording
 from hbitmap_bench.report.drawing import Table, to_markdown, to_rich
-from hbitmap_bench.report.figures import pictures
+from hbitmap_bench.report.figures import pictures, time_picture
 from hbitmap_bench.report.grid import default_slice_grid, pinned_slice_grid
 from hbitmap_bench.report.projection import (
     QueryCost,
@@ -352,7 +352,7 @@ def test_figures_are_drawn_and_equal_data_gives_equal_files() -> None:
     cost = pick_query_cost(found.cells)
     first, again = pictures(found.cells, cost), pictures(found.cells, cost)
     assert [picture.name for picture in first] == [
-        "time", "slice-break", "slowdown", "deny", "words",
+        "six-cells", "time", "slice-break", "slowdown", "deny", "words", "model-against-qemu",
     ]  # fmt: skip
     for picture in first:
         assert picture.png is not None
@@ -370,23 +370,22 @@ def test_no_data_no_figure_and_a_reason(rows: list[CellRecord]) -> None:
     found = synthetic.reproduction(*rows, published=False)
     text = page(found)
     assert "![" not in text
-    assert text.count("*No figure here: ") == 5
+    assert text.count("*No figure here: ") == 7
     assert terminal(found)
 
 
-def test_projected_figures_say_which_cost_they_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    titles = []
-    monkeypatch.setattr(Figure, "suptitle", lambda _, text, **__: titles.append(text))
-    pictures(synthetic.small().cells, QueryCost(1e-4, "measured somewhere"))
-    assert len(titles) == 2
-    assert all("projected with 100 us a query (measured somewhere)" in text for text in titles)
+def test_projected_figures_say_which_cost_they_use() -> None:
+    cost = QueryCost(1e-4, "measured somewhere")
+    drawn = {picture.name: picture for picture in pictures(synthetic.small().cells, cost)}
+    for name in ("six-cells", "slowdown", "deny"):
+        assert "with 100 us a query (measured somewhere)" in drawn[name].caption.lower()
 
 
 def test_bars_that_reach_0_are_cut_and_the_caption_says_so() -> None:
     rows = synthetic.model_sweep((1, 2, 4), (64,))
-    assert "arrowhead" not in pictures(rows, pick_query_cost(()))[0].caption
+    assert "arrowhead" not in time_picture(rows).caption
     rows[1] = replace(rows[1], interval_s=(0.0, 99.0))
-    assert "arrowhead" in pictures(rows, pick_query_cost(()))[0].caption
+    assert "arrowhead" in time_picture(rows).caption
 
 
 def test_setups_of_one_source_do_not_look_alike() -> None:

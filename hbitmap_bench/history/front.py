@@ -15,6 +15,7 @@ from hbitmap_bench.history.series import Benchmark, Commit, History, Params
 from hbitmap_bench.records import Reproduction
 from hbitmap_bench.report.drawing import Table
 from hbitmap_bench.report.projection import pick_query_cost
+from hbitmap_bench.report.six_cells import six_cells, six_cells_table
 from hbitmap_bench.report.tables import side_by_side
 
 REPRODUCTION = Path("reports") / "reproduction.json"
@@ -45,7 +46,10 @@ class Verdict:
 
 @dataclass(frozen=True)
 class FrontPage:
-    """All that the front page shows. ``changes`` are newest first."""
+    """All that the front page shows. ``changes`` are newest first.
+
+    ``tables`` are the reproduction's: the six cells, then the rows of each size. Empty without one.
+    """
 
     history: History
     verdict: Verdict
@@ -61,8 +65,8 @@ def front_page(history: History, reproduction: Reproduction | None) -> FrontPage
     fitted = exponents(history)
     tables: tuple[Table, ...] = ()
     if reproduction is not None:
-        cells = reproduction.cells
-        tables = side_by_side(cells, pick_query_cost(cells))
+        cells, cost = reproduction.cells, pick_query_cost(reproduction.cells)
+        tables = (six_cells_table(six_cells(cells, cost)), *side_by_side(cells, cost))
     return FrontPage(history, verdict(history, found, fitted), fitted, found, reproduction, tables)
 
 

@@ -124,8 +124,6 @@ class _Site:
         data.write_script(self.folder / file, name, value)
 
     def _write_front(self, common: dict[str, object]) -> None:
-        published_first = sorted(self.front.tables, key=lambda t: not pages_front.is_published(t))
-        tables = [{"table": t, "open": pages_front.is_published(t)} for t in published_first]
         more = {
             "front": self.front,
             "linear": linear(self.front),
@@ -134,7 +132,7 @@ class _Site:
             "filters": FILTERS,
             "exponents": list(pages_front.exponent_rows(self.front)),
             "changes": list(pages_front.change_rows(self.front)),
-            "tables": tables,
+            "tables": self.front.tables,
             "figures": self.figures,
             "others": self.others,
         }

@@ -15,7 +15,6 @@ from hbitmap_bench.history.front import FrontPage
 from hbitmap_bench.history.series import Commit, Param
 from hbitmap_bench.html.pages_suite import HASH_LENGTH, cell_address, page_name
 from hbitmap_bench.html.pages_words import before_after, benchmark_words, times
-from hbitmap_bench.report.drawing import Table
 
 VERDICTS: Final[dict[Word, str]] = {
     "REGRESSED": "costs rose",
@@ -140,11 +139,6 @@ def _exponent_row(line: Exponents, newest: int, commits: Sequence[Commit]) -> Ex
         limit=line.limit,
         commit=commits[newest].hash[:HASH_LENGTH],
     )
-
-
-def is_published(table: Table) -> bool:
-    """Whether a table has a published row: those are the ones to look at first."""
-    return any(row[0] == "published" for row in table.rows)
 
 
 def figures(reports_dir: Path) -> list[Figure]:

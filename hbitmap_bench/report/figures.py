@@ -13,6 +13,7 @@ from hbitmap_bench.growth import growth_of, loglog_slope, series
 from hbitmap_bench.records import CellRecord, Setup
 from hbitmap_bench.report import wording
 from hbitmap_bench.report.heatmap import slowdown_picture
+from hbitmap_bench.report.model_against_qemu import match_picture, matches
 from hbitmap_bench.report.plotting import (
     COLOURS,
     MARKERS,
@@ -30,20 +31,23 @@ from hbitmap_bench.report.plotting import (
 from hbitmap_bench.report.projection import (
     REFERENCE_CLUSTER_BYTES,
     QueryCost,
-    projected_s,
-    projected_text,
 )
+from hbitmap_bench.report.six_cells import six_cells
+from hbitmap_bench.report.six_cells_figure import six_cells_picture
+from hbitmap_bench.report.span import ratio_to_plain, seconds
 from hbitmap_bench.sizes import format_size
 
 
 def pictures(cells: Sequence[CellRecord], cost: QueryCost) -> tuple[Picture, ...]:
     """All figures of a report, in reading order. Costs a few seconds."""
     return (
+        six_cells_picture(six_cells(cells, cost), cost),
         time_picture(cells),
         slice_break_picture(cells),
         slowdown_picture(cells, cost),
         deny_picture(cells, cost),
         words_picture(cells),
+        match_picture(matches(cells)),
     )
 
 
@@ -113,26 +117,31 @@ def slice_break_picture(cells: Sequence[CellRecord]) -> Picture:
 
 
 def deny_picture(cells: Sequence[CellRecord], cost: QueryCost) -> Picture:
-    """Projected build-up with the deny and the access bitmap, and how many times they differ."""
-    name, pairs = "deny", _access_and_deny(cells)
-    if not pairs:
-        return Picture(name, "", None, "access and deny were not measured at two sizes in common")
+    """Build-up with the access and with the deny bitmap, and how many times the plain row it is.
+
+    Each line is of one source and build: an unpatched and a patched build have a line each.
+    """
+    name, lines = "deny", _filtered(cells)
+    if not {"access", "deny"} <= {rows[0].setup for rows in lines}:
+        return Picture(name, "", None, "access and deny were not both measured at two sizes")
     figure = Figure(figsize=(11, 4.8), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for access, deny in pairs:
-        for rows in (access, deny):
-            values = [_user_seconds(row, cost) for row in rows]
-            label = f"{wording.series_source_name(rows[0])}: {rows[0].setup}"
-            line(left, rows, values, label, COLOURS[rows[0].setup])
-        source = wording.series_source_name(access[0])
-        line(right, access, _ratios(access, deny, cost), source, "#000000")
+    for rows in lines:
+        label = f"{wording.series_source_name(rows[0])}: {rows[0].setup}"
+        line(left, rows, [_user_seconds(row, cost) for row in rows], label, COLOURS[rows[0].setup])
+        ratios = [span.value for row in rows if (span := ratio_to_plain(row, cells, cost))]
+        if len(ratios) == len(rows):
+            line(right, rows, ratios, label, COLOURS[rows[0].setup])
     for axes in (left, right):
-        size_axes(axes, {row.image_bytes for access, _ in pairs for row in access})
-        axes.legend(fontsize=8, frameon=False)
+        size_axes(axes, {row.image_bytes for rows in lines for row in rows})
+    left.legend(fontsize=8, frameon=False)
     left.set_ylabel("build-up, CPU seconds (model: projected)")
-    right.set_ylabel("access over deny, times")
-    figure.suptitle(literal(_deny_title(pairs, cost)), fontsize=11)
-    caption = f"Deny against access. The model's rows are projected with {cost}."
+    right.set_ylabel("times the plain row of the same build")
+    figure.suptitle(literal(_deny_title(lines, cells, cost)), fontsize=11)
+    caption = (
+        "Access and deny over image size. Left: seconds. Right: over the plain row of the same "
+        f"source and build. The model's rows are projected with {cost}."
+    )
     return Picture(name, caption, png(figure))
 
 
@@ -193,36 +202,24 @@ def _across_the_break(cells: Iterable[CellRecord]) -> list[Series]:
     return [lines[slice_bytes] for slice_bytes in sorted(lines)]
 
 
-def _access_and_deny(cells: Iterable[CellRecord]) -> list[tuple[Series, Series]]:
-    """Access and deny rows at the sizes they share, for each source and build."""
-    found: dict[tuple[object, ...], dict[Setup, Series]] = {}
+def _filtered(cells: Iterable[CellRecord]) -> list[Series]:
+    """Access and deny rows at the default slice, two sizes or more, for each source and build."""
+    found = []
     for rows in _reference(cells):
-        key = (rows[0].source, rows[0].build, rows[0].mode, rows[0].l2_slice_bytes)
-        found.setdefault(key, {})[rows[0].setup] = [
-            row for row in rows if row.source != "model" or row.extra_s is not None
+        shown = [
+            row
+            for row in rows
+            if wording.has_default_slice(row) and (row.source != "model" or row.extra_s is not None)
         ]
-    pairs = []
-    for setups in found.values():
-        sizes = {row.image_bytes for row in setups.get("access", [])}
-        sizes &= {row.image_bytes for row in setups.get("deny", [])}
-        if len(sizes) > 1:
-            kept = [[row for row in setups[s] if row.image_bytes in sizes] for s in _BOTH]
-            pairs.append((kept[0], kept[1]))
-    return pairs
-
-
-_BOTH: Final[tuple[Setup, Setup]] = ("access", "deny")
+        if len(shown) > 1 and shown[0].setup != "plain":
+            found.append(shown)
+    return found
 
 
 def _user_seconds(cell: CellRecord, cost: QueryCost) -> float:
     """Measured or published seconds as they are; the model's projected."""
-    seconds = projected_s(cell, cost) if cell.source == "model" else cell.work_s
-    return seconds or 0.0
-
-
-def _ratios(access: Series, deny: Series, cost: QueryCost) -> list[float]:
-    pairs = zip(access, deny, strict=True)
-    return [_user_seconds(a, cost) / _user_seconds(d, cost) for a, d in pairs]
+    span = seconds(cell, cost)
+    return span.value if span is not None else math.nan
 
 
 # ---------------------------------------------------------------- drawing
@@ -298,20 +295,28 @@ def _times_apart(found: list[Series]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _deny_title(pairs: list[tuple[Series, Series]], cost: QueryCost) -> str:
-    """At the largest size that has both."""
-    access, deny = (rows[-1] for rows in max(pairs, key=lambda pair: pair[0][-1].image_bytes))
-    times = [
-        projected_text(cell, cost)
-        if cell.source == "model"
-        else wording.duration(cell.work_s or 0.0)
-        for cell in (deny, access)
-    ]
-    how = f"\nprojected with {cost}" if access.source == "model" else ""
+def _deny_title(lines: Sequence[Series], cells: Sequence[CellRecord], cost: QueryCost) -> str:
+    """At the largest size that a source, a real one if there is one, has both bitmaps at."""
+    real = [rows for rows in lines if rows[0].source == "qemu"]
+    both = {"access", "deny"} <= {rows[0].setup for rows in real}
+    found: dict[Setup, dict[int, CellRecord]] = {}
+    for rows in real if both else lines:
+        for row in rows:
+            found.setdefault(row.setup, {})[row.image_bytes] = row
+    sizes = found.get("access", {}).keys() & found.get("deny", {}).keys()
+    if not sizes:
+        return "Access and deny: no size has both"
+    access, deny = (found[setup][max(sizes)] for setup in _BOTH)
+    ratios = [ratio_to_plain(row, cells, cost) for row in (deny, access)]
+    times = [wording.factor(ratio.value) if ratio else "unknown" for ratio in ratios]
     return (
-        f"{format_size(access.image_bytes)} takes {times[0]} with the deny bitmap,\n{times[1]} "
-        f"with the access bitmap ({wording.series_source_name(access)}){how}"
+        f"{format_size(max(sizes))}, times the plain row: {times[0]} with the deny bitmap "
+        f"({wording.series_source_name(deny)}), {times[1]} with the access bitmap "
+        f"({wording.series_source_name(access)})"
     )
+
+
+_BOTH: Final[tuple[Setup, Setup]] = ("access", "deny")
 
 
 def _words_title(found: list[Series]) -> str:

@@ -54,7 +54,7 @@ def render_front(page: FrontPage, console: Console) -> None:
     )
     for reason in verdict.reasons:
         say(f"- {reason}")
-    for table in (change_table(page), exponent_table(page), *_published(page.tables)):
+    for table in (change_table(page), exponent_table(page), *page.tables[:1]):
         if table.rows:
             console.print(to_rich(table, width=console.width, encoding=console.encoding))
         for note in table.notes:
@@ -119,11 +119,6 @@ def machine_words(machine: Mapping[str, str]) -> str:
     """A machine's name and what it has: ``bench (2 cores, EPYC, 24 GiB)``."""
     facts = [f"{machine.get('num_cpu', '?')} cores", machine.get("cpu", ""), machine.get("ram", "")]
     return f"{machine['machine']} ({', '.join(fact for fact in facts if fact)})"
-
-
-def _published(tables: Sequence[Table]) -> Sequence[Table]:
-    """Tables beside published rows: they are the main ones. All, where there are none."""
-    return [t for t in tables if any(row[0] == "published" for row in t.rows)] or tables
 
 
 def _change_row(change: Change) -> tuple[str, ...]:

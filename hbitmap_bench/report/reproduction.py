@@ -16,15 +16,18 @@ from hbitmap_bench import published
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.records import GrowthRecord, Reproduction, write_atomic
 from hbitmap_bench.report import findings, tables, wording
+from hbitmap_bench.report.differences import differences
 from hbitmap_bench.report.drawing import Table, encodable, escaped, to_markdown, to_rich
 from hbitmap_bench.report.figures import pictures
 from hbitmap_bench.report.grid import default_slice_grid, pinned_slice_grid
+from hbitmap_bench.report.model_against_qemu import Match, match_lines, match_table, matches
 from hbitmap_bench.report.plotting import Picture
 from hbitmap_bench.report.projection import (
     REFERENCE_CLUSTER_BYTES,
     QueryCost,
     pick_query_cost,
 )
+from hbitmap_bench.report.six_cells import six_cells, six_cells_table
 
 STEM: Final = "reproduction"
 
@@ -91,7 +94,9 @@ def render_markdown(reproduction: Reproduction, drawn: Sequence[Picture]) -> str
     """The page, in GitHub's Markdown, with relative links to its figures and data."""
     cells, picture = reproduction.cells, {found.name: found for found in drawn}
     cost = pick_query_cost(cells)
+    six, found = six_cells(cells, cost), matches(cells)
     sections: list[tuple[str, list[str]]] = [
+        ("What differs from the published table, and why", [_bullets(differences(six, cells))]),
         ("What was found", [_bullets(findings.headline(cells, cost))]),
         ("Host", [_host(reproduction)]),
         ("How to read it", [_READING]),
@@ -104,34 +109,52 @@ def render_markdown(reproduction: Reproduction, drawn: Sequence[Picture]) -> str
         ("The hour", [_bullets(findings.the_hour(cells, cost))]),
         ("Deny against access", [_figure(picture["deny"])]),
         ("Words and the time they take", [*_scan(reproduction), _figure(picture["words"])]),
+        ("Model against QEMU", [*_match(found), _figure(picture["model-against-qemu"])]),
         ("What is not measured", [_bullets(findings.not_measured(cells))]),
         ("How to reproduce it", [_AGAIN, f"The data of this page: [{STEM}.json]({STEM}.json)."]),
         ("Every row", [_folded(tables.every_row(cells, cost))]),
     ]
-    parts = ["# Backup build-up: access bitmap and deny bitmap", _origin(reproduction)]
+    parts = [
+        "# Backup build-up: access bitmap and deny bitmap",
+        to_markdown(six_cells_table(six)),
+        _figure(picture["six-cells"]),
+        _origin(reproduction),
+    ]
     for title, body in sections:
         parts += [f"## {title}", *(text for text in body if text)]
     return "\n\n".join(parts) + "\n"
 
 
 def render_terminal(reproduction: Reproduction, console: Console) -> None:
-    """The findings and main tables on a terminal; readable from 80 columns on."""
+    """The findings and main tables on a terminal; readable from 80 columns on.
+
+    The six cells come last: what has scrolled by is not read.
+    """
     cells = reproduction.cells
     cost = pick_query_cost(cells)
+    six, found = six_cells(cells, cost), matches(cells)
     shown = [
         *tables.side_by_side(cells, cost),
         tables.growth_table(_main_growth(reproduction), cells),
         tables.sweep_table(default_slice_grid(cells), cost),
         tables.scan_rate_table(cells),
+        match_table(found),
     ]
     for table in shown:
-        if table.rows:
-            console.print(to_rich(table, width=console.width, encoding=console.encoding))
-            for note in table.notes:
-                console.print(Text(encodable(note, console.encoding), style="dim"))
+        _print_table(console, table)
     _print_lines(console, "What was found", findings.headline(cells, cost))
     _print_lines(console, "The hour", findings.the_hour(cells, cost))
     _print_lines(console, "What is not measured", findings.not_measured(cells))
+    _print_lines(console, "What differs from the published table, and why", differences(six, cells))
+    _print_table(console, six_cells_table(six))
+
+
+def _print_table(console: Console, table: Table) -> None:
+    if not table.rows:
+        return
+    console.print(to_rich(table, width=console.width, encoding=console.encoding))
+    for note in table.notes:
+        console.print(Text(encodable(note, console.encoding), style="dim"))
 
 
 def _print_lines(console: Console, title: str, lines: Iterable[str]) -> None:
@@ -189,6 +212,10 @@ def _sweep(reproduction: Reproduction, cost: QueryCost) -> list[str]:
 def _scan(reproduction: Reproduction) -> list[str]:
     table = tables.scan_rate_table(reproduction.cells)
     return [*_tables([table]), _bullets(findings.scan_rates(reproduction.cells))]
+
+
+def _match(found: Sequence[Match]) -> list[str]:
+    return [*_tables([match_table(found)]), _bullets(match_lines(found))]
 
 
 def _figure(picture: Picture) -> str:

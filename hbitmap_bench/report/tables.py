@@ -12,6 +12,7 @@ from hbitmap_bench.report import wording
 from hbitmap_bench.report.drawing import Table
 from hbitmap_bench.report.grid import Grid, default_slice_grid, pinned_slice_grid
 from hbitmap_bench.report.projection import QueryCost, at_its_ends, projected_s, slowdown
+from hbitmap_bench.report.span import base_of, ratio_to_plain
 from hbitmap_bench.report.wording import NOTHING
 from hbitmap_bench.sizes import format_size
 
@@ -193,26 +194,14 @@ def _rate(words_s: float | None) -> str:
 
 def _ratio(cell: CellRecord, cells: Sequence[CellRecord], cost: QueryCost) -> str:
     """Measured where both rows are one build's; projected for the model."""
-    if cell.source == "model":
-        value = slowdown(cell, cost)
-        return NOTHING if value is None else f"{wording.factor(value)} {PROJECTED}"
-    plain = plain_of(cell, cells)
-    mark = "" if plain else f" {OTHER_SLICE}"
-    plain = plain or _plain_of_default_slice(cell, cells)
-    if plain is None or not plain.work_s or cell.work_s is None:
+    ratio = ratio_to_plain(cell, cells, cost)
+    if ratio is None:
         return NOTHING
-    return wording.factor(cell.work_s / plain.work_s) + mark
-
-
-def _plain_of_default_slice(cell: CellRecord, cells: Sequence[CellRecord]) -> CellRecord | None:
-    """The plain row that a user without the slice option has: same build, size and clusters."""
-    wanted = series_key(cell)._replace(setup="plain", l2_slice_bytes=0)
-    for row in cells:
-        same = series_key(row)._replace(l2_slice_bytes=0) == wanted
-        same = same and row.image_bytes == cell.image_bytes and row.work_s is not None
-        if same and wording.has_default_slice(row):
-            return row
-    return None
+    if cell.source == "model":
+        return f"{wording.factor(ratio.value)} {PROJECTED}"
+    plain = base_of(cell, cells)
+    same = plain is not None and plain.l2_slice_bytes == cell.l2_slice_bytes
+    return wording.factor(ratio.value) + ("" if same else f" {OTHER_SLICE}")
 
 
 def _growth(cell: CellRecord, cells: Sequence[CellRecord]) -> str:

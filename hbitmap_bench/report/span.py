@@ -1,0 +1,80 @@
+"""Numbers with their ranges: what a user waits, over the plain row, and over a smaller image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from hbitmap_bench.growth import plain_of, series_key
+from hbitmap_bench.records import CellRecord
+from hbitmap_bench.report import wording
+from hbitmap_bench.report.projection import QueryCost, at_its_ends, projected_s, queries_of
+
+
+class Span(NamedTuple):
+    """A number, and the least and the most that it may be; None where that is not known."""
+
+    value: float
+    ends: tuple[float, float] | None
+
+    def over(self, other: Span) -> Span:
+        """The quotient; its range is what numbers inside both ranges can give."""
+        value = self.value / other.value
+        if self.ends is None or other.ends is None or other.ends[0] <= 0:
+            return Span(value, None)
+        return Span(value, (self.ends[0] / other.ends[1], self.ends[1] / other.ends[0]))
+
+
+def seconds(cell: CellRecord, cost: QueryCost) -> Span | None:
+    """What a user waits: published and measured seconds as they are, the model's projected.
+
+    None for a row without seconds, for a disturbed one, and for a model row without extra seconds.
+    """
+    if cell.work_s is None:
+        return None
+    if cell.source != "model":
+        return Span(cell.work_s, cell.interval_s) if cell.work_s else None
+    projected = projected_s(cell, cost)
+    ends = tuple(projected_s(end, cost) or 0.0 for end in at_its_ends(cell) or ())
+    return None if projected is None else Span(projected, (ends[0], ends[1]) if ends else None)
+
+
+def ratio_to_plain(cell: CellRecord, among: Iterable[CellRecord], cost: QueryCost) -> Span | None:
+    """Seconds over those of its plain row (see ``base_of``); the model's projected."""
+    own = seconds(cell, cost)
+    if own is None:
+        return None
+    if cell.source == "model":
+        plain_s = queries_of(cell) * cost.seconds
+        return own.over(Span(plain_s, (plain_s, plain_s)))
+    plain = base_of(cell, among)
+    base = seconds(plain, cost) if plain is not None else None
+    return own.over(base) if base is not None else None
+
+
+def base_of(cell: CellRecord, among: Iterable[CellRecord]) -> CellRecord | None:
+    """The plain row that a user without the slice option has: same build, size and clusters.
+
+    Where none was measured at the default slice, the plain row of the row's own slice.
+    """
+    among = list(among)
+    return _plain_of_default_slice(cell, among) or plain_of(cell, among)
+
+
+def _plain_of_default_slice(cell: CellRecord, among: Iterable[CellRecord]) -> CellRecord | None:
+    wanted = series_key(cell)._replace(setup="plain", l2_slice_bytes=0)
+    for row in among:
+        same = series_key(row)._replace(l2_slice_bytes=0) == wanted
+        same = same and row.image_bytes == cell.image_bytes and row.work_s is not None
+        if same and wording.has_default_slice(row):
+            return row
+    return None
+
+
+def growth(after: CellRecord, before: CellRecord, cost: QueryCost) -> Span | None:
+    """Relative change of seconds from one size to another: 0.27 for +27%."""
+    later, earlier = seconds(after, cost), seconds(before, cost)
+    if later is None or earlier is None:
+        return None
+    value, ends = later.over(earlier)
+    return Span(value - 1, ends and (ends[0] - 1, ends[1] - 1))

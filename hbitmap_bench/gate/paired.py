@@ -93,7 +93,7 @@ def smallest_p(n_rounds: int) -> float:
 def p_above(base: Floats, head: Floats, bound: float) -> float:
     """Chance of a log ratio as far above ``bound`` as this one, if it were ``bound``: O(n 2^n)."""
     ways = swaps(len(base))
-    return _share(_is_beyond(base, head, bound, ways).sum(), len(ways))
+    return _share(int(_is_beyond(base, head, bound, ways).sum()), len(ways))
 
 
 def estimate(base: Floats, head: Floats, level: float) -> Estimate:
@@ -150,7 +150,7 @@ def p_steeper(sizes: Floats, base: Floats, head: Floats, bound: float) -> float:
     ways = swaps(base.shape[-1])[:, None, :]
     first, second = np.where(ways, flat, base), np.where(ways, base, flat)
     found = slope(sizes, second) - slope(sizes, first)
-    return _share((found >= found[0] - TIE).sum(), len(ways))  # the first swaps nothing
+    return _share(int((found >= found[0] - TIE).sum()), len(ways))  # the first swaps nothing
 
 
 # ---------------------------------------------------------------- swaps

@@ -1,4 +1,4 @@
-"""What tests in several files share: Ctrl-C that works, and one real browser without a network."""
+"""What tests in several files share: Ctrl-C, no time limits, a browser without a network."""
 
 import shutil
 import signal
@@ -6,11 +6,16 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parent.parent
 
 # What a shell starts in the background ignores Ctrl-C, and so would all processes of the tests.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# On a busy machine an example may take any time.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 QUIET = ("background-networking", "component-update", "sync", "gpu", "quic")
 FLAGS = [

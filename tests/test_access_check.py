@@ -75,7 +75,7 @@ class ThreeWay(RuleBasedStateMachine):
         assert access.count == (self.n_clusters - len(self.denied)) * self.cluster
 
 
-ThreeWay.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+ThreeWay.TestCase.settings = settings(max_examples=60, stateful_step_count=25)
 TestThreeWay = ThreeWay.TestCase
 
 

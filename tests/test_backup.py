@@ -75,7 +75,7 @@ def sparse_images(draw):
     return [(start, min(stop, size)) for start, stop in runs], size, cluster, slice_bytes
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     layout=sparse_images(),
     has_backing=st.booleans(),

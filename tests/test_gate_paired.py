@@ -104,7 +104,7 @@ def test_p_is_that_of_scipys_permutation_test(n, bound):
         assert p_above(base, head, bound) == pytest.approx(slow_p(base, head, bound), abs=1e-12)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(rounds(3, 7), st.floats(-0.3, 0.3))
 def test_p_is_that_of_scipys_whatever_the_numbers(pair, bound):
     # where ties are decided by the last digit, either may count
@@ -125,7 +125,7 @@ def test_ties_count():
     assert p_above(same, same, 0.0) == 1.0
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(rounds(), st.floats(-0.2, 0.2), st.floats(0.001, 1000))
 def test_p_does_not_know_the_unit_nor_the_order_of_rounds(pair, bound, factor):
     base, head = pair
@@ -138,7 +138,7 @@ def test_p_does_not_know_the_unit_nor_the_order_of_rounds(pair, bound, factor):
         assert found == pytest.approx(expected, abs=3 / 2 ** len(base))  # ties of the last digit
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(rounds(), st.floats(-0.2, 0.2))
 def test_both_sides_share_what_there_is(pair, bound):
     base, head = pair
@@ -147,7 +147,7 @@ def test_both_sides_share_what_there_is(pair, bound):
     assert min(up, down) >= smallest_p(len(base))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(rounds(), st.floats(-0.2, 0.2), st.floats(0, 0.5))
 def test_p_grows_with_the_bound(pair, bound, more):
     assert p_above(*pair, bound) <= p_above(*pair, bound + more)
@@ -205,7 +205,7 @@ def test_p_of_a_subgroup_is_close_to_that_of_all_ways(monkeypatch):
 # ---------------------------------------------------------------- bounds
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(rounds(6, 9), st.sampled_from([0.05, 0.02]))
 def test_bounds_are_where_p_crosses_the_level(pair, level):
     base, head = pair

@@ -170,6 +170,6 @@ class BitmapMachine(RuleBasedStateMachine):
 
 
 BitmapMachine.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=25, deadline=None, derandomize=True
+    max_examples=60, stateful_step_count=25, derandomize=True
 )
 TestBitmap = BitmapMachine.TestCase

@@ -1,7 +1,7 @@
 """Disks: how far one answer reaches, and what a small one holds."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hbitmap_impl.image import (
@@ -136,7 +136,6 @@ REQUESTS = st.tuples(
 )
 
 
-@settings(deadline=None)
 @given(requests=st.lists(REQUESTS, max_size=12), with_backing=st.booleans())
 def test_a_memory_image_holds_what_a_byte_array_holds(requests, with_backing):
     size, cluster = 100, 16

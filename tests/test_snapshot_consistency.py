@@ -300,7 +300,5 @@ def result_of(function, *arguments):
         return PermissionError
 
 
-SnapshotConsistency.TestCase.settings = settings(
-    max_examples=400, stateful_step_count=40, deadline=None
-)
+SnapshotConsistency.TestCase.settings = settings(max_examples=400, stateful_step_count=40)
 TestSnapshotConsistency = SnapshotConsistency.TestCase

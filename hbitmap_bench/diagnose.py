@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -36,9 +37,8 @@ def run(qmp: Path | None, pid: int | None, seconds: float, json_path: Path | Non
     progress = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     if pid is not None and process.state(pid) is None:
         raise UserError(f"there is no process {pid} here: give --pid that of a running QEMU")
-    progress.print(f"watching for {seconds:g} s")
     with stop_like_ctrl_c():
-        facts = observe(qmp, pid, seconds)
+        facts = observe(qmp, pid, seconds, progress.print)
     if facts.view is None and facts.window is None:
         raise UserError("; ".join(facts.notes))
     found = diagnose(facts)
@@ -46,8 +46,16 @@ def run(qmp: Path | None, pid: int | None, seconds: float, json_path: Path | Non
         render(facts, found, Console())
 
 
-def observe(qmp: Path | None, pid: int | None, seconds: float) -> Facts:
-    """See what can be seen, over QMP and in ``/proc``; what can't be is noted."""
+def observe(
+    qmp: Path | None,
+    pid: int | None,
+    seconds: float,
+    tell: Callable[[str], object] = lambda _: None,
+) -> Facts:
+    """See what can be seen, over QMP and in ``/proc``; what can't be is noted.
+
+    Before the watching begins, what is not answered till then is told by ``tell``, too.
+    """
     notes: list[str] = []
     if qmp is None and pid is not None:
         qmp = next(iter(process.qmp_sockets(pid)), None)
@@ -58,6 +66,8 @@ def observe(qmp: Path | None, pid: int | None, seconds: float) -> Facts:
         view = _view(stack, peek, pid, notes)
         greeted = peek.pid if peek is not None and _has_greeted(peek, view) else None
         pid = _named(pid, greeted, notes) or _served_by(peek, greeted, notes)
+        for line in (*notes, f"watching for {seconds:g} s"):
+            tell(line)
         window = _watch(pid, seconds, view, notes)
         later = _later(peek if view is not None else None, notes)
     age_s = time.perf_counter() - window.closed_s if window is not None else 0.0

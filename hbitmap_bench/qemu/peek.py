@@ -15,6 +15,7 @@ from qemu.qmp import ConnectError, ExecuteError, QMPClient
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.interrupt import run_stoppable
 from hbitmap_bench.qemu.daemon import LOST
+from hbitmap_bench.qemu.process import is_held
 
 QUESTIONS: Final = frozenset(
     {
@@ -30,6 +31,15 @@ QUESTIONS: Final = frozenset(
 TIMEOUT_S: Final = 30.0
 """A build-up lets QEMU answer only when it waits for its disk: replies may lag by seconds."""
 
+HELD_S: Final = 3.0
+"""So often it is looked whether another client is served, while QEMU does not greet us."""
+
+_HELD: Final = (
+    "{path} has another client (such as libvirt or a backup program), and QEMU serves one at a "
+    "time: for a virtual machine of libvirt give --libvirt DOMAIN, else give --qmp another socket, "
+    "or end that client"
+)
+
 _PEER: Final = struct.Struct("3i")  # pid, user, group
 
 
@@ -41,7 +51,8 @@ class Peek:
     """A context: inside, ``ask`` sends one of ``QUESTIONS`` and waits for its answer.
 
     On the way out the connection is closed; QEMU goes on as it was. Raises ``UserError`` where the
-    socket can't be reached, ``NoAnswerError`` where nobody greets on it for ``timeout_s``.
+    socket can't be reached, ``NoAnswerError`` where nobody greets on it for ``timeout_s``, or after
+    some seconds where another client is served.
     """
 
     def __init__(self, path: Path, timeout_s: float = TIMEOUT_S) -> None:
@@ -92,15 +103,12 @@ class Peek:
 
     def _greet(self, connection: socket.socket) -> None:
         try:
-            run_stoppable(
-                self._runner, asyncio.wait_for(self._client.connect(connection), self._timeout_s)
-            )
+            greeting = self._greeting(connection)
+            run_stoppable(self._runner, asyncio.wait_for(greeting, self._timeout_s))
         except TimeoutError as error:
             raise NoAnswerError(
-                f"no greeting on {self._path} for {self._timeout_s:.0f} s: QEMU answers nobody "
-                "(of an image without L2 tables it may not until its build-up ends), or another "
-                "client (libvirt, a backup program) has the socket, which serves one at a time: "
-                "give one that is free"
+                f"no greeting on {self._path} for {self._timeout_s:.0f} s: QEMU answers nobody (of "
+                "an image without L2 tables it may not until its build-up ends); try again"
             ) from error
         except ConnectError as error:
             if isinstance(error.exc, LOST):
@@ -110,6 +118,18 @@ class Peek:
             raise UserError(
                 f"{self._path} speaks no QMP: give --qmp the socket of a monitor in control mode"
             ) from error
+
+    async def _greeting(self, connection: socket.socket) -> None:
+        """Wait for it, unless the socket turns out to be held by another client."""
+        greeting = asyncio.create_task(self._client.connect(connection))
+        try:
+            while not (await asyncio.wait({greeting}, timeout=HELD_S))[0]:
+                if self.pid is not None and is_held(self.pid, connection.getpeername()):
+                    raise NoAnswerError(_HELD.format(path=self._path))
+            await greeting
+        finally:
+            greeting.cancel()
+            await asyncio.wait({greeting})
 
     def _hang_up(self) -> None:
         with suppress(*LOST, TimeoutError):
@@ -123,6 +143,8 @@ def _connected(path: Path) -> socket.socket:
         connection.connect(str(path))
     except OSError as error:
         connection.close()
+        if isinstance(error, BlockingIOError):  # as many wait as may
+            raise NoAnswerError(_HELD.format(path=path)) from error
         raise UserError(
             f"{path} can't be connected to ({error.strerror or error}): give --qmp the path of a "
             "listening QMP socket"

@@ -20,6 +20,7 @@ _TICK_S: Final = 1 / os.sysconf("SC_CLK_TCK")
 _POSITION: Final = re.compile(r"^pos:\s*(\d+)$", re.MULTILINE)
 _READ: Final = re.compile(r"^rchar: (\d+)$", re.MULTILINE)
 _LISTENING: Final = "00010000"  # __SO_ACCEPTCON among the flags in /proc/net/unix
+_WAITING, _ACCEPTED = "02", "03"  # SS_CONNECTING, SS_CONNECTED among the states there
 
 # A storage daemon's monitors speak QMP unless told else, a virtual machine's do not.
 _DEFAULT_MODES: Final = {"monitor": "control", "mon": "readline"}
@@ -84,6 +85,16 @@ def qmp_sockets(pid: int) -> list[Path]:
     return []
 
 
+def is_held(pid: int, name: str) -> bool:
+    """Whether one client of its socket is served, while another waits to be accepted.
+
+    ``name`` is what the socket is bound to, as ``getpeername`` has it.
+    """
+    clients = [row for row in _sockets(pid) if row[7] == name and row[3] != _LISTENING]
+    served = {f"socket:[{row[6]}]" for row in clients if row[5] == _ACCEPTED}
+    return any(row[5] == _WAITING for row in clients) and not served.isdisjoint(_opened(pid))
+
+
 def readers(pid: int, path: Path) -> list[int]:
     """The process's open files that are this one, named as the process names it.
 
@@ -143,10 +154,23 @@ def _fields(value: str) -> dict[str, str]:
 
 def _listening(pid: int) -> dict[str, int]:
     """How many clients each path has that is listened on. An accepted socket shows it too."""
-    rows = [line.split(maxsplit=7) for line in (_text(pid, "net/unix") or "").splitlines()]
-    named = [row for row in rows if len(row) == 8]
+    named = _sockets(pid)
     uses = Counter(row[7] for row in named)
     return {row[7]: uses[row[7]] - 1 for row in named if row[3] == _LISTENING}
+
+
+def _sockets(pid: int) -> list[list[str]]:
+    """Unix sockets with a name: address, uses, protocol, flags, type, state, inode, name."""
+    rows = [line.split(maxsplit=7) for line in (_text(pid, "net/unix") or "").splitlines()]
+    return [row for row in rows if len(row) == 8]
+
+
+def _opened(pid: int) -> Iterator[str]:
+    """What its open files link to, as far as that can be seen."""
+    with suppress(OSError):
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                yield str(entry.readlink())
 
 
 def _waited_s(pid: int) -> dict[int, float]:

@@ -125,26 +125,44 @@ def test_a_job_that_is_stuck_in_the_scan_is_recognised(operated, sockets, image_
     assert asked_by_us == QUESTIONS  # and the daemon ran nothing else for us
 
 
-def test_the_socket_of_a_process_is_found_and_one_that_is_taken_is_told(operated, image_1t):
+def test_the_socket_of_a_process_is_found(operated, image_1t):
     stick(operated, image_1t)
-    free, own = process.qmp_sockets(operated.pid)
-    assert free.name == "free"
+    assert [path.name for path in process.qmp_sockets(operated.pid)] == ["free", "qmp"]
     facts = observe(None, operated.pid, WATCH_S)
     assert diagnose(facts).kind == "access-scan"
     assert facts.window.moved.offset > 0
     left = diagnose(facts).left
     assert 0 <= left.interval[0] <= left.seconds <= left.interval[1]
-    with pytest.raises(NoAnswerError, match="serves one at a time"), Peek(own, 0.5):
-        pass
+
+
+def test_a_socket_that_another_client_holds_is_told_at_once(operated, sockets, image_1t):
+    """Of a daemon that is busy, too, and where no more may wait."""
+    stick(operated, image_1t)
+    with Peek(sockets[0]):
+        done = subprocess.run(
+            [COMMAND, "diagnose", "--qmp", str(sockets[0]), "--seconds", "1"],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        held, watching = done.stderr.splitlines()
+        assert watching == "watching for 1 s"
+        assert "has another client (such as libvirt" in held
+        assert "--libvirt DOMAIN" in held
+        assert held in done.stdout
+        for _ in range(2):  # more than QEMU lets wait, since it has not seen the first one go
+            with pytest.raises(NoAnswerError, match="has another client"), Peek(sockets[0]):
+                pass
+    with Peek(sockets[0]) as peek:
+        assert peek.ask("query-jobs")
 
 
 def test_where_qemu_does_not_answer_the_process_behind_the_socket_is_looked_at(
-    operated, image_1t, monkeypatch
+    operated, sockets, image_1t, monkeypatch
 ):
     stick(operated, image_1t)
-    own = process.qmp_sockets(operated.pid)[1]
     monkeypatch.setattr(command, "Peek", lambda path: Peek(path, 0.5))
-    facts = observe(own, None, WATCH_S)
+    with Peek(sockets[0]):
+        facts = observe(sockets[0], None, WATCH_S)
     assert facts.view is None
     assert facts.window.busy_share > BUSY
     assert "no greeting" in facts.notes[0]

@@ -10,6 +10,7 @@ import io
 import sys
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -258,15 +259,19 @@ def trend(results: Path, repo: Path, json_path: Path | None, bisect: bool) -> in
     With several histories (machines, environments): 1 before 2 before 0.
     """  # noqa: D301 - click wants the control character, not its name
     from hbitmap_bench.history.trend import trends, worst
-    from hbitmap_bench.json_output import STDOUT, check_json, put_json
+    from hbitmap_bench.json_output import put_json
+    from hbitmap_bench.output import STDOUT, check_output
     from hbitmap_bench.report.trend import render_trend
     from hbitmap_bench.report.trend_json import to_json
 
-    check_json(json_path)
+    check_output(json_path)
     found = trends(results, repo)
-    if put_json(json_path, lambda: to_json(found)):
+
+    def tables() -> None:
         for one in found:
             render_trend(one, Console())
+
+    put_json(json_path, lambda: to_json(found), tables)
     if bisect:
         from hbitmap_bench.gate.confirm import confirm, tell
 
@@ -340,14 +345,16 @@ def compare(a: Path, b: Path, json_path: Path | None) -> None:
     """  # noqa: D301 - click wants the control character, not its name
     from hbitmap_bench.compare import compare_files
     from hbitmap_bench.json_output import put_json
+    from hbitmap_bench.output import check_output
     from hbitmap_bench.report.comparison import render_comparison
     from hbitmap_bench.report.comparison_json import to_json
 
+    check_output(json_path)
     comparison = compare_files(a, b)
     if json_path is not None and json_path.resolve() in (a.resolve(), b.resolve()):
         raise UserError(f"the JSON goes to a file of its own, not over {json_path}: name one")
-    if put_json(json_path, lambda: to_json(comparison)):
-        render_comparison(comparison, Console())
+    tables = partial(render_comparison, comparison, Console())
+    put_json(json_path, lambda: to_json(comparison), tables)
 
 
 for _command in (predict, profile, diagnose, gate, judge, calibrate):

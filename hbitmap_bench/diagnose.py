@@ -13,7 +13,8 @@ from rich.console import Console
 from hbitmap_bench.diagnosis import Facts, diagnose
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.interrupt import stop_like_ctrl_c
-from hbitmap_bench.json_output import check_json, put_json
+from hbitmap_bench.json_output import put_json
+from hbitmap_bench.output import check_output
 from hbitmap_bench.printable import printable
 from hbitmap_bench.qemu import process
 from hbitmap_bench.qemu.job import FILES, Job, View, jobs_of, look
@@ -33,7 +34,7 @@ def run(qmp: Path | None, pid: int | None, seconds: float, json_path: Path | Non
 
     Raises ``UserError`` where nothing can be seen.
     """
-    check_json(json_path)
+    check_output(json_path)
     progress = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     if pid is not None and process.state(pid) is None:
         raise UserError(f"there is no process {pid} here: give --pid that of a running QEMU")
@@ -42,8 +43,7 @@ def run(qmp: Path | None, pid: int | None, seconds: float, json_path: Path | Non
     if facts.view is None and facts.window is None:
         raise UserError("; ".join(facts.notes))
     found = diagnose(facts)
-    if put_json(json_path, lambda: to_json(facts, found)):
-        render(facts, found, Console())
+    put_json(json_path, lambda: to_json(facts, found), lambda: render(facts, found, Console()))
 
 
 def observe(

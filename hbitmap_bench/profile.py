@@ -10,12 +10,12 @@ import click
 from rich.console import Console
 
 from hbitmap_bench.cells import SETUPS, Layout
-from hbitmap_bench.interrupt import stop_like_ctrl_c, uninterrupted
-from hbitmap_bench.json_output import STDOUT, check_json
+from hbitmap_bench.interrupt import stop_like_ctrl_c
+from hbitmap_bench.output import STDOUT, Output, check_output, deliver, write_text
 from hbitmap_bench.profiling import Profile, profile_daemon, profile_model
 from hbitmap_bench.qemu.builds import QemuBuild, find_qemu_img
 from hbitmap_bench.qemu.images import check_images, ensure_images
-from hbitmap_bench.records import check_output, write_atomic
+from hbitmap_bench.records import write_atomic
 from hbitmap_bench.report.profile import picture, render, to_json
 from hbitmap_bench.reproduce import QemuPlan, image_folder
 from hbitmap_bench.sizes import format_size
@@ -30,18 +30,13 @@ def profile(
     ``UserError``, where it can before measuring.
     """
     progress = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
-    if figure is not None:
-        check_output(figure)
-    check_json(json_path)
+    for path in (figure, json_path):
+        check_output(path)
     builds = _found_builds(plan, progress)
     with stop_like_ctrl_c():
         found = _of_builds(plan, builds, progress) if plan is not None and builds else []
         found += _in_process(place, progress)
-    _write(found, figure, json_path, progress)
-    if json_path == STDOUT:
-        click.echo(to_json(found), nl=False)
-    else:
-        render(found, Console())
+    _deliver(found, figure, json_path, progress)
 
 
 def _found_builds(plan: QemuPlan | None, progress: Console) -> list[QemuBuild]:
@@ -74,14 +69,19 @@ def _in_process(place: Layout, progress: Console) -> list[Profile]:
     return found
 
 
-def _write(
+def _deliver(
     found: Sequence[Profile], figure: Path | None, json_path: Path | None, progress: Console
 ) -> None:
-    with uninterrupted():
-        if figure is not None:
-            write_atomic(figure, picture(found))
-        if json_path is not None and json_path != STDOUT:
-            write_atomic(json_path, to_json(found).encode())
-        written = [str(path) for path in (figure, json_path) if path not in (None, STDOUT)]
-    if written:
-        progress.print(f"written: {', '.join(written)}")
+    outputs: list[Output] = []
+    if figure is not None:
+        outputs.append((figure, lambda path: write_atomic(path, picture(found))))
+    if json_path is not None and json_path != STDOUT:
+        outputs.append((json_path, write_text(lambda: to_json(found))))
+
+    def show() -> None:
+        if json_path == STDOUT:
+            click.echo(to_json(found), nl=False)
+        else:
+            render(found, Console())
+
+    deliver(outputs, show, lambda: to_json(found), progress.print)

@@ -211,7 +211,7 @@ def write_atomic(path: Path, data: bytes) -> None:
     replace a device or a pipe) or the system refuses.
     """
     target = path.resolve()
-    _require_regular(path)
+    require_regular(path)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
     try:
         with temporary.open("xb") as file:
@@ -229,23 +229,8 @@ def write_atomic(path: Path, data: bytes) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def check_folder(path: Path) -> None:
-    """Raise ``UserError`` where files can't be written to a folder, or it can't be made. O(1)."""
-    place = path.resolve()
-    nearest = next(folder for folder in (place, *place.parents) if folder.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        raise UserError(f"a report needs a folder to write to, not {path}: name one with --out")
-
-
-def check_output(path: Path) -> None:
-    """Raise ``UserError`` now where ``write_atomic`` would refuse this file later. O(1)."""
-    target = path.resolve()
-    _require_regular(path)
-    if not target.parent.is_dir() or not os.access(target.parent, os.W_OK | os.X_OK):
-        raise UserError(f"output needs a folder to write to, not that of {path}: name another")
-
-
-def _require_regular(path: Path) -> None:
+def require_regular(path: Path) -> None:
+    """Raise ``UserError`` for what is there and no regular file. O(1)."""
     if path.exists() and not path.is_file():  # a pipe in /dev/fd leads to no other path
         raise UserError(f"output goes to a regular file, not {path}: give a file's name")
 

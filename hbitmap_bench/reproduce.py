@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import gettempdir, mkdtemp
 
@@ -17,11 +18,12 @@ from hbitmap_bench.errors import UserError
 from hbitmap_bench.growth import growth_records
 from hbitmap_bench.interrupt import uninterrupted
 from hbitmap_bench.model import exact_rows, exact_seconds, sampled_rows
+from hbitmap_bench.output import Output, check_folder, check_output, deliver
 from hbitmap_bench.published import published_cells
 from hbitmap_bench.qemu.builds import QemuBuild, find_daemon, find_qemu_img, parse_build
 from hbitmap_bench.qemu.images import check_images, ensure_images
 from hbitmap_bench.qemu.rows import BUDGET_S, RUNS, measure_rows, plan_rows
-from hbitmap_bench.records import CellRecord, Reproduction, check_folder, check_output
+from hbitmap_bench.records import CellRecord, Reproduction
 from hbitmap_bench.report.piped import PipedConsole
 from hbitmap_bench.report.reproduction import render_terminal, write_report
 
@@ -171,7 +173,8 @@ def reproduce(
     progress = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     output = PipedConsole()  # the report is written, whoever reads on
     builds = qemu.found_builds() if qemu is not None else []
-    _check_outputs(out_dir, json_path)
+    check_folder(out_dir)
+    check_output(json_path)
     if qemu is not None and builds:
         folder = qemu.image_dir or Path(gettempdir())
         check_images(folder, qemu.images, find_qemu_img(builds[0].path), lambda _: None)
@@ -180,17 +183,8 @@ def reproduce(
         rows += measure_qemu(qemu, builds, progress)
     cells = (*published_cells(), *rows)
     reproduction = Reproduction.of_this_run(cells, growth_records(cells))
-    with uninterrupted():
-        files = write_report(reproduction, out_dir)
-        if json_path is not None:
-            reproduction.save(json_path)
-            files = (*files, json_path)
-        progress.print(f"written: {', '.join(str(file) for file in files)}")
-    render_terminal(reproduction, output)
-
-
-def _check_outputs(out_dir: Path, json_path: Path | None) -> None:
-    """Refuse now what could not be written after minutes of measuring."""
-    check_folder(out_dir)
+    outputs: list[Output] = [(out_dir, partial(write_report, reproduction))]
     if json_path is not None:
-        check_output(json_path)
+        outputs.append((json_path, reproduction.save))
+    show = partial(render_terminal, reproduction, output)
+    deliver(outputs, show, reproduction.to_json, progress.print)

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from tiny import COMMAND, ROOT, bench, commit, git, make_repo
 
 from hbitmap_bench.errors import UserError
-from hbitmap_bench.history import sources
+from hbitmap_bench.history import run, sources
 from hbitmap_bench.history.machine import machine_fields
 
 SUITE = """
@@ -212,6 +213,28 @@ def test_another_machine_needs_another_name(repo, measured, tmp_path):
         machine_fields("test", tmp_path / "results")
     with pytest.raises(UserError, match="letters"):
         machine_fields("../test", tmp_path / "results")
+
+
+def test_results_whose_folder_is_gone_are_in_tmpdir(repo, measured, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    ran, folder, aside = run._run_asv, repo / "results", tmp_path / "aside"
+
+    def measure(*arguments):
+        code = ran(*arguments)
+        folder.rename(aside)
+        folder.symlink_to("/proc/nope")
+        return code
+
+    monkeypatch.setattr(run, "_run_asv", measure)
+    try:
+        with pytest.raises(UserError, match="the result is in "):
+            run.bench(repo, profile="quick", machine="test", commits="HEAD^!")
+    finally:
+        folder.unlink()
+        aside.rename(folder)
+    (kept,) = tmp_path.glob("hbitmap-result-*/results")
+    assert len(list(sources.result_paths(kept))) == 1
+    assert sources.refusals(kept, repo) == {}
 
 
 def test_the_committed_history_is_valid_and_neutral(committed):

@@ -44,6 +44,7 @@ from hbitmap_bench.gate.thresholds import DEFAULT_BAND
 from hbitmap_bench.gate.verdict import Judgement
 from hbitmap_bench.history.machine import machine_fields
 from hbitmap_bench.history.run import Project, find_project, prepare
+from hbitmap_bench.output import check_output
 from hbitmap_bench.records import write_atomic
 
 SELF: Final = "itself"
@@ -269,6 +270,7 @@ def _share(runs: Sequence[Outcome], is_hit: Callable[[Outcome], bool]) -> str:
 )  # fmt: skip
 def main(cycles: int, out: Path, rates: Path) -> None:
     """Go on with the plan, and print the table."""
+    check_output(rates)
     console = Console(soft_wrap=True, highlight=False)
     repo = find_project(Path.cwd()).root
     out = out.resolve()

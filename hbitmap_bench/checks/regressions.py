@@ -47,6 +47,7 @@ from hbitmap_bench.history.series import Benchmark, History, Params
 from hbitmap_bench.history.store import load_histories
 from hbitmap_bench.html.pages_words import before_after, times
 from hbitmap_bench.html.site import publish
+from hbitmap_bench.output import check_folder
 from hbitmap_bench.records import write_atomic
 from hbitmap_bench.report.drawing import Table, to_rich
 from hbitmap_bench.report.front import EVIDENCE, cell_words
@@ -373,6 +374,7 @@ def main(names: tuple[str, ...], out_dir: Path) -> int:
 
     What is not committed stays out of the clone. Exit code: 0 if each was caught, 1 if not.
     """
+    check_folder(out_dir)
     console = table_console()
     return check(Path.cwd(), names, out_dir.resolve(), console)
 

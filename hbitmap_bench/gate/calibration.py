@@ -46,6 +46,15 @@ class Calibration:
     log_ratios: Sequence[float]
     band: float
 
+    def to_json(self) -> str:
+        """JSON, indented, ended by a newline."""
+        return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1) + "\n"
+
+    def save(self, path: Path) -> None:
+        """Write it, in a folder made if missing. Raises ``UserError`` or ``OSError``."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, self.to_json().encode())
+
 
 def band_of(log_ratios: Sequence[float]) -> float:
     """The band that such log ratios call for: a relative change, rounded up to a tenth of 1%.
@@ -66,13 +75,9 @@ def band_of(log_ratios: Sequence[float]) -> float:
     return band
 
 
-def save(results_dir: Path, calibration: Calibration) -> Path:
-    """Write it beside the machine's results; returns where."""
-    folder = results_dir / calibration.machine["machine"]
-    folder.mkdir(parents=True, exist_ok=True)
-    stored = {"schema": SCHEMA, **asdict(calibration)}
-    write_atomic(folder / FILE, (json.dumps(stored, indent=1) + "\n").encode())
-    return folder / FILE
+def path_of(results_dir: Path, machine: Mapping[str, str]) -> Path:
+    """Where a machine's calibration is: beside its results."""
+    return results_dir / machine["machine"] / FILE
 
 
 def load_band(results_dir: Path, machine: Mapping[str, str], n_rounds: int) -> tuple[float, str]:

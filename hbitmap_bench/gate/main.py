@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from hbitmap_bench.gate.thresholds import DEFAULT_BAND
 from hbitmap_bench.gate.verdict import Judgement
 from hbitmap_bench.history.machine import machine_fields
 from hbitmap_bench.history.run import find_project
-from hbitmap_bench.records import check_output, write_atomic
+from hbitmap_bench.output import check_folder, check_output, deliver, write_text
 from hbitmap_bench.report.piped import PipedConsole
 
 WORST_FIRST = (1, 2, 0)
@@ -50,8 +51,7 @@ class Report:
 
     def check(self) -> None:
         """Raise ``UserError`` if the file could not be written, before minutes of measuring."""
-        if self.output is not None:
-            check_output(self.output)
+        check_output(self.output)
 
     def tell(self, judgements: Sequence[Judgement]) -> None:
         """Write to the file and say so, or print."""
@@ -66,10 +66,13 @@ class Report:
         if self.output is None:
             console.out(text, end="", highlight=False)
             return
-        write_atomic(self.output, text.encode())
-        for judgement in judgements:
-            console.print(f"{judgement.outcome}: {'; '.join(judgement.reasons)}", markup=False)
-        console.print(f"Written to {self.output}", markup=False)
+
+        def outcomes() -> None:
+            for judgement in judgements:
+                console.print(f"{judgement.outcome}: {'; '.join(judgement.reasons)}", markup=False)
+
+        say = partial(console.print, markup=False)
+        deliver([(self.output, write_text(lambda: text))], outcomes, lambda: text, say)
 
 
 def gate(
@@ -87,6 +90,7 @@ def gate(
         require_valgrind()
     workshop = Workshop(find_project(folder))
     sides = resolve(workshop.project.root, base, head, allow_dirty=allow_dirty)
+    check_folder(workshop.folder / "runs", "make it writable")
     progress = Console(stderr=True, soft_wrap=True, highlight=False)
     run = measure(workshop, _request(workshop, sides, options), progress)
     judgement = judge(load_run(run))
@@ -111,6 +115,8 @@ def calibrate(folder: Path, options: Options, n_passes: int) -> None:
     sides = resolve(workshop.project.root, "HEAD", "HEAD", allow_dirty=False)
     default = (DEFAULT_BAND.value, "none: this is a calibration")
     request = _request(workshop, sides, options, band=default)
+    path = calibration.path_of(workshop.project.results_dir, request.machine)
+    check_folder(path.parent, "make it writable")
     progress = Console(stderr=True, soft_wrap=True, highlight=False)
     found: list[float] = []
     for number in range(1, n_passes + 1):
@@ -126,14 +132,13 @@ def calibrate(folder: Path, options: Options, n_passes: int) -> None:
         log_ratios=found,
         band=calibration.band_of(found),
     )
-    path = calibration.save(workshop.project.results_dir, stored)
-    console = Console(soft_wrap=True, highlight=False)
-    console.print(
+    say = partial(Console(soft_wrap=True, highlight=False).print, markup=False)
+    told = (
         f"A commit against itself differed by {np.expm1(np.median(np.abs(found))):.1%} in the "
         f"median and {np.expm1(np.max(np.abs(found))):.1%} at most ({len(found)} differences).\n"
-        f"Band: {stored.band:.1%}, stored in {path}",
-        markup=False,
+        f"Band: {stored.band:.1%}"
     )
+    deliver([(path, stored.save)], partial(say, told), stored.to_json, say)
 
 
 def noise(run: Run) -> list[float]:

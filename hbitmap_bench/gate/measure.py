@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import chain, count
 from pathlib import Path
 from time import perf_counter
@@ -29,6 +30,7 @@ from hbitmap_bench.gate.session import Session, discover
 from hbitmap_bench.gate.suites import Cell, Plan
 from hbitmap_bench.gate.verdict import RunFacts
 from hbitmap_bench.history import sources
+from hbitmap_bench.output import deliver, folder_as_text
 
 ROUNDS: Final = (12, 28)
 """Of the first pass, over all noisy cells, and of the second, over the suspects alone."""
@@ -80,8 +82,23 @@ def measure(workshop: Workshop, request: Request, console: Console) -> Path:
             manifest = _look_for_what_is_gone(workshop, request, manifest, unfinished, console)
         elapsed_s = perf_counter() - started
         facts = replace(manifest.facts, elapsed_s=elapsed_s)
-        save_manifest(unfinished, replace(manifest, facts=facts))
-        return _appear(unfinished, folder)
+        return _finish(unfinished, folder, replace(manifest, facts=facts))
+
+
+def _finish(unfinished: Path, folder: Path, manifest: Manifest) -> Path:
+    """Make a run whole and let it appear; where that fails a copy is made elsewhere."""
+    appeared: list[Path] = []
+
+    def write(place: Path) -> None:
+        if place == folder:
+            save_manifest(unfinished, manifest)
+            appeared.append(_appear(unfinished, folder))
+        else:
+            shutil.copytree(unfinished, place)
+            save_manifest(place, manifest)
+
+    deliver([(folder, write)], lambda: None, partial(folder_as_text, unfinished))
+    return appeared[0]
 
 
 def _appear(unfinished: Path, folder: Path) -> Path:

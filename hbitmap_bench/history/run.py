@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -28,6 +29,7 @@ from hbitmap_bench.errors import UserError
 from hbitmap_bench.history import sources
 from hbitmap_bench.history.machine import machine_fields
 from hbitmap_bench.interrupt import uninterrupted
+from hbitmap_bench.output import check_folder, deliver, folder_as_text
 from hbitmap_bench.records import write_atomic
 
 EVIDENCE = "HBITMAP_BENCH_EVIDENCE"
@@ -98,12 +100,19 @@ def bench(
             markup=False,
         )
         return 0
-    target = project.results_dir / machine
+    check_folder(project.results_dir / machine, "make it writable")
+    refused: list[str] = []
     with _staging(project) as staging, _scratch() as scratch:
         prepare(project, staging, fields)
         code = _run_asv(project, staging, fields, [profile, *more], chosen, scratch)
-        stored, refused = store(project, staging, machine)
-    console.print(f"{stored} of {len(chosen)} commits stored in {target}", markup=False)
+
+        def write(results_dir: Path) -> None:
+            stored, refused[:] = store(project, staging, machine, results_dir)
+            told = f"{stored} of {len(chosen)} commits stored in {results_dir / machine}"
+            console.print(told, markup=False)
+
+        as_text = partial(folder_as_text, staging / "results")
+        deliver([(project.results_dir, write)], lambda: None, as_text)
     if refused:
         raise UserError("; ".join(["results that can't be trusted were not stored", *refused]))
     return code
@@ -152,27 +161,33 @@ def prepare(project: Project, staging: Path, fields: Mapping[str, str]) -> None:
         )
 
 
-def store(project: Project, staging: Path, machine: str) -> tuple[int, list[str]]:
-    """Move results that asv has made or changed, with side records: how many; others' reasons."""
+def store(
+    project: Project, staging: Path, machine: str, results_dir: Path
+) -> tuple[int, list[str]]:
+    """Copy results that asv has made or changed, with side records: how many; others' reasons.
+
+    Made or changed: not as they are in the project's folder. They are written to ``results_dir``.
+    """
     evidence = _evidence(staging / "evidence")
     stored, refused = 0, []
     for path in sorted((staging / "results" / machine).glob("*-*.json")):
-        target = project.results_dir / machine / path.name
-        if target.exists() and target.read_bytes() == path.read_bytes():
+        known = project.results_dir / machine / path.name
+        if known.exists() and known.read_bytes() == path.read_bytes():
             continue
         commit = str(util.load_json(str(path))["commit_hash"])
         wrong = _untrusted(project, commit, evidence.get(commit, []))
         if wrong:
             refused.append(wrong)
             continue
-        imported = [*sources.recorded(target), *evidence[commit]]
+        imported = [*sources.recorded(known), *evidence[commit]]
+        target = results_dir / machine / path.name
         with uninterrupted():
             target.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(target, path.read_bytes())
             sources.write_record(target, commit, _distinct(imported))
         stored += 1
     for name in ("benchmarks.json", f"{machine}/machine.json") if stored else ():
-        write_atomic(project.results_dir / name, (staging / "results" / name).read_bytes())
+        write_atomic(results_dir / name, (staging / "results" / name).read_bytes())
     return stored, refused
 
 

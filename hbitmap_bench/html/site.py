@@ -21,6 +21,7 @@ from hbitmap_bench.history.store import load_histories, require_results
 from hbitmap_bench.html.parts import install_parts
 from hbitmap_bench.html.stock import make_offline
 from hbitmap_bench.interrupt import uninterrupted
+from hbitmap_bench.output import check_folder
 
 if TYPE_CHECKING:
     from hbitmap_bench.history.front import FrontPage
@@ -37,6 +38,7 @@ def publish(repo: Path, results_dir: Path, html_dir: Path, console: Console) -> 
     """
     results_dir, html_dir = results_dir.resolve(), html_dir.resolve()  # asv changes its folder
     _require_site(html_dir)
+    check_folder(html_dir.parent, "name another by --html")
     project = find_project(repo)
     console.print("Reading results", markup=False)
     refused = require_results(results_dir, project.root)

@@ -12,7 +12,8 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 
 from hbitmap_bench.errors import UserError
-from hbitmap_bench.json_output import check_json, put_json
+from hbitmap_bench.json_output import put_json
+from hbitmap_bench.output import check_output
 from hbitmap_bench.predict.calibrate import ROUNDS, BuildCalibration, calibrate_host
 from hbitmap_bench.predict.knobs import AS_IT_IS, Knob
 from hbitmap_bench.predict.prediction import Counted, Prediction, count_all
@@ -47,7 +48,7 @@ class Plan:
 def predict(plan: Plan) -> int:
     """Predict all images that can be read, print and store them; 2 if one could not be, else 0."""
     say = Console(stderr=True, markup=False, highlight=False, soft_wrap=True).print
-    check_json(plan.json_path)
+    check_output(plan.json_path)
     if not plan.paths and not plan.sizes:
         raise UserError("nothing to predict: name an image, or a planned one by --size 10T")
     build = _build(plan)
@@ -171,6 +172,8 @@ def calibrated(
 
 
 def _show(found: Sequence[Prediction], json_path: Path | None) -> None:
-    if put_json(json_path, lambda: to_json(found)):
+    def tables() -> None:
         for one in found:
             render(one, Console())
+
+    put_json(json_path, lambda: to_json(found), tables)

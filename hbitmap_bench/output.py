@@ -1,0 +1,151 @@
+"""Where results go: places are tried before anything is measured, and no result is dropped."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from tempfile import gettempdir, mkdtemp
+from typing import Final
+
+import click
+
+from hbitmap_bench.errors import UserError
+from hbitmap_bench.interrupt import uninterrupted
+from hbitmap_bench.records import require_regular, write_atomic
+
+STDOUT: Final = Path("-")
+"""What stands for stdout on the command line."""
+
+RESCUED: Final = "hbitmap-result-"
+"""Begins the names of folders with results that had no other place. Nothing removes them."""
+
+_TRIED_BYTES: Final = 4096
+"""A full disk may still take an empty file."""
+
+Output = tuple[Path, Callable[[Path], object]]
+"""A result's place, and what writes it to any place; that raises ``UserError`` or ``OSError``."""
+
+
+def check_output(path: Path | None) -> None:
+    """Raise ``UserError`` now where a file could not be written later. Costs one small file.
+
+    No place, or stdout's, passes. The test is a temporary file beside it: permissions alone do not
+    tell, as in ``/proc``, on a full disk or for root.
+    """
+    if path is None or path == STDOUT:
+        return
+    try:
+        require_regular(path)
+        _try(path.resolve().parent, path.name)
+    except OSError as error:
+        raise UserError(
+            f"output needs a folder that can be written to, not that of {path} "
+            f"({error.strerror}): name another"
+        ) from error
+
+
+def check_folder(path: Path, remedy: str = "name another with --out") -> None:
+    """Raise ``UserError`` now where a folder can't be made, or files in it. Leaves nothing."""
+    place = path.absolute()
+    missing = [folder for folder in (place, *place.parents) if not os.path.exists(folder)]  # noqa: PTH110 - no error for a name that is too long
+    try:
+        with uninterrupted():
+            place.mkdir(parents=True, exist_ok=True)
+            _try(place, "file")
+    except OSError as error:
+        raise UserError(
+            f"a result needs a folder to write to, not {path} ({error.strerror}): {remedy}"
+        ) from error
+    finally:
+        for folder in missing:
+            with suppress(OSError):  # it was not made, or another process uses it already
+                folder.rmdir()
+
+
+def deliver(
+    outputs: Sequence[Output],
+    show: Callable[[], object],
+    as_text: Callable[[], str],
+    say: Callable[[str], object] = lambda _: None,
+) -> None:
+    """Write every result to its place, ``say`` which are there, and print by ``show``.
+
+    What a place refuses goes to TMPDIR, else to the current folder, else to stdout as text; what
+    stdout refuses goes to a file as text. Raises ``UserError`` then, which says where it is.
+    """
+    failures: list[str] = []
+    with uninterrupted():
+        for path, write in outputs:
+            try:
+                write(path)
+            except (UserError, OSError) as error:
+                kept = _rescued(path.name, write)
+                if kept is None:
+                    show = _first(as_text, show)
+                failures.append(f"{error}; the result is {f'in {kept}' if kept else 'on stdout'}")
+            else:
+                say(f"written: {path}")
+    failures += _shown(show, as_text)
+    if failures:
+        raise UserError("; ".join(failures))
+
+
+def write_text(text: Callable[[], str]) -> Callable[[Path], None]:
+    """What writes a text to a place, whole or not at all."""
+    return lambda path: write_atomic(path, text().encode())
+
+
+def folder_as_text(folder: Path) -> str:
+    """All JSON files in a folder and below, by name, as one JSON object."""
+    found = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*.json")}
+    return json.dumps(found, indent=1) + "\n"
+
+
+def _try(folder: Path, name: str) -> None:
+    temporary = folder / f".{name}.{secrets.token_hex(6)}"  # as write_atomic calls it
+    try:
+        temporary.write_bytes(bytes(_TRIED_BYTES))
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _rescued(name: str, write: Callable[[Path], object]) -> Path | None:
+    """Where the result is now, in a folder of its own, or None where no folder takes it."""
+    for place in (gettempdir, os.getcwd):
+        with suppress(OSError):
+            folder = Path(mkdtemp(prefix=RESCUED, dir=place()))
+            kept = folder / (name if name.strip(".") else "result")
+            try:
+                write(kept)
+            except (UserError, OSError):
+                shutil.rmtree(folder, ignore_errors=True)
+            else:
+                return kept
+    return None
+
+
+def _first(as_text: Callable[[], str], show: Callable[[], object]) -> Callable[[], None]:
+    def both() -> None:
+        click.echo(as_text(), nl=False)
+        show()
+
+    return both
+
+
+def _shown(show: Callable[[], object], as_text: Callable[[], str]) -> Iterator[str]:
+    """Print; the failure, if stdout refuses. A reader that has gone has seen enough."""
+    try:
+        show()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it again
+        kept = _rescued("result", write_text(as_text))
+        yield f"stdout refuses ({error.strerror}); the result is {f'in {kept}' if kept else 'lost'}"

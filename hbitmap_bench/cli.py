@@ -22,7 +22,7 @@ from hbitmap_bench.errors import UserError
 from hbitmap_bench.field_commands import diagnose, predict, profile
 from hbitmap_bench.gate import LOCAL
 from hbitmap_bench.gate.commands import calibrate, gate, judge
-from hbitmap_bench.interrupt import hear_no_more, stop_like_ctrl_c
+from hbitmap_bench.interrupt import hear_no_more, rather_than_errors, stop_like_ctrl_c
 from hbitmap_bench.printable import printable
 from hbitmap_bench.sizes import parse_size
 
@@ -381,7 +381,8 @@ def exit_code(command: Callable[[], object]) -> int:
     """Run a command and translate its end to an exit code, with its message on stderr."""
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
-        result = command()
+        with rather_than_errors():
+            result = command()
         return result if isinstance(result, int) else 0
     except UserError as error:
         errors.print(f"hbitmap-bench: {printable(str(error))}", markup=False)

@@ -50,6 +50,20 @@ def stop_like_ctrl_c() -> Iterator[None]:
             _heard_s = -math.inf
 
 
+@contextmanager
+def rather_than_errors() -> Iterator[None]:
+    """End the block by the request to stop that was heard, not by an error that came of it.
+
+    What is interrupted is half done: cleaning it up may fail, and so may what is told of it.
+    """
+    try:
+        yield
+    except Exception:
+        if math.isinf(_heard_s):
+            raise
+        raise KeyboardInterrupt from None
+
+
 def hear_no_more() -> None:
     """Let the program end by the exit code that is decided: what follows is Python's own end."""
     if threading.current_thread() is threading.main_thread():

@@ -7,7 +7,12 @@ import time
 import pytest
 
 from hbitmap_bench import interrupt
-from hbitmap_bench.interrupt import run_stoppable, stop_like_ctrl_c, uninterrupted
+from hbitmap_bench.interrupt import (
+    rather_than_errors,
+    run_stoppable,
+    stop_like_ctrl_c,
+    uninterrupted,
+)
 
 
 def press():
@@ -44,6 +49,20 @@ def test_a_block_that_hangs_is_ended_by_a_later_request(monkeypatch):
 
     with pytest.raises(KeyboardInterrupt):
         hang()
+
+
+def test_an_error_that_comes_of_a_request_is_the_request():
+    def fail_after(request):
+        with stop_like_ctrl_c(), rather_than_errors():
+            try:
+                request()
+            finally:
+                raise ValueError
+
+    with pytest.raises(KeyboardInterrupt):
+        fail_after(press)
+    with pytest.raises(ValueError, match="^$"):  # the next block hears anew
+        fail_after(lambda: None)
 
 
 def test_what_runs_in_a_loop_is_cancelled_and_that_is_an_interrupt():

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hbitmap_bench.errors import UserError
 from hbitmap_bench.gate import LOCAL
+from hbitmap_bench.interrupt import rather_than_errors
 
 if TYPE_CHECKING:
     from hbitmap_bench.gate.report import Format
@@ -43,9 +43,13 @@ output_option = click.option(
 def judging_nothing_if_interrupted() -> Iterator[None]:
     """End by exit code 2: an interrupted gate has not judged."""
     try:
-        yield
+        with rather_than_errors():
+            yield
     except KeyboardInterrupt:
-        raise UserError("interrupted: nothing is judged; earlier runs are as they were") from None
+        click.echo(
+            "hbitmap-bench: interrupted: nothing is judged; earlier runs are as they were", err=True
+        )
+        raise click.exceptions.Exit(2) from None
 
 
 @click.command()

@@ -15,7 +15,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from qemu.qmp import ConnectError, ExecInterruptedError, ExecuteError, QMPClient, StateError
+from qemu.qmp import (
+    ConnectError,
+    ExecInterruptedError,
+    ExecuteError,
+    QMPClient,
+    QMPError,
+    StateError,
+)
 
 from hbitmap_bench.children import running
 from hbitmap_bench.errors import UserError
@@ -153,8 +160,8 @@ class Daemon:
             self._process.wait(_QUIT_TIMEOUT_S)
 
     def _hang_up(self) -> None:
-        """End the client's tasks. That the daemon is gone, as they tell mostly, is no news."""
-        with suppress(*LOST):
+        """End the client's tasks. What they tell is no news: it is gone, maybe in mid-sentence."""
+        with suppress(*LOST, QMPError):
             run_stoppable(self._runner, self._client.disconnect())
 
     def _death(self, when: str) -> DaemonDied:

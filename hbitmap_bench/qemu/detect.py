@@ -22,24 +22,21 @@ def detect_algorithm(daemon: Daemon) -> Detected:
     """Put a copy-before-write filter without a bitmap over a 64 MiB null disk, and look.
 
     Its first unnamed bitmap is the access bitmap, full at the start, or the deny bitmap, empty at
-    the start. The probe's nodes are removed again. Raises ``QmpError`` where the build has no such
-    filter.
+    the start. The probe's nodes are removed again, unless it fails, which ends the daemon. Raises
+    ``QmpError`` where the build has no such filter.
     """
     names = [add_null_disk(daemon, name, PROBE_BYTES) for name in (_DISK, _TARGET)]
-    try:
-        daemon.execute(
-            "blockdev-add",
-            driver="copy-before-write",
-            node_name=_FILTER,
-            file=_DISK,
-            target=_TARGET,
-        )
-        names.insert(0, _FILTER)
-        nodes = daemon.execute("query-named-block-nodes")
-        return classify(first_unnamed_count(nodes, _FILTER))
-    finally:
-        for name in names:
-            daemon.execute("blockdev-del", node_name=name)
+    daemon.execute(
+        "blockdev-add",
+        driver="copy-before-write",
+        node_name=_FILTER,
+        file=_DISK,
+        target=_TARGET,
+    )
+    nodes = daemon.execute("query-named-block-nodes")
+    for name in (_FILTER, *names):
+        daemon.execute("blockdev-del", node_name=name)
+    return classify(first_unnamed_count(nodes, _FILTER))
 
 
 def classify(first_count: int | None, image_bytes: int = PROBE_BYTES) -> Detected:

@@ -1,5 +1,6 @@
 """The daemon: private while it runs, gone on every way out, and errors in one line."""
 
+import asyncio
 import os
 import signal
 import stat
@@ -45,6 +46,19 @@ def test_daemon_that_is_killed(build):
         os.kill(daemon.pid, signal.SIGKILL)
         with pytest.raises(DaemonDied, match="during query-jobs, killed by SIGKILL$"):
             daemon.execute("query-jobs")
+
+
+def test_daemon_that_is_killed_in_mid_sentence(build, monkeypatch):
+    feed = asyncio.StreamReader.feed_data
+
+    def cut_short(reader, data):
+        os.kill(daemon.pid, signal.SIGKILL)
+        feed(reader, data[: len(data) // 2])
+
+    with Daemon(build) as daemon:
+        monkeypatch.setattr(asyncio.StreamReader, "feed_data", cut_short)
+        with pytest.raises(DaemonDied, match="during query-version, killed by SIGKILL$"):
+            daemon.execute("query-version")
 
 
 def test_daemon_that_dies_while_it_quits(build):

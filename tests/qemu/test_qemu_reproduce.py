@@ -6,6 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+LIMIT_S = 60
+"""When a test gives up. What it waits for takes a fraction of a second."""
+
 COMMAND = [
     str(Path(sys.executable).with_name("hbitmap-bench")),
     *["reproduce", "--size", "64G", "--l2-slice", "4K", "--qemu-size", "64G"],
@@ -36,3 +39,26 @@ def test_ctrl_c_twice_leaves_no_daemon_and_no_image(build, qemu_img, tmp_path):
     assert process.returncode in (130, -signal.SIGINT)  # what a shell calls 130 too
     assert "Traceback" not in errors
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_at_the_probe_of_a_build_is_no_error(build, qemu_img, run_python, tmp_path):
+    """Its nodes can't be removed then: the filter over them was added and is not known of."""
+    program = run_python(f"""
+import signal, sys
+from hbitmap_bench import cli
+from hbitmap_bench.qemu.daemon import Daemon
+
+execute = Daemon.execute
+
+def pressed(self, command, **arguments):
+    answer = execute(self, command, **arguments)
+    if arguments.get("driver") == "copy-before-write":
+        signal.raise_signal(signal.SIGINT)
+    return answer
+
+Daemon.execute = pressed
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.argv[1:] = [*{COMMAND[1:]!r}, "--out", {str(tmp_path / "out")!r}]
+cli.main()
+""")
+    assert program.wait(LIMIT_S) == 130

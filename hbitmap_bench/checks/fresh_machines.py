@@ -76,7 +76,7 @@ if [ "$BACKPORTS" ]; then
 fi
 git -c safe.directory='*' clone -q "$checkout" "$root/root/hbitmap-bench"
 exec chroot "$root" bash -c '
-    cd /root/hbitmap-bench && .ci/run && status=0 || status=$?
+    cd /root/hbitmap-bench && bash .ci/run && status=0 || status=$?
     python3 --version && echo "GCC $(gcc -dumpfullversion)" && qemu-storage-daemon --version
     exit $status'
 """

@@ -18,18 +18,25 @@ from hbitmap_bench.output import check_output
 from hbitmap_bench.printable import printable
 from hbitmap_bench.qemu import process
 from hbitmap_bench.qemu.job import FILES, Job, View, jobs_of, look
-from hbitmap_bench.qemu.peek import NoAnswerError, Peek
+from hbitmap_bench.qemu.libvirt import Domain
+from hbitmap_bench.qemu.peek import Asked, NoAnswerError, Peek
 from hbitmap_bench.qemu.watch import Window, watch
 from hbitmap_bench.report.diagnosis import render
 from hbitmap_bench.report.diagnosis_json import to_json
 
 _NO_SOCKET: Final = (
     "job and filters: process {pid} serves QMP on no socket that its command line names (libvirt "
-    "hands it an open file); give --qmp one"
+    "hands it an open file: give --libvirt DOMAIN); give --qmp one"
 )
 
 
-def run(qmp: Path | None, pid: int | None, seconds: float, json_path: Path | None = None) -> None:
+def run(
+    qmp: Path | None,
+    domain: str | None,
+    pid: int | None,
+    seconds: float,
+    json_path: Path | None = None,
+) -> None:
     """Look for about ``seconds``, and print, or write JSON (``-`` for stdout) beside that.
 
     Raises ``UserError`` where nothing can be seen.
@@ -39,7 +46,7 @@ def run(qmp: Path | None, pid: int | None, seconds: float, json_path: Path | Non
     if pid is not None and process.state(pid) is None:
         raise UserError(f"there is no process {pid} here: give --pid that of a running QEMU")
     with stop_like_ctrl_c():
-        facts = observe(qmp, pid, seconds, progress.print)
+        facts = observe(qmp, pid, seconds, domain=domain, tell=progress.print)
     if facts.view is None and facts.window is None:
         raise UserError("; ".join(facts.notes))
     found = diagnose(facts)
@@ -50,6 +57,8 @@ def observe(
     qmp: Path | None,
     pid: int | None,
     seconds: float,
+    *,
+    domain: str | None = None,
     tell: Callable[[str], object] = lambda _: None,
 ) -> Facts:
     """See what can be seen, over QMP and in ``/proc``; what can't be is noted.
@@ -57,12 +66,12 @@ def observe(
     Before the watching begins, what is not answered till then is told by ``tell``, too.
     """
     notes: list[str] = []
-    if qmp is None and pid is not None:
+    if qmp is None and domain is None and pid is not None:
         qmp = next(iter(process.qmp_sockets(pid)), None)
         if qmp is None:
             notes.append(_NO_SOCKET.format(pid=pid))
     with ExitStack() as stack:
-        peek = Peek(qmp) if qmp is not None else None
+        peek = Domain(domain) if domain is not None else Peek(qmp) if qmp is not None else None
         view = _view(stack, peek, pid, notes)
         greeted = peek.pid if peek is not None and _has_greeted(peek, view) else None
         pid = _named(pid, greeted, notes) or _served_by(peek, greeted, notes)
@@ -74,7 +83,7 @@ def observe(
     return Facts(view=view, later=later, window=window, notes=tuple(notes), age_s=age_s)
 
 
-def _view(stack: ExitStack, peek: Peek | None, pid: int | None, notes: list[str]) -> View | None:
+def _view(stack: ExitStack, peek: Asked | None, pid: int | None, notes: list[str]) -> View | None:
     """What QEMU tells; None where nobody answers, which leaves the process to look at."""
     if peek is None:
         return None
@@ -87,7 +96,7 @@ def _view(stack: ExitStack, peek: Peek | None, pid: int | None, notes: list[str]
         return None
 
 
-def _later(peek: Peek | None, notes: list[str]) -> tuple[Job, ...]:
+def _later(peek: Asked | None, notes: list[str]) -> tuple[Job, ...]:
     """The jobs when the window closed; none if QEMU has ended meanwhile."""
     try:
         return jobs_of(peek) if peek is not None else ()
@@ -96,7 +105,7 @@ def _later(peek: Peek | None, notes: list[str]) -> tuple[Job, ...]:
         return ()
 
 
-def _has_greeted(peek: Peek, view: View | None) -> bool:
+def _has_greeted(peek: Asked, view: View | None) -> bool:
     """Whether who listens is the QEMU that greeted: socat or ssh, which pass on, read no image."""
     if view is None or peek.pid is None:
         return False
@@ -112,14 +121,12 @@ def _named(pid: int | None, greeted: int | None, notes: list[str]) -> int | None
     return pid
 
 
-def _served_by(peek: Peek | None, greeted: int | None, notes: list[str]) -> int | None:
+def _served_by(peek: Asked | None, greeted: int | None, notes: list[str]) -> int | None:
     """The process behind the socket, if it is a QEMU that can be seen from here."""
     if greeted is None and peek is not None and peek.pid is not None and process.is_qemu(peek.pid):
         return peek.pid
     if greeted is None:
-        notes.append(
-            "the process: who listens on that socket is no QEMU that is seen from here; give --pid"
-        )
+        notes.append("the process: who answers is no QEMU that is seen from here; give --pid")
     return greeted
 
 

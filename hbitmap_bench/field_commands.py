@@ -152,8 +152,13 @@ def profile(
     help="A Unix socket that QEMU serves QMP on, with no other client on it.",
 )  # fmt: skip
 @click.option(
+    "--libvirt", "domain", metavar="DOMAIN",
+    help="A virtual machine of libvirt, by name, ID or UUID; asked through virsh, which honours "
+    "LIBVIRT_DEFAULT_URI.",
+)  # fmt: skip
+@click.option(
     "--pid", type=click.IntRange(1), metavar="N",
-    help="QEMU's process. Default: who listens on the socket.",
+    help="QEMU's process. Default: who listens on the socket, or libvirt's.",
 )  # fmt: skip
 @click.option(
     "--seconds", type=click.FloatRange(1, 600), default=5.0, show_default=True, metavar="S",
@@ -163,12 +168,19 @@ def profile(
     "--json", "json_path", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
     help="Write all that was seen as JSON here, too; - prints JSON instead of the lines.",
 )  # fmt: skip
-def diagnose(qmp: Path | None, pid: int | None, seconds: float, json_path: Path | None) -> None:
+def diagnose(
+    qmp: Path | None,
+    domain: str | None,
+    pid: int | None,
+    seconds: float,
+    json_path: Path | None,
+) -> None:
     """Say why a backup job stands at 0 right now, and how long it still will.
 
     Reads only: a few query commands over QMP, files of /proc, and perf where it is permitted. QEMU
     and its jobs go on as they were. A virtual machine or a qemu-storage-daemon will do; for
-    processes of others run it as root.
+    processes of others run it as root. libvirt keeps a machine's only QMP connection for itself:
+    --libvirt asks through it, and libvirt then marks the machine as tainted ("custom-monitor").
 
     Where the image has preallocated metadata, the build-up's offset shows in the position of the
     image's open file: the time left follows from its speed and from the scan's share of the time.
@@ -177,6 +189,7 @@ def diagnose(qmp: Path | None, pid: int | None, seconds: float, json_path: Path 
     \b
     Examples:
       hbitmap-bench diagnose --qmp /run/qemu/backup.qmp
+      hbitmap-bench diagnose --libvirt db
       hbitmap-bench diagnose --pid 4711 --seconds 30
       hbitmap-bench diagnose --pid 4711 --json - | jq .time_left.estimated_s
 
@@ -190,8 +203,12 @@ def diagnose(qmp: Path | None, pid: int | None, seconds: float, json_path: Path 
 
     The exit code is 0 whatever was found, and 2 if nothing could be seen.
     """  # noqa: D301 - click wants the control character, not its name
-    if qmp is None and pid is None:
-        raise UserError("diagnose needs a QEMU to look at: give --qmp SOCKET, --pid N or both")
+    if qmp is None and domain is None and pid is None:
+        raise UserError(
+            "diagnose needs a QEMU to look at: give --qmp SOCKET, --libvirt DOMAIN or --pid N"
+        )
+    if qmp is not None and domain is not None:
+        raise UserError("--qmp and --libvirt name a QEMU each: give one of the two")
     from hbitmap_bench import diagnose as command  # NumPy, SciPy: not for --help
 
-    command.run(qmp, pid, seconds, json_path)
+    command.run(qmp, domain, pid, seconds, json_path)

@@ -280,7 +280,8 @@ def run(*arguments):
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        ([], "give --qmp SOCKET, --pid N or both"),
+        ([], "give --qmp SOCKET, --libvirt DOMAIN or --pid N"),
+        (["--qmp", "a", "--libvirt", "b"], "give one of the two"),
         (["--pid", "4194305"], "no process 4194305"),
         (["--qmp", "/no/such/socket"], "listening QMP socket"),
         (["--qmp", "/no/such/socket", "--json", "/nowhere/out.json"], "name another"),

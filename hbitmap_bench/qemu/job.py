@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from hbitmap_bench.qemu.detect import FILTERS, classify
 from hbitmap_bench.qemu.graph import COPY_CLUSTER_BYTES, first_unnamed_count
-from hbitmap_bench.qemu.peek import Peek
+from hbitmap_bench.qemu.peek import Asked
 from hbitmap_bench.records import Detected
 
 CBW, SNAPSHOT_ACCESS = FILTERS
@@ -90,7 +90,7 @@ class View:
         return None if found is None else classify(found.first_count, found.size)
 
 
-def look(peek: Peek) -> View:
+def look(peek: Asked) -> View:
     """Ask for jobs, nodes and graph. Raises ``NoAnswerError``."""
     runs_guest = peek.ask("query-status") is not None  # a storage daemon does not know this
     jobs = jobs_of(peek)
@@ -102,7 +102,7 @@ def look(peek: Peek) -> View:
     return View(jobs, chain, True, runs_guest)
 
 
-def jobs_of(peek: Peek) -> tuple[Job, ...]:
+def jobs_of(peek: Asked) -> tuple[Job, ...]:
     """The jobs alone."""
     block = {one["device"]: one for one in peek.ask("query-block-jobs") or []}
     return tuple(_job(one, block.get(one["id"], {})) for one in peek.ask("query-jobs") or [])

@@ -8,7 +8,7 @@ import struct
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 from qemu.qmp import ConnectError, ExecuteError, QMPClient
 
@@ -45,6 +45,32 @@ _PEER: Final = struct.Struct("3i")  # pid, user, group
 
 class NoAnswerError(UserError):
     """QEMU did not answer in time, or hung up: whether it could is not known."""
+
+
+class Asked(Protocol):
+    """Who answers: a QEMU over its socket, or through somebody else. A context."""
+
+    pid: int | None
+
+    def __enter__(self) -> Self:
+        """Connect. Raises ``UserError``."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leave QEMU as it was."""
+
+    def ask(self, question: str, **arguments: object) -> Any:  # noqa: ANN401 - QMP's JSON
+        """The answer; None where this QEMU does not know the question."""
+
+
+def require_question(question: str) -> None:
+    """Raise ``ValueError`` for what is not in ``QUESTIONS``."""
+    if question not in QUESTIONS:
+        raise ValueError(f"only {', '.join(sorted(QUESTIONS))} may be asked, not {question}")
 
 
 class Peek:
@@ -86,8 +112,7 @@ class Peek:
 
         Raises ``NoAnswerError``, and ``ValueError`` for what is not in ``QUESTIONS``.
         """
-        if question not in QUESTIONS:
-            raise ValueError(f"only {', '.join(sorted(QUESTIONS))} may be asked, not {question}")
+        require_question(question)
         asking = asyncio.wait_for(self._client.execute(question, arguments), self._timeout_s)
         try:
             return run_stoppable(self._runner, asking)

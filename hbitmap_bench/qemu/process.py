@@ -51,6 +51,15 @@ def program(pid: int) -> str:
     return (_text(pid, "comm") or "").strip()
 
 
+def with_uuid(uuid: str) -> int | None:
+    """The virtual machine with this UUID, by its command line, as libvirt writes it."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        options = (_text(int(entry.name), "cmdline") or "").split("\0")
+        if ("-uuid", uuid) in pairwise(options):
+            return int(entry.name)
+    return None
+
+
 def state(pid: int) -> str | None:
     """``R`` running, ``S`` asleep, ``D`` waiting for a disk, ``T`` stopped; None if it is gone."""
     fields = _stat(pid)

@@ -192,7 +192,7 @@ def test_who_only_passes_on_is_not_taken_for_the_qemu(operated, sockets, image_1
         facts = observe(tmp_path / "passed", None, WATCH_S)
     assert facts.window is None
     assert facts.job.done == 0
-    assert any("no QEMU that is seen from here" in note for note in facts.notes)
+    assert any("who answers is no QEMU" in note for note in facts.notes)
 
 
 def test_a_plain_build_up_is_told_apart(operated, sockets, image_1t):

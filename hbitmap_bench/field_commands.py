@@ -51,6 +51,9 @@ def predict(
     An image may be in use: it is opened read-only and no lock is taken. What its guest allocates
     meanwhile may or may not be counted.
 
+    Local files may be named by QEMU's json: options, as IMAGE and as backing files. A relative name
+    in them is relative to the current folder, as in QEMU.
+
     \b
     Examples:
       hbitmap-bench predict /var/lib/images/db.qcow2 --qemu qemu-storage-daemon

@@ -21,6 +21,7 @@ from hbitmap_impl.image import (
     default_l2_slice,
 )
 from hbitmap_impl.image_file import ImageFile, LayerStatus
+from hbitmap_impl.image_name import JSON, by_options
 from hbitmap_impl.qcow2_bitmaps import StoredBitmap, list_bitmaps, load_bitmap
 from hbitmap_impl.qcow2_content import DECOMPRESS, read_compressed
 from hbitmap_impl.qcow2_entries import (
@@ -322,7 +323,7 @@ def _open_backing(
     header: Header, cache: TableCache, above: tuple[HostFile, ...]
 ) -> Qcow2Image | RawImage:
     assert header.backing_file is not None
-    file = HostFile(_beside(above[-1], header.backing_file, "backing file"))
+    file, named = _open_named(above[-1], header.backing_file)
     with ExitStack() as stack:
         stack.callback(file.close)
         if any(file.identity == one.identity for one in above):
@@ -335,13 +336,27 @@ def _open_backing(
                 "more",
                 "merge some: qemu-img commit",
             )
-        name = header.backing_format or _probe(file)
+        name = header.backing_format or named or _probe(file)
         if name not in ("qcow2", "raw", "file", "host_device"):
             raise _unsupported_format(name, file)
         qcow2 = name == "qcow2"
         image = Qcow2Image._below(file, cache, above) if qcow2 else RawImage(file)
         stack.pop_all()
         return image
+
+
+def _open_named(above: HostFile, name: str) -> tuple[HostFile, str | None]:
+    """The backing file of this name, and the format that the name has in it."""
+    if not name.startswith(JSON):
+        return HostFile(_beside(above, name, "backing file")), None
+    path, format_ = by_options(name, "a backing file")
+    try:
+        return HostFile(path), format_
+    except ImageError as error:
+        if path.is_absolute():
+            raise
+        remedy = "call it from the folder that this name is relative to, as QEMU is"
+        raise ImageError(error.rule, error.value, remedy) from error
 
 
 def _probe(file: HostFile) -> str:

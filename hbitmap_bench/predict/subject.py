@@ -12,9 +12,10 @@ from hbitmap_bench.errors import UserError
 from hbitmap_bench.geometry import n_bits
 from hbitmap_bench.qemu.graph import COPY_CLUSTER_BYTES
 from hbitmap_bench.sizes import format_size
-from hbitmap_impl.host_file import ImageError
+from hbitmap_impl.host_file import ImageError, UnsupportedImage
 from hbitmap_impl.image import FullImage, default_l2_slice
 from hbitmap_impl.image_file import ImageFile
+from hbitmap_impl.image_name import FILES, JSON, Named, by_options
 from hbitmap_impl.qcow2 import Qcow2Image, open_image
 from hbitmap_impl.raw_image import RawImage
 
@@ -75,8 +76,11 @@ def readable(path: Path) -> Iterator[None]:
 
 
 def of_file(path: Path) -> Subject:
-    """An image that is there, opened read-only and without a lock. ``UserError`` if it can't be."""
-    with readable(path), open_image(path) as image:
+    """An image that is there, opened read-only and without a lock. ``UserError`` if it can't be.
+
+    A ``json:`` name is one of QEMU's, and leads to a local file.
+    """
+    with readable(path), _opened(path) as (path, image):
         if isinstance(image, Qcow2Image) and image.header.encryption != "none":
             raise UserError(
                 f"{path}: an image is walked that is not encrypted, not one with "
@@ -84,6 +88,19 @@ def of_file(path: Path) -> Subject:
             )
         raw = Subject(name=str(path), path=path, image_bytes=image.size, cluster_bytes=0)
         return _checked(_as_qcow2(raw, image) if isinstance(image, Qcow2Image) else raw)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Path, Qcow2Image | RawImage]]:
+    """An image and its file, which a ``json:`` name leads to."""
+    found = by_options(str(path), "an image") if str(path).startswith(JSON) else Named(path, None)
+    with open_image(found.path) as image:
+        begins = ("qcow2",) if isinstance(image, Qcow2Image) else ("raw", *FILES)
+        if found.format not in (None, *begins):
+            raise UnsupportedImage(
+                f"an image is read as it begins ({begins[0]})", str(found.format), "name its path"
+            )
+        yield found.path, image
 
 
 def _as_qcow2(raw: Subject, image: Qcow2Image) -> Subject:

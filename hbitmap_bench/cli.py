@@ -201,7 +201,8 @@ def show(results: Path, repo: Path) -> None:
 
     The same as the front page that publish makes, without its graphs. A cost of a noisy benchmark
     counts as changed when its level changed by 10% and stayed; one commit alone is unconfirmed.
-    A counter counts with any difference.
+    A counter counts with any difference. The largest changes come first; those of less than 1% are
+    counted and not listed.
 
     \b
     Examples:

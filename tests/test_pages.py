@@ -192,7 +192,7 @@ def test_a_cell_says_what_is_newest_what_was_before_and_what_is_missing():
 
 def test_changes_lead_to_the_cell_here_and_on_the_page_of_asv(publish):
     found = history(6, regression=(3, 2.0))
-    rows = list(pages_front.change_rows(front_page(found, None)))
+    rows = pages_front.change_list(front_page(found, None)).shown
     row = next(r for r in rows if r.benchmark == SECONDS)
     assert (row.word, row.commit) == ("REGRESSED", found.commits[3])
     assert row.href.startswith(f"buildup.html#{SECONDS}?view=commits&p-implementation=deny&")

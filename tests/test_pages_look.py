@@ -2,15 +2,18 @@
 
 import re
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from synthetic_history import HOSTILE, history
 
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.history.front import front_page, load_reproduction
+from hbitmap_bench.history.store import load_histories
 from hbitmap_bench.html.pages import write_pages
 from hbitmap_bench.html.parts import install_parts
 
+ROOT = Path(__file__).parent.parent
 SECONDS = "buildup.seconds"
 
 
@@ -29,6 +32,7 @@ def published(tmp_path_factory, parts, committed):
     fronts = [
         front_page(history(6, text=HOSTILE, regression=(3, 2.0)), load_reproduction(committed)),
         front_page(history(100, measured=0.2, seed=2), None),
+        front_page(load_histories(committed / "results", ROOT)[0], None),
     ]
     write_pages(folder, fronts, parts, committed / "reports")
     return folder
@@ -52,7 +56,7 @@ def visit(browser, published):
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("requestfailed", lambda request: complaints.append(request.url))
         page.goto(f"file://{published}/{address}")
-        if javascript and "index.html" not in address:
+        if javascript and "index.html" not in str(address):
             page.wait_for_selector("#plot-title:not(:empty)", state="attached")
         yield page
         context.close()
@@ -81,7 +85,7 @@ def test_no_page_is_wider_than_the_window(visit, published, width, scheme):
 
 def test_links_of_changes_are_not_cut_off(visit):
     with visit("index.html") as page:
-        box = page.locator("#changes").locator("..")
+        box = page.locator(".changes").locator("..")
         assert box.evaluate("box => box.scrollWidth <= box.clientWidth")
 
 
@@ -190,7 +194,8 @@ def test_points_are_told_by_keyboard_and_by_pointer(visit):
 
 
 def test_cells_without_a_measurement_are_said_to_have_none(visit, published):
-    (other,) = [path.name for path in published.glob("on-*")]
+    machine = "on-bench-*"  # as the synthetic history calls it
+    (other,) = [path.name for path in published.glob(machine)]
     with visit(f"{other}/buildup.html") as page:
         hidden = page.locator("tr.unmeasured")
         assert hidden.first.is_hidden()
@@ -209,16 +214,39 @@ def test_the_front_page_draws_exponents_and_filters_changes(visit):
         page.wait_for_function("location.hash.includes('cluster_kib=2048')")
         page.locator("#legend").get_by_text("access").click()
         page.wait_for_function("document.querySelectorAll('#seconds .series path').length === 2")
-        shown = page.locator("#changes tbody tr:visible")
+        shown = page.locator(".changes tbody tr:visible")
         n_changes = shown.count()
         page.get_by_text("Improved", exact=True).click()
         assert shown.count() < n_changes
-        assert "unconfirmed" not in page.locator("#changes tbody").inner_text()
+        assert "unconfirmed" not in page.locator(".changes tbody").inner_text()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [400, 1280])
+def test_slight_changes_are_folded_away(visit, published, width, scheme):
+    paths = published.glob("*/index.html")
+    (path,) = [path for path in paths if 'id="folded"' in path.read_text()]
+    with visit(path.relative_to(published), width=width, scheme=scheme) as page:
+        rows = page.locator("#folded tbody tr")
+        line = page.locator("#folded-summary")
+        assert line.is_visible()
+        assert re.search(
+            rf"^{rows.count()} changes of less than 1%: .*REGRESSED", line.inner_text()
+        )
+        assert not rows.first.is_visible()
+        assert page.locator(".changes tbody tr:visible").count() > 0
+        line.click()
+        assert rows.first.is_visible()
+        box = rows.first.bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= width
+        page.get_by_text("Improved", exact=True).click()
+        assert not rows.first.is_visible()
 
 
 def test_a_change_leads_to_its_plot(visit):
     with visit("index.html") as page:
-        page.locator("#changes a", has_text="cell").first.click()
+        page.locator(".changes a", has_text="cell").first.click()
         page.wait_for_selector("#plot .series path")
         assert "over commits" in page.locator("#plot-title").inner_text()
         assert page.locator("tr[aria-current]:visible").count() == 1

@@ -150,7 +150,7 @@ def test_the_front_page_shows_the_verdict_and_plots_growth(page):
     expect(page.locator("#verdict-title")).to_contain_text("REGRESSED")
     see_lines(page, "#seconds")
     see_lines(page, "#words")
-    row = page.locator("#changes tbody tr[data-word=REGRESSED]").first
+    row = page.locator(".changes tbody tr[data-word=REGRESSED]").first
     expect(row).to_contain_text(f"Read more {HTML}")
     expect(row).to_contain_text(re.compile(r"1\.2[89]"))  # 9 words where 7 were
 
@@ -175,7 +175,7 @@ def test_a_suites_page_draws_growth_and_switches_a_parameter(page):
 
 def test_a_deep_link_shows_its_cell(page):
     open_page(page, "index.html")
-    page.locator("#changes tbody tr a", has_text="cell").first.click()
+    page.locator(".changes tbody tr a", has_text="cell").first.click()
     see_lines(page, "#plot")
     address = page.url
     title = page.locator("#plot-title").text_content()

@@ -20,9 +20,10 @@ figures.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -34,6 +35,10 @@ Word = Literal["REGRESSED", "IMPROVED", "UNCHANGED", "INCONCLUSIVE", "NOT_MEASUR
 
 LEAST_RATIO = 1.1
 """Levels closer than this count as one. Sessions on one machine drift by 3 to 10%."""
+
+FOLDED_SHARE = 0.01
+"""Lists fold away changes of less than this share of a cost. It is less than two sessions on one
+machine differ by, so no backup shows it; noisy costs count from ``LEAST_RATIO`` on anyway."""
 
 FLOORS = {"time": 50e-6, "peakmemory": 2**20, "track": 0.0}
 """Changes below this many seconds or bytes don't count. Timed calls last a millisecond or more, of
@@ -65,8 +70,38 @@ class Change:
         return "REGRESSED" if self.after > self.before else "IMPROVED"
 
 
+class _Ratio(Protocol):
+    @property
+    def ratio(self) -> float: ...
+
+
+R = TypeVar("R", bound=_Ratio)
+
+
+def weight(change: _Ratio) -> float:
+    """How far a cost's ratio lies from 1 on a log scale, up or down; infinite from or to 0."""
+    return abs(math.log(change.ratio)) if change.ratio else math.inf
+
+
+def folded(found: Sequence[R]) -> tuple[tuple[R, ...], tuple[R, ...]]:
+    """What a list shows, and what it folds away: changes of less than ``FOLDED_SHARE``."""
+    least = math.log1p(FOLDED_SHARE)
+    shown = tuple(one for one in found if weight(one) >= least)
+    return shown, tuple(one for one in found if weight(one) < least)
+
+
+def fold_words(words: Iterable[str]) -> str:
+    """How many changes are folded away, by what each counts as; empty for none."""
+    counts = Counter(words)
+    if not counts:
+        return ""
+    what = "1 change" if counts.total() == 1 else f"{counts.total()} changes"
+    kinds = ", ".join(f"{n} {word}" for word, n in counts.most_common())
+    return f"{what} of less than {FOLDED_SHARE:.0%}: {kinds}"
+
+
 def changes(history: History) -> tuple[Change, ...]:
-    """All changes of a history, newest first; of a commit the confirmed ones first, then by size.
+    """All changes of a history by ``weight``, the largest first; of one weight newest first.
 
     Costs some 0.2 ms a cell at 1,000 commits.
     """
@@ -80,7 +115,7 @@ def changes(history: History) -> tuple[Change, ...]:
     return tuple(
         sorted(
             found,
-            key=lambda c: (-place[c.commit.hash], c.evidence == "single", -abs(_log_ratio(c))),
+            key=lambda c: (-weight(c), -place[c.commit.hash]),
         )
     )
 
@@ -166,8 +201,3 @@ def are_far(before: ArrayLike, after: ArrayLike, floor: float) -> NDArray[np.boo
     """Whether costs differ by what counts: ``LEAST_RATIO``, and ``floor`` in their unit."""
     smaller, larger = np.minimum(before, after), np.maximum(before, after)
     return np.asarray((larger >= LEAST_RATIO * smaller) & (larger - smaller >= floor))
-
-
-def _log_ratio(change: Change) -> float:
-    low, high = sorted((change.before, change.after))
-    return math.log(high / low) if low > 0 else math.inf

@@ -46,7 +46,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class FrontPage:
-    """All that the front page shows. ``changes`` are newest first.
+    """All that the front page shows. ``changes`` are the weightiest first.
 
     ``tables`` are the reproduction's: the six cells, then the rows of each size. Empty without one.
     """

@@ -131,7 +131,7 @@ class _Site:
             "words": tuple(pages_front.VERDICTS),
             "filters": FILTERS,
             "exponents": list(pages_front.exponent_rows(self.front)),
-            "changes": list(pages_front.change_rows(self.front)),
+            "changes": pages_front.change_list(self.front),
             "tables": self.front.tables,
             "figures": self.figures,
             "others": self.others,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote, urlencode
 
-from hbitmap_bench.history.changes import Change, Word
+from hbitmap_bench.history.changes import FOLDED_SHARE, Change, Word, fold_words, folded
 from hbitmap_bench.history.derived import Exponents
 from hbitmap_bench.history.front import FrontPage
 from hbitmap_bench.history.series import Commit, Param
@@ -75,9 +75,29 @@ class Figure:
     caption: str
 
 
-def change_rows(front: FrontPage) -> Iterator[ChangeRow]:
-    """All changes, newest first."""
-    for change in front.changes:
+@dataclass(frozen=True)
+class ChangeList:
+    """Changes, the largest first: those that are shown, those folded away, and words for these."""
+
+    shown: Sequence[ChangeRow]
+    folded: Sequence[ChangeRow]
+    fold: str
+    share: str = f"{FOLDED_SHARE:.0%}"
+
+
+def change_list(front: FrontPage) -> ChangeList:
+    """All changes, in two parts."""
+    shown, slight = folded(front.changes)
+    return ChangeList(
+        shown=list(_change_rows(front, shown)),
+        folded=list(_change_rows(front, slight)),
+        fold=fold_words(change.word for change in slight),
+    )
+
+
+def _change_rows(front: FrontPage, found: Iterable[Change]) -> Iterator[ChangeRow]:
+    """Changes as text, in their order."""
+    for change in found:
         benchmark = change.benchmark
         before, after = before_after(change.before, change.after, benchmark.unit)
         yield ChangeRow(

@@ -9,7 +9,7 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
-from hbitmap_bench.history.changes import Change
+from hbitmap_bench.history.changes import Change, fold_words, folded
 from hbitmap_bench.history.derived import Exponents
 from hbitmap_bench.history.front import FrontPage, linear
 from hbitmap_bench.history.series import Benchmark, Params
@@ -88,14 +88,18 @@ def exponent_table(page: FrontPage) -> Table:
 
 
 def change_table(page: FrontPage) -> Table:
-    """Regressions and improvements, newest first."""
-    shown = page.changes[:SHOWN_CHANGES]
-    left_out = len(page.changes) - len(shown)
+    """Regressions and improvements, the largest first; slight ones are counted."""
+    weighty, slight = folded(page.changes)
+    shown = weighty[:SHOWN_CHANGES]
+    left_out = len(weighty) - len(shown)
     notes = []
-    if not shown:
-        notes = ["No regressions and no improvements in this history."]
-    elif left_out:
-        notes = [f"{left_out} older ones are not listed here; the pages have all."]
+    if not page.changes:
+        notes.append("No regressions and no improvements in this history.")
+    if left_out:
+        notes.append(f"{left_out} smaller ones are not listed here; the pages have all.")
+    if slight:
+        words = fold_words(change.word for change in slight)
+        notes.append(f"Not listed here, {words}; the pages have all.")
     return Table(
         title="Regressions and improvements",
         columns=("commit", "verdict", "benchmark", "before", "after", "ratio"),

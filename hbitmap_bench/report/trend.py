@@ -9,6 +9,7 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
+from hbitmap_bench.history.changes import fold_words, folded, weight
 from hbitmap_bench.history.series import Benchmark, Params
 from hbitmap_bench.history.trend import CANNOT_JUDGE, CLEAR, STANDS, Doubt, Found, Trend
 from hbitmap_bench.html.pages_words import before_after, times
@@ -28,6 +29,8 @@ LONGEST: Final = 36
 """A longer name is broken before its last part, not anywhere."""
 
 WORDS: Final = {STANDS: "REGRESSED", CANNOT_JUDGE: "INCONCLUSIVE", CLEAR: "UNCHANGED"}
+
+_STATES: Final = {"stands": "REGRESSED", "undone": "undone"}
 
 EVIDENCE: Final = {
     "exact": "exact counter",
@@ -64,12 +67,13 @@ def render_trend(found: Trend, console: Console) -> None:
 
 
 def commit_table(found: Trend) -> Table:
-    """A row for each commit that brought regressions which stand, newest first."""
-    ranges = groupby(found.standing, key=lambda one: one.first_bad)
+    """A row for each commit that brought regressions which stand, the largest first."""
+    grouped = [list(rows) for _, rows in groupby(found.standing, key=lambda one: one.first_bad)]
+    grouped.sort(key=lambda rows: max(map(weight, rows)), reverse=True)
     return Table(
         "First bad commits of what stands",
         ("first bad", "subject", "series", "worst", "last good", "between, not measured"),
-        tuple(_commit_row(list(rows)) for _, rows in ranges),
+        tuple(map(_commit_row, grouped)),
         (
             "Between, not measured: commits after the last good one that changed what is measured. "
             "The first bad one may be any of them.",
@@ -80,20 +84,24 @@ def commit_table(found: Trend) -> Table:
 
 
 def series_table(found: Trend) -> Table:
-    """Every regression, newest first, with what became of it."""
+    """Regressions, the largest first, with what became of each; slight ones are counted."""
     regressions = [one for one in found.found if one.state != "improved"]
+    shown, slight = folded(sorted(regressions, key=weight, reverse=True))
     improvements = len(found.found) - len(regressions)
     notes = []
-    if len(regressions) > SHOWN:
-        notes.append(f"{len(regressions) - SHOWN} older ones are not listed here: --json has all.")
-    if any(one.evidence == "level" for one in regressions):
+    if len(shown) > SHOWN:
+        notes.append(f"{len(shown) - SHOWN} smaller ones are not listed here: --json has all.")
+    if slight:
+        words = fold_words(_STATES[one.state] for one in slight)
+        notes.append(f"Not listed here, {words}; --json has all.")
+    if any(one.evidence == "level" for one in shown):
         notes.append("Of a level the first bad commit may be one or two off.")
     if improvements:
         notes.append(f"Improvements, in --json: {improvements}.")
     return Table(
-        "Regressions, newest first",
+        "Regressions, the largest first",
         ("first bad,\nlast good", "series, evidence", "before,\nafter", "ratio", "now"),
-        tuple(_series_row(one) for one in regressions[:SHOWN]),
+        tuple(_series_row(one) for one in shown[:SHOWN]),
         tuple(notes),
         2,
         grouped=False,

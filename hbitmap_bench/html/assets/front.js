@@ -95,7 +95,7 @@
     if (!filter) return;
     filter.hidden = false;
     filter.addEventListener("change", (event) => {
-      for (const row of document.querySelectorAll("#changes tbody tr")) {
+      for (const row of document.querySelectorAll(".changes tbody tr")) {
         row.hidden = event.target.value !== "" && row.dataset.word !== event.target.value;
       }
     });

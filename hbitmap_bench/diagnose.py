@@ -75,8 +75,8 @@ def observe(
         view = _view(stack, peek, pid, notes)
         greeted = peek.pid if peek is not None and _has_greeted(peek, view) else None
         pid = _named(pid, greeted, notes) or _served_by(peek, greeted, notes)
-        for line in (*notes, f"watching for {seconds:g} s"):
-            tell(line)
+        if pid is not None:
+            tell("\n".join((*notes, f"watching for {seconds:g} s")))
         window = _watch(pid, seconds, view, notes)
         later = _later(peek if view is not None else None, notes)
     age_s = time.perf_counter() - window.closed_s if window is not None else 0.0

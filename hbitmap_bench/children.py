@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from hbitmap_bench import guard
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.interrupt import uninterrupted
 
@@ -50,11 +51,13 @@ def start(
 ) -> subprocess.Popen[bytes]:
     """Start a program in a session of its own, so that a Ctrl-C at the terminal reaches us alone.
 
-    Raises ``UserError`` where it can't be run.
+    It is killed if we are. Raises ``UserError`` where it can't be run.
     """
     try:
+        mark = guard.watch()
         return subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, cwd=cwd, env=env,
+            argv, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, cwd=cwd,
+            env=None if env is None else {**env, **mark},
             start_new_session=True,
         )  # fmt: skip
     except OSError as error:

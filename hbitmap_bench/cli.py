@@ -17,7 +17,7 @@ from typing import NoReturn
 import click
 from rich.console import Console
 
-from hbitmap_bench import __version__
+from hbitmap_bench import __version__, guard, scratch
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.field_commands import diagnose, predict, profile
 from hbitmap_bench.gate import LOCAL
@@ -373,9 +373,18 @@ def main() -> None:
 def run_to_exit(command: click.Command) -> NoReturn:
     """Run a program's command by its arguments, and end the program by its exit code."""
     with stop_like_ctrl_c():
-        code = exit_code(lambda: command.main(standalone_mode=False))
+        code = exit_code(lambda: _run(command))
         hear_no_more()
+        if code != INTERRUPTED:
+            guard.dismiss()
         sys.exit(code)
+
+
+def _run(command: click.Command) -> object:
+    """Run it in the knowledge that we may be killed, as another run may have been before."""
+    guard.watch()
+    scratch.sweep()
+    return command.main(standalone_mode=False)
 
 
 def exit_code(command: Callable[[], object]) -> int:

@@ -7,10 +7,10 @@ import os
 import secrets
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from tempfile import gettempdir, mkdtemp
 from typing import Final
 
 import click
@@ -118,9 +118,9 @@ def _try(folder: Path, name: str) -> None:
 
 def _rescued(name: str, write: Callable[[Path], object]) -> Path | None:
     """Where the result is now, in a folder of its own, or None where no folder takes it."""
-    for place in (gettempdir, os.getcwd):
+    for place in (tempfile.gettempdir, os.getcwd):
         with suppress(OSError):
-            folder = Path(mkdtemp(prefix=RESCUED, dir=place()))
+            folder = Path(tempfile.mkdtemp(prefix=RESCUED, dir=place()))  # noqa: TID251
             kept = folder / (name if name.strip(".") else "result")
             try:
                 write(kept)

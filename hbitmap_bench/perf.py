@@ -13,7 +13,6 @@ import select
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
@@ -22,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from hbitmap_bench import scratch
 from hbitmap_bench.children import kill_group, start
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.interrupt import stop_like_ctrl_c, uninterrupted
@@ -158,9 +158,9 @@ def recording(pid: int, frequency_hz: int = FREQUENCY_HZ) -> Iterator[Recording]
     require_perf()
     with ExitStack() as stack:
         stack.enter_context(stop_like_ctrl_c())
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="hbitmap-bench-"))
+        folder = stack.enter_context(scratch.folder())
         with uninterrupted():  # or nobody could end what has just been started
-            recorder = Recording(pid, Path(folder), frequency_hz)
+            recorder = Recording(pid, folder, frequency_hz)
             stack.callback(recorder.close)
         yield recorder
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import gettempdir, mkdtemp
+from tempfile import gettempdir
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from hbitmap_bench import scratch
 from hbitmap_bench.cells import TABLE_SIZES, Layout, default_layouts, layout, unique
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.growth import growth_records
-from hbitmap_bench.interrupt import uninterrupted
 from hbitmap_bench.model import exact_rows, exact_seconds, sampled_rows
 from hbitmap_bench.output import Output, check_folder, check_output, deliver
 from hbitmap_bench.published import published_cells
@@ -154,13 +153,11 @@ def image_folder(kept: Path | None, console: Console) -> Iterator[Path]:
     if kept is not None:
         yield kept
         return
-    folder = Path(mkdtemp(prefix="hbitmap-bench-images-"))
-    try:
-        yield folder
-    finally:
-        with uninterrupted():
+    with scratch.folder() as folder:
+        try:
+            yield folder
+        finally:
             console.print("removing the images")
-            shutil.rmtree(folder)
 
 
 def reproduce(

@@ -14,6 +14,7 @@ import psutil
 import pytest
 from tiny import COMMAND, ROOT, bench, commit, git, make_repo
 
+from hbitmap_bench import scratch
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.history import run, sources
 from hbitmap_bench.history.machine import machine_fields
@@ -114,7 +115,13 @@ def test_what_is_not_the_commits_own_is_not_stored(repo, measured, tmp_path):
     assert {path: path.read_bytes() for path in results(repo)} == before
 
 
-def test_ctrl_c_leaves_results_and_no_process(repo, measured):
+@pytest.mark.parametrize(
+    ("number", "code", "words"),
+    [(signal.SIGINT, 130, "hbitmap-bench: interrupted"), (signal.SIGKILL, -9, "")],
+)
+def test_ctrl_c_and_kill_leave_results_and_no_process(
+    repo, measured, tmp_path, number, code, words
+):
     suite = repo / "benchmarks" / "tiny.py"
     started = repo / "started"
     suite.write_text(
@@ -124,20 +131,27 @@ def test_ctrl_c_leaves_results_and_no_process(repo, measured):
     )
     before = {path: path.read_bytes() for path in results(repo)}
     command = [COMMAND, "bench", "--machine", "test", "HEAD"]
-    with subprocess.Popen(command, cwd=repo, stderr=subprocess.PIPE, text=True) as running:
+    with subprocess.Popen(
+        command, cwd=repo, env={**os.environ, "TMPDIR": str(tmp_path)},
+        stderr=subprocess.PIPE, text=True,
+    ) as running:  # fmt: skip
         while not started.exists():
             assert running.poll() is None
             time.sleep(0.1)
         children = psutil.Process(running.pid).children(recursive=True)
-        running.send_signal(signal.SIGINT)
+        running.send_signal(number)
         _, errors = running.communicate()
     suite.write_text(SUITE)
     started.unlink()
-    assert running.returncode == 130
-    assert errors.strip() == "hbitmap-bench: interrupted"
+    assert running.returncode == code
+    assert errors.strip() == words
     assert psutil.wait_procs(children, timeout=20)[1] == []
     assert {path: path.read_bytes() for path in results(repo)} == before
-    assert list((repo / ".asv").glob("staging-*")) == []
+    if number == signal.SIGKILL:  # the next run
+        scratch.sweep(repo / ".asv")
+        scratch.sweep(tmp_path)
+    assert list((repo / ".asv").glob(f"{scratch.PREFIX}*")) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 SLOW_SETUP = """
@@ -148,24 +162,24 @@ time.sleep(600)
 
 
 def test_ctrl_c_in_a_build_leaves_no_temporary_files(repo, measured, tmp_path):
-    started, scratch = tmp_path / "started", tmp_path / "tmp"
-    scratch.mkdir()
+    started, temporary = tmp_path / "started", tmp_path / "tmp"
+    temporary.mkdir()
     git(repo, "checkout", "-q", "-b", "slow")
     (repo / "setup.py").write_text(SLOW_SETUP.format(started=str(started)))
     git(repo, "commit", "-q", "-m", "Build slowly", "setup.py")
     git(repo, "checkout", "-q", "main")
     with subprocess.Popen(
         [COMMAND, "bench", "--machine", "test", "slow^!"], cwd=repo, stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(scratch)},
+        stderr=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(temporary)},
     ) as running:  # fmt: skip
         while not started.exists():
             assert running.poll() is None
             time.sleep(0.1)
-        assert list(scratch.iterdir()) != []
+        assert list(temporary.iterdir()) != []
         running.send_signal(signal.SIGINT)
         assert running.communicate()[1].strip() == "hbitmap-bench: interrupted"
     git(repo, "branch", "-q", "-D", "slow")
-    assert list(scratch.iterdir()) == []
+    assert list(temporary.iterdir()) == []
 
 
 def test_a_result_is_refused_without_a_true_side_record(repo, measured, tmp_path):

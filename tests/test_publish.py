@@ -281,7 +281,7 @@ def test_ctrl_c_leaves_nothing_behind(repo, tmp_path):
     with subprocess.Popen(
         command, cwd=repo, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     ) as running:
-        while not list(tmp_path.glob(".publishing-*")):
+        while not list(tmp_path.glob("hbitmap-bench-tmp-*")):
             assert running.poll() is None
             time.sleep(0.01)
         running.send_signal(signal.SIGINT)

@@ -18,7 +18,6 @@ import re
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -28,6 +27,7 @@ from typing import Final, NamedTuple
 import click
 from rich.table import Table
 
+from hbitmap_bench import scratch
 from hbitmap_bench.checks.console import table_console
 from hbitmap_bench.children import kill_group, running
 from hbitmap_bench.cli import run_to_exit
@@ -175,9 +175,9 @@ def main(names: tuple[str, ...]) -> int:
     if os.geteuid() != 0 or shutil.which("debootstrap") is None:
         raise UserError("machines are made by root and debootstrap: install it, and run it as root")
     outcomes = []
-    with tempfile.TemporaryDirectory(prefix="hbitmap-bench-machines-") as folder:
+    with scratch.folder() as folder:
         for name in names or MACHINES:
-            outcomes.append(run(name, Path(folder), Path.cwd()))
+            outcomes.append(run(name, folder, Path.cwd()))
             table_console().print(table(outcomes))
     return int(any(one.exit_code for one in outcomes))
 

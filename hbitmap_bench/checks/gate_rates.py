@@ -19,7 +19,6 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -32,6 +31,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import binomtest
 
+from hbitmap_bench import scratch
 from hbitmap_bench.checks.injections import CHECKS, apply, commit, git, scratch_clone
 from hbitmap_bench.cli import run_to_exit
 from hbitmap_bench.errors import UserError
@@ -151,8 +151,8 @@ def prepare_clone(repo: Path, folder: Path) -> Path:
     clone = folder / "clone"
     if clone.exists():
         return clone
-    with tempfile.TemporaryDirectory(dir=folder) as unfinished:
-        made = scratch_clone(repo, Path(unfinished, "clone"))
+    with scratch.folder(folder) as unfinished:
+        made = scratch_clone(repo, unfinished / "clone")
         for name in INJECTED:
             git(made, "checkout", "--quiet", "-B", name, "main")
             apply(made, name)
@@ -212,14 +212,14 @@ def by_asv(project: Project, head: str) -> tuple[int, int]:
 
     Of a commit against itself it can say nothing, so there it is given one that adds a comment.
     """
-    with tempfile.TemporaryDirectory() as name:
+    with scratch.folder() as folder:
         fresh = replace(project, conf={**project.conf, "results_dir": "none"})
-        prepare(fresh, Path(name), machine_fields(MACHINE, project.results_dir))
+        prepare(fresh, folder, machine_fields(MACHINE, project.results_dir))
         command = [sys.executable, "-m", "asv", "continuous", "--machine", MACHINE]
-        command += ["--config", str(Path(name, "asv.conf.json")), "--factor", ASV_FACTOR]
+        command += ["--config", str(folder / "asv.conf.json"), "--factor", ASV_FACTOR]
         command += [*ASV_SAMPLING, "--bench", CELLS, "main", head]
         ran = subprocess.run(
-            command, cwd=project.root, env={**os.environ, "HOME": str(Path(name, "home"))},
+            command, cwd=project.root, env={**os.environ, "HOME": str(folder / "home")},
             capture_output=True, text=True,
         )  # fmt: skip
     rows = [match[1] for line in ran.stdout.splitlines() if (match := ASV_ROW.match(line))]

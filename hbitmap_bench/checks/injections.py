@@ -14,7 +14,6 @@ import json
 import statistics
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from hbitmap_bench import scratch
 from hbitmap_bench.checks.instructions import build_core
 from hbitmap_bench.errors import UserError
 
@@ -293,14 +293,14 @@ def scan_seconds(cores: Sequence[Path]) -> list[list[float]]:
 def main(repo: Path) -> None:
     """Build the core with and without each ``constant``, and print how their scans compare."""
     names = [name for name in INJECTIONS if name.startswith("constant-")]
-    with tempfile.TemporaryDirectory() as scratch:
-        clone = scratch_clone(repo, Path(scratch, "clone"))
+    with scratch.folder() as folder:
+        clone = scratch_clone(repo, folder / "clone")
         # The base twice, built apart: how far from 1 is its ratio to itself?
-        cores = [build_core(clone, Path(scratch, f"base-{i}"), "") for i in range(2)]
+        cores = [build_core(clone, folder / f"base-{i}", "") for i in range(2)]
         for name in names:
             git(clone, "checkout", "--quiet", "--detach", "main")
             apply(clone, name)
-            cores.append(build_core(clone, Path(scratch, name), ""))
+            cores.append(build_core(clone, folder / name, ""))
         processes = [
             scan_seconds(cores) for _ in track(range(PROCESSES), "scanning", transient=True)
         ]

@@ -15,12 +15,13 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Final
 
 from rich.console import Console
 from rich.table import Table
+
+from hbitmap_bench import scratch
 
 SCAN: Final = "full.next_zero(0)"
 SCAN_CALLS: Final = 20
@@ -97,9 +98,9 @@ def main(sources: Path) -> int:
         raise SystemExit("valgrind is missing: install it (Debian: apt-get install valgrind)")
     table = Table("a call of", "with the counter", "without", "more", "share", "")
     broken = 0
-    with tempfile.TemporaryDirectory() as name:
-        counted_core = build_core(sources, Path(name, "counted"), "")
-        bare_core = build_core(sources, Path(name, "bare"), '("HBITMAP_NO_COUNTERS", "1")')
+    with scratch.folder() as folder:
+        counted_core = build_core(sources, folder / "counted", "")
+        bare_core = build_core(sources, folder / "bare", '("HBITMAP_NO_COUNTERS", "1")')
         for line in WORK:
             counted, bare = (instructions(core, line) for core in (counted_core, bare_core))
             kept = keeps_promise(line, counted, bare)

@@ -19,7 +19,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
 from typing import Final
 
 import click
@@ -27,6 +26,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from hbitmap_bench import scratch
 from hbitmap_bench.checks.console import table_console
 from hbitmap_bench.cli import run_to_exit
 from hbitmap_bench.predict.calibrate import BuildCalibration
@@ -190,11 +190,10 @@ def main(rounds: int, qemu: str | None) -> int:
 
 def _measured(rounds: int, build: QemuBuild, detected: Detected, console: Console) -> Sequence[Row]:
     filtered: Setup = "deny" if detected == "deny" else "access"
-    prefix = "hbitmap-bench-images-"
-    with TemporaryDirectory(prefix=prefix) as images, TemporaryDirectory(prefix=prefix) as own:
-        rows = list(make_rows(Path(images), filtered))
+    with scratch.folder() as images, scratch.folder() as own:
+        rows = list(make_rows(images, filtered))
         bits = [row.counts.bits for row in rows]
-        calibration = BuildCalibration(build, detected, Path(own), bits)
+        calibration = BuildCalibration(build, detected, own, bits)
         for row in rows:  # which warms the page cache as well
             row.looks = looks(row, build, Path(own))
         for number in range(1, rounds + 1):

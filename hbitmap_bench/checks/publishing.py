@@ -17,7 +17,6 @@ import json
 import shutil
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from typing import Final, NamedTuple
 import click
 from rich.console import Console
 
+from hbitmap_bench import scratch
 from hbitmap_bench.checks.parts import lend_parts
 from hbitmap_bench.checks.synthetic import make_history
 from hbitmap_bench.children import running
@@ -88,11 +88,11 @@ def ratio(rounds: Sequence[Round]) -> float:
 
 def compare(root: Path, n_commits: int) -> Comparison:
     """Make a history, and publish it by both in turn."""
-    with tempfile.TemporaryDirectory(prefix="hbitmap-publishing-") as scratch:
-        repo = Path(scratch, "repo")
+    with scratch.folder() as folder:
+        repo = folder / "repo"
         make_history(root, repo, n_commits)
         lend_parts(root, repo)
-        commands = Commands(asv_command(find_project(repo), Path(scratch)), OURS)
+        commands = Commands(asv_command(find_project(repo), folder), OURS)
         return Comparison(
             n_commits,
             [one_round(commands, repo, number, seconds) for number in range(TIMED_ROUNDS)],
@@ -111,7 +111,7 @@ def one_round(
     return Round(costs[0], costs[1])
 
 
-def asv_command(project: Project, scratch: Path) -> list[str]:
+def asv_command(project: Project, folder: Path) -> list[str]:
     """``asv publish`` alone: the same results, to where ours go."""
     conf = {
         **project.conf,
@@ -121,7 +121,7 @@ def asv_command(project: Project, scratch: Path) -> list[str]:
         "env_dir": str(project.env_dir),
         "benchmark_dir": str(project.root / "benchmarks"),
     }
-    path = scratch / "asv.conf.json"
+    path = folder / "asv.conf.json"
     path.write_text(json.dumps(conf))
     return [sys.executable, "-m", "asv", "publish", "--no-pull", "--config", str(path)]
 

@@ -20,7 +20,6 @@ from __future__ import annotations
 import json
 import statistics
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,6 +31,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from hbitmap_bench import scratch
 from hbitmap_bench.account import process_totals
 from hbitmap_bench.checks.console import table_console
 from hbitmap_bench.children import kill_group
@@ -115,11 +115,11 @@ class Row(NamedTuple):
 
 def pull(build: QemuBuild, image: Image, client: Client, *, filtered: bool) -> Pass:
     """One pass over the whole export, in a daemon of its own."""
-    with Daemon(build) as daemon, tempfile.TemporaryDirectory(prefix="hbitmap-bench-") as folder:
+    with Daemon(build) as daemon, scratch.folder() as folder:
         node = add_disk(daemon, image, None)
         if filtered:
             node = add_filters(daemon, image.image_bytes)
-        path = Path(folder, "nbd")
+        path = folder / "nbd"
         daemon.execute("nbd-server-start", addr={"type": "unix", "data": {"path": str(path)}})
         daemon.execute("block-export-add", type="nbd", id="export", node_name=node, name=EXPORT)
         start_s, before_s = time.perf_counter(), _cpu_s(daemon)
@@ -262,8 +262,8 @@ def verdict(rows: Sequence[Row]) -> str:
 @contextmanager
 def _folders(given: Path | None) -> Iterator[tuple[Path, Path]]:
     """Where full images are, kept if named, and where fragmented ones are, never kept."""
-    with tempfile.TemporaryDirectory(prefix="hbitmap-bench-images-", dir=given) as folder:
-        yield (given or Path(folder, "full")), Path(folder, "fragmented")
+    with scratch.folder(given) as folder:
+        yield (given or folder / "full"), folder / "fragmented"
 
 
 def run(build: QemuBuild, sizes: Sequence[int], rounds: int, given: Path | None) -> list[Row]:

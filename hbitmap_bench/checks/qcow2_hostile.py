@@ -23,7 +23,6 @@ import resource
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
@@ -37,6 +36,7 @@ import click
 from rich.console import Console
 from rich.progress import track
 
+from hbitmap_bench import scratch
 from hbitmap_bench.checks.hostile import Mutator, exercise, make_seeds
 from hbitmap_impl.host_file import HostFile, ImageError
 from hbitmap_impl.image_file import Extent
@@ -275,8 +275,7 @@ def main(inputs: int, compared: int, fuzz_seconds: int, qemu_img: str, qemu_io: 
     console = Console(highlight=False, soft_wrap=True)
     if fuzz_seconds and find_spec("atheris") is None:
         raise click.ClickException("fuzzing needs atheris: pip install it, or --fuzz-seconds 0")
-    with tempfile.TemporaryDirectory(prefix="hbitmap-bench-hostile-") as name:
-        folder = Path(name)
+    with scratch.folder() as folder:
         make_seeds(folder, qemu_img, qemu_io)
         try:
             tally = run_seeded(folder, inputs, console)

@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import statistics
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +25,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from hbitmap_bench import scratch
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.qemu.builds import QemuBuild, find_daemon, find_qemu_img, parse_build, run_tool
 from hbitmap_bench.qemu.buildup import measure_once
@@ -99,8 +99,8 @@ def _folder(given: Path | None) -> Iterator[Path]:
     if given is not None:
         yield given
         return
-    with tempfile.TemporaryDirectory(prefix="hbitmap-bench-images-") as folder:
-        yield Path(folder)
+    with scratch.folder() as folder:
+        yield folder
 
 
 @click.command()

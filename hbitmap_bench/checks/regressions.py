@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ import click
 import numpy as np
 from rich.console import Console
 
+from hbitmap_bench import scratch
 from hbitmap_bench.checks.console import table_console
 from hbitmap_bench.checks.injections import (
     INJECTIONS,
@@ -319,8 +319,8 @@ def check(repo: Path, names: Sequence[str], out_dir: Path, console: Console) -> 
     """Measure, print, and write; 1 if an injection was caught by nothing."""
     root = find_project(repo).root
     out_dir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="hbitmap-regressions-") as scratch:
-        clone = scratch_clone(root, Path(scratch, "clone"))
+    with scratch.folder() as folder:
+        clone = scratch_clone(root, folder / "clone")
         lend_parts(root, clone)
         # What this repository has measured before is of another machine, or of other days.
         shutil.rmtree(clone / "results")

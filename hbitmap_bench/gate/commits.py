@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import tempfile
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hbitmap_bench import scratch
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.gate.verdict import SideFacts
 from hbitmap_bench.history.run import MEASURED
@@ -199,8 +199,8 @@ def _git_succeeds(repo: Path, *arguments: str) -> bool:
 
 def _commit_of_work(repo: Path) -> str:
     """What the working tree holds, new files too, as a commit on HEAD, by an index of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        index = {"GIT_INDEX_FILE": str(Path(folder, "index"))}
+    with scratch.folder() as folder:
+        index = {"GIT_INDEX_FILE": str(folder / "index")}
         git(repo, "read-tree", "HEAD", env=index)
         git(repo, "add", "--all", ":/", env=index)
         tree = git(repo, "write-tree", env=index)

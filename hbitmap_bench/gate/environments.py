@@ -22,7 +22,6 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
-import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -31,6 +30,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Final, Literal
 
+from hbitmap_bench import scratch
 from hbitmap_bench.children import kill_group, running
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.gate.commits import Side
@@ -148,14 +148,14 @@ def wheel(workshop: Workshop, side: Side) -> Path:
     sources = workshop.folder / "build"
     shutil.rmtree(sources, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as unfinished, ExitStack() as stack:
+    with scratch.folder(folder.parent) as unfinished, ExitStack() as stack:
         stack.callback(shutil.rmtree, sources, ignore_errors=True)
         extract(workshop.project.root, side.commit, ".", sources)
         command = [str(workshop.python("head")), "-m", "pip", "wheel", "--quiet", "--no-deps"]
-        command += ["--no-build-isolation", "-w", unfinished, str(sources)]
+        command += ["--no-build-isolation", "-w", str(unfinished), str(sources)]
         _run(command, f"the wheel of commit {side.commit[:10]} ({side.facts.ref}) can't be built")
         folder.mkdir(exist_ok=True)
-        for path in Path(unfinished).glob("*.whl"):
+        for path in unfinished.glob("*.whl"):
             path.replace(folder / path.name)
     _forget_old(folder.parent)
     return next(folder.glob("*.whl"))

@@ -18,6 +18,7 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from hbitmap_bench import scratch
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.gate import environments, suites
 from hbitmap_bench.gate.allowances import check_allowances, new_allowances
@@ -76,10 +77,11 @@ def measure(workshop: Workshop, request: Request, console: Console) -> Path:
     started = perf_counter()
     with workshop.alone(), _new_run(workshop, request) as (unfinished, folder):
         manifest = _manifest(workshop, request)
-        if not manifest.same_code or request.same_code_too:
-            manifest = _measure(workshop, request, manifest, unfinished, console)
-        elif _suites_differ(workshop, request):
-            manifest = _look_for_what_is_gone(workshop, request, manifest, unfinished, console)
+        with scratch.for_all():
+            if not manifest.same_code or request.same_code_too:
+                manifest = _measure(workshop, request, manifest, unfinished, console)
+            elif _suites_differ(workshop, request):
+                manifest = _look_for_what_is_gone(workshop, request, manifest, unfinished, console)
         elapsed_s = perf_counter() - started
         facts = replace(manifest.facts, elapsed_s=elapsed_s)
         return _finish(unfinished, folder, replace(manifest, facts=facts))
@@ -282,7 +284,7 @@ def _new_run(workshop: Workshop, request: Request) -> Iterator[tuple[Path, Path]
     runs.mkdir(parents=True, exist_ok=True)
     now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
     name = f"{now}-{request.base.commit[:8]}-{request.head.commit[:8]}"
-    unfinished = Path(tempfile.mkdtemp(prefix=environments.UNFINISHED, dir=runs))
+    unfinished = Path(tempfile.mkdtemp(prefix=environments.UNFINISHED, dir=runs))  # noqa: TID251
     try:
         yield unfinished, runs / name
     finally:

@@ -13,7 +13,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from typing import TextIO
 from asv import util
 from rich.console import Console
 
+from hbitmap_bench import scratch
 from hbitmap_bench.children import kill_group, running
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.history import sources
@@ -102,9 +102,10 @@ def bench(
         return 0
     check_folder(project.results_dir / machine, "make it writable")
     refused: list[str] = []
-    with _staging(project) as staging, _scratch() as scratch:
+    with _staging(project) as staging:
         prepare(project, staging, fields)
-        code = _run_asv(project, staging, fields, [profile, *more], chosen, scratch)
+        with scratch.for_all():
+            code = _run_asv(project, staging, fields, [profile, *more], chosen)
 
         def write(results_dir: Path) -> None:
             stored, refused[:] = store(project, staging, machine, results_dir)
@@ -230,7 +231,6 @@ def _run_asv(
     fields: Mapping[str, str],
     arguments: Sequence[str],
     commits: Sequence[str],
-    scratch: str,
 ) -> int:
     """``asv run`` over commits, its rounds interleaved among them; a profile's name comes first."""
     hashes = staging / "commits"
@@ -240,7 +240,6 @@ def _run_asv(
     environment = {
         **os.environ,
         "HOME": str(staging / "home"),
-        "TMPDIR": scratch,
         EVIDENCE: str(staging / "evidence"),
     }
     log = project.env_dir.parent / "bench.log"
@@ -280,17 +279,7 @@ def _staging(project: Project) -> Iterator[Path]:
     """A folder beside the environments, gone afterwards."""
     parent = project.env_dir.parent
     parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="staging-", dir=parent) as folder:
-        yield Path(folder)
-
-
-@contextmanager
-def _scratch() -> Iterator[str]:
-    """A folder for what asv and pip keep while they run: a build that is killed leaves it behind.
-
-    Not in the clone: asv's socket is in it, and the path of a socket is short.
-    """
-    with tempfile.TemporaryDirectory(prefix="hbitmap-bench-", ignore_cleanup_errors=True) as folder:
+    with scratch.folder(parent) as folder:
         yield folder
 
 

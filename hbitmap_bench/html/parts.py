@@ -10,12 +10,12 @@ import hashlib
 import re
 import shutil
 import subprocess
-import tempfile
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from hbitmap_bench import scratch
 from hbitmap_bench.errors import UserError
 
 MANIFESTS: Final = ("package.json", "package-lock.json")
@@ -48,8 +48,8 @@ def install_parts(cache_dir: Path, parts: Parts = PAGES) -> Path:
     target = cache_dir / digest
     if not target.is_dir():
         cache_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="unfinished-", dir=cache_dir) as folder:
-            work = Path(folder) / "parts"
+        with scratch.folder(cache_dir) as folder:
+            work = folder / "parts"
             work.mkdir()
             for name, content in manifests.items():
                 (work / name).write_bytes(content)

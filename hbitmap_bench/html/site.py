@@ -7,13 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from hbitmap_bench import scratch
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.history import sources
 from hbitmap_bench.history.run import Project, find_project
@@ -44,16 +44,16 @@ def publish(repo: Path, results_dir: Path, html_dir: Path, console: Console) -> 
     refused = require_results(results_dir, project.root)
     parts = install_parts(project.env_dir.parent / "parts")
     html_dir.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".publishing-", dir=html_dir.parent) as folder:
-        site = Path(folder) / "site"
+    with scratch.folder(html_dir.parent) as folder:
+        site = folder / "site"
         console.print("asv publish", markup=False)
-        accepted = Path(folder) / "results"
+        accepted = folder / "results"
         _link_accepted(results_dir, refused, accepted)
-        _run_asv(project, accepted, Path(folder), site / ASV)
+        _run_asv(project, accepted, folder, site / ASV)
         make_offline(site / ASV, parts)
         console.print("Front page and suites", markup=False)
         front = _write_ours(site, project, results_dir, parts)
-        _put_in_place(site, html_dir, Path(folder) / "old")
+        _put_in_place(site, html_dir, folder / "old")
     return front
 
 

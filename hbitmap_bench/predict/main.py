@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
+from hbitmap_bench import scratch
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.json_output import put_json
 from hbitmap_bench.output import check_output
@@ -163,8 +163,8 @@ def calibrated(
     build: QemuBuild, detected: Detected, bits: Sequence[int], say: Say
 ) -> Iterator[BuildCalibration]:
     """A calibration with all its rounds done; its images are removed again."""
-    with TemporaryDirectory(prefix="hbitmap-bench-images-") as folder:
-        calibration = BuildCalibration(build, detected, Path(folder), bits)
+    with scratch.folder() as folder:
+        calibration = BuildCalibration(build, detected, folder, bits)
         for number in range(1, ROUNDS + 1):
             say(f"calibrating on {build.name}, round {number} of {ROUNDS}")
             calibration.measure_round()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
+from hbitmap_bench import scratch
 from hbitmap_bench.predict.knobs import AS_IT_IS, Knob
 from hbitmap_bench.predict.prediction import Prediction
 from hbitmap_bench.predict.subject import Subject
@@ -38,8 +38,8 @@ def verify(prediction: Prediction, build: QemuBuild, say: Callable[[str], object
     first. Repeats are interleaved; runs of a minute and more are not repeated. Images that are not
     there (a planned one, and one with larger clusters) are made meanwhile.
     """
-    with TemporaryDirectory(prefix="hbitmap-bench-images-") as folder:
-        runs = list(_plan(prediction, Path(folder)))
+    with scratch.folder() as folder:
+        runs = list(_plan(prediction, folder))
         _measure(runs[0], build)
         found: dict[tuple[Knob, Setup], list[float]] = {(run.knob, run.setup): [] for run in runs}
         for number in range(1, LEAST_RUNS + 1):

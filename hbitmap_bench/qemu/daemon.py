@@ -7,7 +7,6 @@ import logging
 import re
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -24,6 +23,7 @@ from qemu.qmp import (
     StateError,
 )
 
+from hbitmap_bench import scratch
 from hbitmap_bench.children import running
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.interrupt import run_stoppable, stop_like_ctrl_c
@@ -76,9 +76,7 @@ class Daemon:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             stack.enter_context(stop_like_ctrl_c())
-            directory = Path(
-                stack.enter_context(tempfile.TemporaryDirectory(prefix="hbitmap-bench-"))
-            )
+            directory = stack.enter_context(scratch.folder())
             self._stderr = directory / "stderr"
             self._runner = stack.enter_context(asyncio.Runner())
             self._client = QMPClient()

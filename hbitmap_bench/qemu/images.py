@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from hbitmap_bench import scratch
 from hbitmap_bench.cells import layout
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.interrupt import stop_like_ctrl_c
@@ -220,17 +221,13 @@ def _make(image: Image, qemu_img: Path) -> None:
 
 
 def _make_whole(image: Image, qemu_img: Path) -> None:
-    handle, name = tempfile.mkstemp(".part", f".{image.path.name}.", image.path.parent)
-    half = Path(name)
-    try:
-        os.close(handle)
+    with scratch.folder(image.path.parent) as folder:
+        half = folder / image.path.name
         options = f"preallocation=metadata,cluster_size={image.cluster_bytes}"
         command: list[str | Path] = [qemu_img, "create", "-q", "-f", "qcow2", "-o", options]
         run_tool([*command, half, str(image.image_bytes)], timeout_s=None)
         _flush(half)
         half.rename(image.path)
-    finally:
-        half.unlink(missing_ok=True)
 
 
 def _flush(path: Path) -> None:

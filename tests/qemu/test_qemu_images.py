@@ -250,7 +250,9 @@ from pathlib import Path
 from hbitmap_bench.qemu.images import ensure_images
 ensure_images(Path({str(directory)!r}), [({8 * T}, 65536)], Path({str(qemu_img)!r}), print)
 """)
-    while not (directory.is_dir() and any(part.stat().st_size > M for part in directory.iterdir())):
+    while not (
+        directory.is_dir() and any(part.stat().st_size > M for part in directory.rglob("*.qcow2"))
+    ):
         assert program.poll() is None
         time.sleep(0.01)
     program.send_signal(number)

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
+
 LIMIT_S = 60
 """When a test gives up. What it waits for takes a fraction of a second."""
 
@@ -39,6 +41,35 @@ def test_ctrl_c_twice_leaves_no_daemon_and_no_image(build, qemu_img, tmp_path):
     assert process.returncode in (130, -signal.SIGINT)  # what a shell calls 130 too
     assert "Traceback" not in errors
     assert list(tmp_path.iterdir()) == []
+
+
+def start_until(line, folder):
+    """The command, once it says that it does this."""
+    process = subprocess.Popen(COMMAND, cwd=folder, stderr=subprocess.PIPE, text=True)
+    while not process.stderr.readline().startswith(line):
+        assert process.poll() is None
+    return process
+
+
+def test_kill_leaves_no_daemon_and_the_next_run_finds_the_folders(
+    build, qemu_img, tmp_path, scratch, processes_naming
+):
+    process = start_until("run 1", tmp_path)
+    while not (daemons := processes_naming(scratch)):  # one is about to start
+        assert process.poll() is None
+    process.kill()
+    process.communicate()
+    assert psutil.wait_procs(daemons, LIMIT_S)[1] == []
+    assert list(scratch.iterdir()) != []
+    subprocess.run([COMMAND[0], "--version"], check=True, capture_output=True)
+    assert list(scratch.iterdir()) == []
+
+
+def test_a_run_that_is_alive_is_left_alone_by_others(build, qemu_img, tmp_path):
+    process = start_until("run 1", tmp_path)
+    subprocess.run([COMMAND[0], "--version"], check=True, capture_output=True)
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
 
 
 def test_ctrl_c_at_the_probe_of_a_build_is_no_error(build, qemu_img, run_python, tmp_path):

@@ -85,6 +85,11 @@ def cli() -> None:
     "repeated. What is left out is said.",
 )  # fmt: skip
 @click.option(
+    "--about-builds", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+    help="Markdown to put into the report under \"The builds\": how they were made, what was "
+    "changed in them.",
+)  # fmt: skip
+@click.option(
     "--image-dir", type=click.Path(file_okay=False, path_type=Path),
     help="Keep the images for the real builds here, and use them again. "
     "Default: a temporary folder.",
@@ -110,6 +115,7 @@ def reproduce(
     qemu_sizes: tuple[int, ...],
     n_runs: int,
     budget_s: float,
+    about_builds: Path | None,
     image_dir: Path | None,
     out_dir: Path,
     json_path: Path | None,
@@ -151,7 +157,7 @@ def reproduce(
             n_runs=n_runs,
             budget_s=budget_s,
         )
-    run.reproduce(model, qemu, out_dir=out_dir, json_path=json_path)
+    run.reproduce(model, qemu, out_dir=out_dir, json_path=json_path, about_builds=about_builds)
 
 
 @cli.command()

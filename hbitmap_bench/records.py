@@ -142,7 +142,8 @@ class Reproduction:
     """One run of ``hbitmap-bench reproduce``: its rows, its exponents, and where it ran.
 
     ``created`` is ISO 8601 in UTC; ``commit`` is that of the measured sources, with ``-dirty``
-    behind it where tracked files differed, or ``None`` outside a checkout.
+    behind it where tracked files differed, or ``None`` outside a checkout. ``about_builds`` is what
+    its user says of the real builds, in Markdown.
     """
 
     created: str
@@ -151,9 +152,15 @@ class Reproduction:
     host: HostFacts
     cells: tuple[CellRecord, ...]
     growth: tuple[GrowthRecord, ...]
+    about_builds: str | None = None
 
     @classmethod
-    def of_this_run(cls, cells: Sequence[CellRecord], growth: Sequence[GrowthRecord]) -> Self:
+    def of_this_run(
+        cls,
+        cells: Sequence[CellRecord],
+        growth: Sequence[GrowthRecord],
+        about_builds: str | None = None,
+    ) -> Self:
         """Rows and exponents with the present time, commit, version and host around them."""
         return cls(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -162,6 +169,7 @@ class Reproduction:
             host=host_facts(),
             cells=tuple(cells),
             growth=tuple(growth),
+            about_builds=about_builds,
         )
 
     def to_json(self) -> str:
@@ -276,15 +284,16 @@ def _reproduction(document: object) -> dict[str, Any]:
         "host": _host(known["host"]),
         "cells": _records(known["cells"], CellRecord, "cells"),
         "growth": _records(known["growth"], GrowthRecord, "growth"),
+        "about_builds": _decode(known["about_builds"], str | None, "about_builds"),
     }
 
 
 def _from_schema_1(document: dict[str, Any]) -> dict[str, Any]:
     """Schema 1 has a list of wall seconds where schema 2 has runs, and no account of them."""
-    cells = document.get("cells")
+    cells, more = document.get("cells"), {"about_builds": None}
     if not isinstance(cells, list):
-        return document
-    return document | {"cells": [_cell_from_schema_1(cell) for cell in cells]}
+        return document | more
+    return document | more | {"cells": [_cell_from_schema_1(cell) for cell in cells]}
 
 
 def _cell_from_schema_1(cell: Any) -> Any:  # noqa: ANN401 - whatever the JSON holds

@@ -161,14 +161,21 @@ def image_folder(kept: Path | None, console: Console) -> Iterator[Path]:
 
 
 def reproduce(
-    model: ModelPlan, qemu: QemuPlan | None, *, out_dir: Path, json_path: Path | None
+    model: ModelPlan,
+    qemu: QemuPlan | None,
+    *,
+    out_dir: Path,
+    json_path: Path | None,
+    about_builds: Path | None = None,
 ) -> None:
     """Measure, write the report, and print its tables; nothing is written before all is measured.
 
+    ``about_builds`` is a file of Markdown that the report has under "The builds".
     Progress goes to stderr, tables to stdout. Raises ``UserError``, where it can before measuring.
     """
     progress = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     output = PipedConsole()  # the report is written, whoever reads on
+    about = _text(about_builds) if about_builds is not None else None
     builds = qemu.found_builds() if qemu is not None else []
     check_folder(out_dir)
     check_output(json_path)
@@ -179,9 +186,16 @@ def reproduce(
     if qemu is not None:
         rows += measure_qemu(qemu, builds, progress)
     cells = (*published_cells(), *rows)
-    reproduction = Reproduction.of_this_run(cells, growth_records(cells))
+    reproduction = Reproduction.of_this_run(cells, growth_records(cells), about)
     outputs: list[Output] = [(out_dir, partial(write_report, reproduction))]
     if json_path is not None:
         outputs.append((json_path, reproduction.save))
     show = partial(render_terminal, reproduction, output)
     deliver(outputs, show, reproduction.to_json, progress.print)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--about-builds needs a text file, not {path} ({error})") from error

@@ -55,6 +55,7 @@ def a_reproduction() -> Reproduction:
         host={"cpu_model": "synthetic", "cores": 2, "compiler": None},
         cells=cells,
         growth=growth_records(cells),
+        about_builds="One line was changed.",
     )
 
 
@@ -75,6 +76,7 @@ def a_run(**changes: object) -> dict:
 def of_schema_1(**changes: object) -> str:
     """The same document as the first schema had it: wall seconds, and no account of them."""
     found = document(schema=1)
+    del found["about_builds"]
     for cell in found["cells"]:
         cell["runs_s"] = [run["wall_s"] for run in cell.pop("runs")]
         del cell["cpu_s"], cell["disturbed"]
@@ -88,7 +90,9 @@ def test_json_round_trip() -> None:
 
 def test_keys_are_those_of_schema_2() -> None:
     found = document()
-    assert list(found) == ["schema", "created", "commit", "tool_version", "host", "cells", "growth"]
+    assert list(found) == [
+        "schema", "created", "commit", "tool_version", "host", "cells", "growth", "about_builds",
+    ]  # fmt: skip
     assert set(found["cells"][0]) == {
         "source", "build", "detected", "setup", "image_bytes", "cluster_bytes",
         "copy_cluster_bytes", "l2_slice_bytes", "l2_entry_bytes", "mode", "elapsed_s", "cpu_s",

@@ -10,6 +10,7 @@ from rich.console import Console
 from hbitmap_bench.published import published_cells
 from hbitmap_bench.records import CellRecord
 from hbitmap_bench.report.differences import differences
+from hbitmap_bench.report.figures import pictures
 from hbitmap_bench.report.model_against_qemu import (
     match_lines,
     match_picture,
@@ -127,6 +128,14 @@ def test_the_report_opens_and_the_terminal_ends_with_the_six_cells() -> None:
     render_terminal(found, Console(file=stream, width=80, color_system=None))
     assert "The six cells" in stream.getvalue()[-3500:]
     assert stream.getvalue().rstrip().endswith("plain 3, access 3, deny 3.")
+
+
+def test_the_report_says_what_was_changed_in_the_builds() -> None:
+    found = synthetic.reproduction(*synthetic.two_builds())
+    drawn = pictures(found.cells, pick_query_cost(found.cells))
+    assert "## The builds" not in render_markdown(found, drawn)
+    told = render_markdown(replace(found, about_builds="The check was changed.\n"), drawn)
+    assert "## The builds\n\nThe check was changed.\n" in told
 
 
 # ---------------------------------------------------------------- why it differs

@@ -99,6 +99,7 @@ def render_markdown(reproduction: Reproduction, drawn: Sequence[Picture]) -> str
         ("What differs from the published table, and why", [_bullets(differences(six, cells))]),
         ("What was found", [_bullets(findings.headline(cells, cost))]),
         ("Host", [_host(reproduction)]),
+        ("The builds", [(reproduction.about_builds or "").strip()]),
         ("How to read it", [_READING]),
         ("Published and here, side by side", _tables(tables.side_by_side(cells, cost))),
         (
@@ -121,7 +122,8 @@ def render_markdown(reproduction: Reproduction, drawn: Sequence[Picture]) -> str
         _origin(reproduction),
     ]
     for title, body in sections:
-        parts += [f"## {title}", *(text for text in body if text)]
+        texts = [text for text in body if text]
+        parts += [f"## {title}", *texts] if texts else []
     return "\n\n".join(parts) + "\n"
 
 

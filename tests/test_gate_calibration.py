@@ -7,7 +7,7 @@ import pytest
 
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.gate import thresholds
-from hbitmap_bench.gate.calibration import Calibration, band_of, load_band, save
+from hbitmap_bench.gate.calibration import Calibration, band_of, load_band, path_of
 
 
 def test_the_band_holds_what_a_commit_differs_from_itself():
@@ -32,7 +32,7 @@ def test_no_band_comes_of_nothing_or_of_noise_alone(log_ratios, said):
 def test_calibrations_are_of_as_many_rounds(tmp_path):
     machine = {"machine": "test"}
     made = Calibration("0" * 40, "2026-01-02", machine, "quick", 3, 12, [0.01] * 200, 0.03)
-    save(tmp_path, made)
+    made.save(path_of(tmp_path, made.machine))
     assert load_band(tmp_path, machine, 12)[0] == 0.03
     with pytest.raises(UserError, match="not of 13 rounds"):
         load_band(tmp_path, machine, 13)

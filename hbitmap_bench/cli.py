@@ -64,8 +64,9 @@ def cli() -> None:
     help="Run whole build-ups in process instead of sampling. Needs --size; 10T takes minutes.",
 )  # fmt: skip
 @click.option(
-    "--qemu", "qemu_builds", multiple=True, metavar="[LABEL=]PATH",
-    help="A qemu-storage-daemon to measure; repeatable. Default: the one on PATH.",
+    "--qemu", "qemu_builds", multiple=True, metavar="[LABEL=]PATH[@SIZE]",
+    help="A qemu-storage-daemon to measure, with @4T on images of up to 4T; repeatable. Default: "
+    "the one on PATH.",
 )  # fmt: skip
 @click.option("--no-qemu", is_flag=True, help="Measure in process only.")
 @click.option(

@@ -13,6 +13,7 @@ from typing import Final
 
 from hbitmap_bench.children import running
 from hbitmap_bench.errors import UserError
+from hbitmap_bench.sizes import parse_size
 
 DAEMON: Final = "qemu-storage-daemon"
 _VERSION: Final = re.compile(rf"{DAEMON} version (\S+)")
@@ -21,11 +22,12 @@ _TOOL_TIMEOUT_S: Final = 30
 
 @dataclass(frozen=True, slots=True)
 class QemuBuild:
-    """One build to measure; rows of two builds never share a column."""
+    """One build to measure, up to an image size; rows of two builds never share a column."""
 
     label: str
     path: Path
     version: str
+    largest_bytes: int | None = None
 
     @property
     def name(self) -> str:
@@ -34,19 +36,22 @@ class QemuBuild:
 
 
 def parse_build(text: str) -> QemuBuild:
-    """Read ``[LABEL=]PATH``; without a label the build is called after its version.
+    """Read ``[LABEL=]PATH[@SIZE]``; without a label the build is called after its version.
 
-    Runs ``PATH --version``. Raises ``UserError`` where PATH is no qemu-storage-daemon.
+    SIZE is that of the largest image that it is measured with. Runs ``PATH --version``. Raises
+    ``UserError`` where PATH is no qemu-storage-daemon.
     """
     labelled = "=" in text and not Path(text).exists()  # a path may hold an equals sign itself
     label, _, path_text = text.partition("=") if labelled else ("", "", text)
-    if not path_text or (labelled and not label):
+    limited = "@" in path_text and not Path(path_text).exists()  # and so may an at sign
+    path_text, _, size = path_text.rpartition("@") if limited else (path_text, "", "")
+    if not path_text or (labelled and not label) or (limited and not size):
         raise UserError(
-            f"a build is [LABEL=]PATH, not {text!r}: try patched=/opt/qemu/bin/{DAEMON}"
+            f"a build is [LABEL=]PATH[@SIZE], not {text!r}: try patched=/opt/qemu/bin/{DAEMON}"
         )
     path = _executable(path_text)
     found = version(path)
-    return QemuBuild(label or found, path, found)
+    return QemuBuild(label or found, path, found, parse_size(size) if limited else None)
 
 
 def find_daemon() -> Path | None:

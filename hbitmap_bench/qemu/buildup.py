@@ -38,17 +38,21 @@ def measure_once(
     l2_slice_bytes: int | None,
     fleecing: Image | None = None,
     min_cluster_bytes: int | None = None,
+    one_core: bool = False,
 ) -> Run:
     """One build-up in a daemon of its own: nothing is cached but what the kernel holds.
 
     ``filtered`` puts the two filters between disk and job; ``fleecing`` and ``min_cluster_bytes``
     are theirs (see ``add_filters``). ``l2_slice_bytes`` pins the slice, None leaves QEMU's default.
-    Raises ``UserError`` where the daemon or the job fails.
+    ``one_core``: see ``Daemon.keep_to_one_core``. Raises ``UserError`` where the daemon or the job
+    fails.
 
     Wall seconds are those of ``wait_for_build_up``. CPU seconds have the first chunk that is copied
     and the polls in them, and leave out the time up to the last poll.
     """
     with Daemon(build) as daemon:
+        if one_core:
+            daemon.keep_to_one_core()
         source, target = add_ends(
             daemon,
             image,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 import signal
 import subprocess
@@ -96,6 +97,20 @@ class Daemon:
         with self._stack:
             if kind is None:
                 self._quit()
+
+    def keep_to_one_core(self) -> None:
+        """Keep its threads, and those that they start from now on, to one of our cores.
+
+        A build-up is done by two threads in turn. On two cores each turn wakes a core that has gone
+        to sleep: on a virtual machine that doubled the CPU seconds of a query, unless something
+        else kept the core awake (measured: 2.3 s for 1T, 1.0 s on one core, in turn).
+        """
+        core = max(os.sched_getaffinity(0))
+        for task in sorted(
+            Path(f"/proc/{self.pid}/task").iterdir(), key=lambda path: int(path.name)
+        ):
+            with suppress(ProcessLookupError):  # it has just ended
+                os.sched_setaffinity(int(task.name), {core})
 
     @property
     def pid(self) -> int:

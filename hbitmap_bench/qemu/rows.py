@@ -88,12 +88,14 @@ def plan_rows(
     """For each build and image plain and cbw + snap, with the default slice and with the remedy.
 
     The remedy is a slice of 64 KiB, at most a cluster, where the default is smaller; its plain row
-    is what its extra seconds are over. ``l2_slice_bytes`` pins one slice for all rows instead.
+    is what its extra seconds are over. ``l2_slice_bytes`` pins one slice for all rows instead. A
+    build that is limited to a size has no rows of larger images.
     """
     return [
         row
         for build in builds
         for image in images
+        if build.largest_bytes is None or image.image_bytes <= build.largest_bytes
         for chosen in _slices(image, l2_slice_bytes)
         for row in (Row(build, image, False, chosen), Row(build, image, True, chosen))
     ]
@@ -234,14 +236,18 @@ class Session:
 
 
 def _run(row: Row, loop: ScanLoop) -> Run:
-    """One run, its image's metadata in the page cache if memory can hold it."""
+    """One run on one core, its image's metadata in the page cache if memory can hold it."""
     path = row.image.path
     if (cached_before := cached_share(path)) < WARM_SHARE:
         warm(path)
         cached_before = cached_share(path)
     rate_before = loop.words_s()
     run = measure_once(
-        row.build, row.image, filtered=row.filtered, l2_slice_bytes=row.l2_slice_bytes
+        row.build,
+        row.image,
+        filtered=row.filtered,
+        l2_slice_bytes=row.l2_slice_bytes,
+        one_core=True,
     )
     return replace(
         run,

@@ -36,8 +36,9 @@ _READING: Final = f"""\
 - **model** rows come from this package's own implementation, in process: *exact* ones are whole
   build-ups, *sampled* ones are blocks of queries scaled to the whole.
 - **qemu** rows are build-ups on a real `qemu-storage-daemon`: the median of n runs, the image's
-  metadata in the page cache. *detected* is the algorithm that the build was found to have, whatever
-  its name.
+  metadata in the page cache. The daemon is kept to one core: its two threads take turns, and on two
+  cores each turn wakes a sleeping core, which can double the cost of a query. *detected* is the
+  algorithm that the build was found to have, whatever its name.
 - **A build-up is the processor's work: ratios, extra seconds, scan rates and growth are made of CPU
   seconds.** Wall seconds stand beside them. Published rows have wall seconds alone.
 - A {wording.DISTURBED} marks a row that a busy host has spoilt: its wall seconds exceed its CPU

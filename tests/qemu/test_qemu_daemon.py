@@ -183,6 +183,8 @@ def test_signals_are_put_back(build):
 def test_build_is_named_after_its_version(build):
     assert build.label == build.version == version(build.path)
     assert parse_build(f"mine={build.path}") == QemuBuild("mine", build.path, build.version)
+    limited = QemuBuild("mine", build.path, build.version, 4 * 2**40)
+    assert parse_build(f"mine={build.path}@4T") == limited
 
 
 def test_path_with_an_equals_sign(build, tmp_path):
@@ -197,7 +199,9 @@ def test_path_with_an_equals_sign(build, tmp_path):
         ("/nowhere/daemon", "no program that can be run"),
         ("=daemon", r"\[LABEL=\]PATH"),
         ("label=", r"\[LABEL=\]PATH"),
-        ("", r"\[LABEL=\]PATH, not ''"),
+        ("", r"\[LABEL=\]PATH\[@SIZE\], not ''"),
+        ("a=/bin/true@", r"\[LABEL=\]PATH\[@SIZE\]"),
+        ("a=/bin/true@x", "no qemu-storage-daemon|a size is a number|names no"),
         ("/bin/true", "names no qemu-storage-daemon"),
         ("/bin/false", "failed: exit code 1: give --qemu the path of a qemu-storage-daemon"),
     ],

@@ -11,6 +11,8 @@ from hbitmap_bench.disturbance import WARM_SHARE
 from hbitmap_bench.geometry import words_access, words_deny
 from hbitmap_bench.qemu import rows as rows_module
 from hbitmap_bench.qemu.builds import QemuBuild
+from hbitmap_bench.qemu.buildup import add_ends, backup_job, start_backup
+from hbitmap_bench.qemu.daemon import Daemon
 from hbitmap_bench.qemu.images import Image, ensure_images
 from hbitmap_bench.qemu.page_cache import cached_share
 from hbitmap_bench.qemu.rows import Probe, Row, Session, measure_rows, plan_rows
@@ -164,6 +166,34 @@ def test_how_often_a_row_is_measured():
         budget_s=200.0,
     )
     assert list(wanted.values()) == [True, False, True, False]
+
+
+def test_a_limited_build_has_no_rows_of_larger_images(tmp_path):
+    builds = [QemuBuild("all", tmp_path, "1"), QemuBuild("small", tmp_path, "1", 2 * T)]
+    images = [Image(tmp_path, size * T, 64 * K) for size in (1, 2, 4)]
+    sizes = {
+        build.label: {
+            row.image.image_bytes // T for row in plan_rows(builds, images) if row.build == build
+        }
+        for build in builds
+    }
+    assert sizes == {"all": {1, 2, 4}, "small": {1, 2}}
+
+
+def test_all_threads_of_a_daemon_are_kept_to_one_core(build, image):
+    with Daemon(build) as daemon:
+        daemon.keep_to_one_core()
+        start_backup(daemon, *add_ends(daemon, image, filtered=True, l2_slice_bytes=4 * K))
+        cores = [os.sched_getaffinity(int(task.name)) for task in tasks_of(daemon)]
+        assert len(cores) > 1, "the job reads by threads that it starts"
+        assert set(map(frozenset, cores)) == {frozenset({max(os.sched_getaffinity(0))})}
+
+
+def tasks_of(daemon):
+    """Its threads once the job has started some."""
+    while len(tasks := list(Path(f"/proc/{daemon.pid}/task").iterdir())) < 3:
+        assert backup_job(daemon)["current-progress"] == 0, "no further thread in a whole build-up"
+    return tasks
 
 
 def test_build_without_a_filter_has_plain_rows_alone(without, image, measure):

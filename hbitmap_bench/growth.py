@@ -213,14 +213,6 @@ def extra_interval(cell: CellRecord, plain: CellRecord | None) -> tuple[float, f
     return max(low, 0.0), max(high, 0.0)
 
 
-def change_interval(after: CellRecord, before: CellRecord) -> tuple[float, float] | None:
-    """Relative change of seconds that values inside both rows' intervals can give."""
-    if after.interval_s is None or before.interval_s is None or before.interval_s[0] <= 0:
-        return None
-    (low, high), (before_low, before_high) = after.interval_s, before.interval_s
-    return low / before_high - 1, high / before_low - 1
-
-
 def plain_of(cell: CellRecord, among: Iterable[CellRecord]) -> CellRecord | None:
     """The plain row that a row is compared with: same source, build, mode, size and clusters."""
     wanted = series_key(cell)._replace(setup="plain")

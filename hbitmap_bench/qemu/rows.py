@@ -8,7 +8,7 @@ from statistics import median
 from typing import Final
 
 from hbitmap_bench.cells import Layout, layout
-from hbitmap_bench.disturbance import WARM_SHARE, judged, reason_of_all, usual_loop_words_s
+from hbitmap_bench.disturbance import judged, reason_of_all, usual_loop_words_s
 from hbitmap_bench.growth import over_plain
 from hbitmap_bench.interrupt import stop_like_ctrl_c
 from hbitmap_bench.qemu.builds import QemuBuild
@@ -238,7 +238,7 @@ class Session:
 def _run(row: Row, loop: ScanLoop) -> Run:
     """One run on one core, its image's metadata in the page cache if memory can hold it."""
     path = row.image.path
-    if (cached_before := cached_share(path)) < WARM_SHARE:
+    if (cached_before := cached_share(path)) < 1:
         warm(path)
         cached_before = cached_share(path)
     rate_before = loop.words_s()

@@ -17,7 +17,7 @@ from hbitmap_bench.records import CellRecord
 from hbitmap_bench.report import wording
 from hbitmap_bench.report.projection import queries_of
 from hbitmap_bench.report.six_cells import Line
-from hbitmap_bench.report.span import Span
+from hbitmap_bench.report.span import Span, growth
 from hbitmap_bench.sizes import format_size
 
 
@@ -113,8 +113,9 @@ def _at_unchanged_costs(small: Costs, large: Costs) -> str:
 
 
 def _word_growth(small: Costs, large: Costs) -> Span:
-    value, ends = large.word_s.over(small.word_s)
-    return Span(value - 1, ends and (ends[0] - 1, ends[1] - 1))
+    found = growth(large.word_s, small.word_s)
+    assert found is not None  # both are
+    return found
 
 
 def _why(small: Costs, large: Costs) -> str:

@@ -80,12 +80,13 @@ def _is_shown(cell: CellRecord) -> bool:
 
 
 def _line(rows: Mapping[int, CellRecord], cells: Sequence[CellRecord], cost: QueryCost) -> Line:
-    small, large = (rows.get(size) for size in TABLE_SIZES)
+    found = _known((size, seconds(row, cost)) for size, row in rows.items())
+    small, large = (found.get(size) for size in TABLE_SIZES)
     return Line(
         rows=rows,
-        seconds=_known((size, seconds(row, cost)) for size, row in rows.items()),
+        seconds=found,
         ratios=_known((size, ratio_to_plain(row, cells, cost)) for size, row in rows.items()),
-        growth=growth(large, small, cost) if small is not None and large is not None else None,
+        growth=growth(large, small),
     )
 
 

@@ -30,10 +30,8 @@ def seconds(cell: CellRecord, cost: QueryCost) -> Span | None:
 
     None for a row without seconds, for a disturbed one, and for a model row without extra seconds.
     """
-    if cell.work_s is None:
-        return None
-    if cell.source != "model":
-        return Span(cell.work_s, cell.interval_s) if cell.work_s else None
+    if cell.source != "model" or cell.work_s is None:
+        return measured(cell)
     projected = projected_s(cell, cost)
     ends = tuple(projected_s(end, cost) or 0.0 for end in at_its_ends(cell) or ())
     return None if projected is None else Span(projected, (ends[0], ends[1]) if ends else None)
@@ -71,10 +69,14 @@ def _plain_of_default_slice(cell: CellRecord, among: Iterable[CellRecord]) -> Ce
     return None
 
 
-def growth(after: CellRecord, before: CellRecord, cost: QueryCost) -> Span | None:
-    """Relative change of seconds from one size to another: 0.27 for +27%."""
-    later, earlier = seconds(after, cost), seconds(before, cost)
-    if later is None or earlier is None:
+def measured(cell: CellRecord) -> Span | None:
+    """A row's own seconds, the model's too; None for a row without, and for a disturbed one."""
+    return Span(cell.work_s, cell.interval_s) if cell.work_s else None
+
+
+def growth(after: Span | None, before: Span | None) -> Span | None:
+    """Relative change of a number from one size to another: 0.27 for +27%."""
+    if after is None or before is None:
         return None
-    value, ends = later.over(earlier)
+    value, ends = after.over(before)
     return Span(value - 1, ends and (ends[0] - 1, ends[1] - 1))

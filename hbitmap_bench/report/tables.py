@@ -12,7 +12,7 @@ from hbitmap_bench.report import wording
 from hbitmap_bench.report.drawing import Table
 from hbitmap_bench.report.grid import Grid, default_slice_grid, pinned_slice_grid
 from hbitmap_bench.report.projection import QueryCost, at_its_ends, projected_s, slowdown
-from hbitmap_bench.report.span import base_of, ratio_to_plain
+from hbitmap_bench.report.span import base_of, growth, measured, ratio_to_plain
 from hbitmap_bench.report.wording import NOTHING
 from hbitmap_bench.sizes import format_size
 
@@ -211,9 +211,16 @@ def _growth(cell: CellRecord, cells: Sequence[CellRecord]) -> str:
     if not near or cell.work_s is None:
         return NOTHING
     before = near[-1]
-    size = wording.change(cell.image_bytes, before.image_bytes)
-    time = wording.change_between(cell, before)
-    return f"{time}\n/ {size}\nfrom {format_size(before.image_bytes)}"
+    return f"{_change(cell, before)}\nfrom {format_size(before.image_bytes)}"
+
+
+def _change(after: CellRecord, before: CellRecord) -> str:
+    """Growth of seconds with its range, over that of the size: +27%, [+25%, +29%], / +10%."""
+    found = growth(measured(after), measured(before))
+    if found is None:
+        return NOTHING
+    ends = f"\n[{found.ends[0]:+.0%}, {found.ends[1]:+.0%}]" if found.ends else ""
+    return f"{found.value:+.0%}{ends}\n/ {wording.change(after.image_bytes, before.image_bytes)}"
 
 
 def _notes(
@@ -291,9 +298,7 @@ def _growth_text(record: GrowthRecord, members: list[CellRecord]) -> str:
     """The exponent; where none may be told, the growth from the first size to the last."""
     if record.exponent is not None or len(members) < 2:
         return wording.exponent(record.exponent, record.interval)
-    first, last = members[0], members[-1]
-    size = wording.change(last.image_bytes, first.image_bytes)
-    return f"{wording.change_between(last, first)}\n/ {size}"
+    return _change(members[-1], members[0])
 
 
 def _regime(record: GrowthRecord, members: list[CellRecord]) -> str:

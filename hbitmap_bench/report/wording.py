@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from hbitmap_bench.growth import change_interval
 from hbitmap_bench.records import CellRecord, Setup
 from hbitmap_bench.sizes import format_size
 from hbitmap_impl.image import default_l2_slice
@@ -121,15 +120,6 @@ def wall_seconds(cell: CellRecord) -> str:
     """Seconds by the clock, marked where they are not the row's own work."""
     mark = f" {DISTURBED}" if cell.disturbed is not None else ""
     return seconds(cell, cell.elapsed_s) + mark
-
-
-def change_between(after: CellRecord, before: CellRecord) -> str:
-    """Growth of the seconds that compare: +27%, and its range where both rows have intervals."""
-    if after.work_s is None or not before.work_s:
-        return NOTHING
-    found = change(after.work_s, before.work_s)
-    ends = change_interval(after, before)
-    return found if ends is None else f"{found}\n[{ends[0]:+.0%}, {ends[1]:+.0%}]"
 
 
 def spread(cell: CellRecord) -> str:

@@ -2,14 +2,16 @@
 
 from dataclasses import replace
 from io import StringIO
+from pathlib import Path
 
 import pytest
 import synthetic_report as synthetic
 from rich.console import Console
 
 from hbitmap_bench.published import published_cells
-from hbitmap_bench.records import CellRecord
+from hbitmap_bench.records import CellRecord, Reproduction
 from hbitmap_bench.report.differences import differences
+from hbitmap_bench.report.drawing import to_markdown
 from hbitmap_bench.report.figures import pictures
 from hbitmap_bench.report.model_against_qemu import (
     match_lines,
@@ -21,6 +23,7 @@ from hbitmap_bench.report.projection import QueryCost, pick_query_cost
 from hbitmap_bench.report.reproduction import render_markdown, render_terminal
 from hbitmap_bench.report.six_cells import Line, six_cells, six_cells_table
 from hbitmap_bench.report.six_cells_figure import six_cells_picture
+from hbitmap_bench.report.span import Span, growth
 
 T = 2**40
 
@@ -65,6 +68,13 @@ def test_ratio_and_growth_have_the_ranges_of_their_rows() -> None:
     assert access.growth is not None
     growth = 1 + access.growth.value
     assert access.growth.ends == pytest.approx((growth * 0.95 / 1.06 - 1, growth * 1.06 / 0.95 - 1))
+
+
+def test_a_quotient_has_the_range_of_both() -> None:
+    assert Span(121, (115, 127)).over(Span(100, (95, 105))).ends == (115 / 105, 127 / 95)
+    assert Span(121, None).over(Span(100, (95, 105))) == (1.21, None)
+    assert Span(121, (115, 127)).over(Span(100, (0, 105))).ends is None, "it has no upper end"
+    assert growth(None, Span(1, None)) is None
 
 
 def test_the_larger_slice_is_told_over_the_plain_row_without_it() -> None:
@@ -136,6 +146,14 @@ def test_the_report_says_what_was_changed_in_the_builds() -> None:
     assert "## The builds" not in render_markdown(found, drawn)
     told = render_markdown(replace(found, about_builds="The check was changed.\n"), drawn)
     assert "## The builds\n\nThe check was changed.\n" in told
+
+
+def test_the_readme_opens_with_the_committed_six_cells(committed: Path) -> None:
+    stored = Reproduction.load(committed / "reports" / "reproduction.json")
+    table = six_cells_table(six_cells(stored.cells, pick_query_cost(stored.cells)))
+    readme = (committed / "README.md").read_text(encoding="utf-8")
+    assert to_markdown(table) in readme
+    assert readme.index("The six cells") < readme.index("\n## ")
 
 
 # ---------------------------------------------------------------- why it differs

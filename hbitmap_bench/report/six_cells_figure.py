@@ -7,7 +7,7 @@ from typing import Final
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator, PercentFormatter, ScalarFormatter
+from matplotlib.ticker import NullLocator, PercentFormatter
 
 from hbitmap_bench.cells import TABLE_SIZES
 from hbitmap_bench.report import wording
@@ -18,7 +18,7 @@ from hbitmap_bench.report.span import Span
 from hbitmap_bench.sizes import format_size
 
 _BAR: Final = 0.38
-_TICKS: Final = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100)
+_TICKS: Final = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 
 
 def six_cells_picture(lines: Sequence[Line], cost: QueryCost) -> Picture:
@@ -52,12 +52,12 @@ def _draw_ratios(axes: Axes, lines: Sequence[Line]) -> None:
                 _write(axes, place + offset, ratio, wording.factor(ratio.value))
     _name_lines(axes, lines)
     axes.set_xscale("log")
-    most = max(
-        span.ends[1] if span.ends else span.value for one in lines for span in one.ratios.values()
-    )
-    axes.set_xlim(0.8, max(2.0, 1.5 * most))
-    axes.set_xticks([tick for tick in _TICKS if tick <= 1.5 * most])
-    axes.xaxis.set_major_formatter(ScalarFormatter())
+    spans = [span for one in lines for span in one.ratios.values()]
+    ends = [end for span in spans for end in (span.value, *(span.ends or ()))]
+    least, most = min(0.8, *ends) / 1.2, max(2.0, 1.7 * max(ends))
+    axes.set_xlim(least, most)
+    axes.set_xticks([tick for tick in _TICKS if least <= tick <= most])
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("times the plain row")
 

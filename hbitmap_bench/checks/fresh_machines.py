@@ -74,9 +74,9 @@ if [ "$BACKPORTS" ]; then
     printf 'Package: *\\nPin: release n=%s\\nPin-Priority: 500\\n' "$suite-backports" \
         > "$root/etc/apt/preferences.d/backports"
 fi
-git -c safe.directory='*' clone -q "$checkout" "$root/root/hbitmap-bench"
+git -c safe.directory='*' clone -q "$checkout" "$root/srv/hbitmap-bench"
 exec chroot "$root" bash -c '
-    cd /root/hbitmap-bench && bash .ci/run && status=0 || status=$?
+    cd /srv/hbitmap-bench && bash .ci/run && status=0 || status=$?
     python3 --version && echo "GCC $(gcc -dumpfullversion)" && qemu-storage-daemon --version
     exit $status'
 """

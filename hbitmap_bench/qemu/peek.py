@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
-from qemu.qmp import ConnectError, ExecuteError, QMPClient
+from qemu.qmp import ConnectError, ExecuteError, QMPClient, QMPError
 
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.interrupt import run_stoppable
@@ -157,7 +157,7 @@ class Peek:
             await asyncio.wait({greeting})
 
     def _hang_up(self) -> None:
-        with suppress(*LOST, TimeoutError):
+        with suppress(*LOST, QMPError, TimeoutError):  # it may go in mid-sentence
             run_stoppable(self._runner, asyncio.wait_for(self._client.disconnect(), 1.0))
 
 

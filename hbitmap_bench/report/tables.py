@@ -295,10 +295,11 @@ def _growth_row(record: GrowthRecord, members: list[CellRecord]) -> tuple[str, .
 
 
 def _growth_text(record: GrowthRecord, members: list[CellRecord]) -> str:
-    """The exponent; where none may be told, the growth from the first size to the last."""
-    if record.exponent is not None or len(members) < 2:
-        return wording.exponent(record.exponent, record.interval)
-    return _change(members[-1], members[0])
+    """The exponent; where none may be told, the growth in percent, if the sizes are near."""
+    first, last = record.sizes[0], record.sizes[-1]
+    if record.exponent is None and len(members) > 1 and last / first <= NEAR_SIZES:
+        return _change(members[-1], members[0])
+    return wording.exponent(record.exponent, record.interval)
 
 
 def _regime(record: GrowthRecord, members: list[CellRecord]) -> str:

@@ -348,10 +348,12 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path, arguments):
         while not list(folder.rglob("data")) and running.poll() is None:
             time.sleep(0.02)
         started = running.children(recursive=True)
+        watchers = [one for one in started if "hbitmap-bench-watcher" in one.cmdline()]
         running.send_signal(signal.SIGINT)
         _, errors = running.communicate()
     assert running.returncode == 130
     assert errors.splitlines()[-1] == "hbitmap-bench: interrupted"
     assert list(folder.iterdir()) == []
     assert started
-    assert not [one for one in started if one.is_running()]
+    assert not [one for one in started if one not in watchers and one.is_running()]
+    assert psutil.wait_procs(watchers, timeout=30)[1] == [], "a watcher ends after a last look"

@@ -149,11 +149,7 @@ def _notes(lines: Sequence[Line]) -> Iterable[str]:
     for line in lines:
         for row in line.rows.values():
             if row.disturbed is not None:
-                yield (
-                    f"{wording.DISTURBED} disturbed, and nothing is derived from it: "
-                    f"{wording.series_source_name(row)}, {wording.setup_name(row)}, "
-                    f"{format_size(row.image_bytes)}: {row.disturbed}"
-                )
+                yield wording.disturbed_note(row)
     sources = {line.cell.source for line in lines}
     if "qemu" not in sources:
         yield (

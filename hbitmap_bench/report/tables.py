@@ -236,13 +236,7 @@ def _notes(
         UNRESOLVED: f"{UNRESOLVED} not resolved from the noise of this row and its plain row",
     }
     shown = [note for mark, note in notes.items() if any(mark in text for text in marked)]
-    reasons = [
-        f"{wording.DISTURBED} disturbed, and nothing is derived from it: "
-        f"{wording.source_name(row)}, {wording.setup_name(row)}, {format_size(row.image_bytes)}: "
-        f"{row.disturbed}"
-        for row in rows
-        if row.disturbed is not None
-    ]
+    reasons = [wording.disturbed_note(row) for row in rows if row.disturbed is not None]
     return (*shown, *_first(reasons))
 
 

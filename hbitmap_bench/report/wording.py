@@ -122,6 +122,14 @@ def wall_seconds(cell: CellRecord) -> str:
     return seconds(cell, cell.elapsed_s) + mark
 
 
+def disturbed_note(cell: CellRecord) -> str:
+    """Which row a busy host has spoilt, and how, behind its mark."""
+    return (
+        f"{DISTURBED} disturbed, and nothing is derived from it: {source_name(cell)}, "
+        f"{setup_name(cell)}, {format_size(cell.image_bytes)}: {cell.disturbed}"
+    )
+
+
 def spread(cell: CellRecord) -> str:
     """A row's interval with what it is, a line each: 155..163 and min..max; long ends apart."""
     if cell.interval_s is None or cell.interval_kind is None:

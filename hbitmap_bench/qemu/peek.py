@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -165,10 +166,10 @@ def _connected(path: Path) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX)
     try:
         connection.settimeout(TIMEOUT_S)
-        connection.connect(str(path))
+        _queue(connection, path)
     except OSError as error:
         connection.close()
-        if isinstance(error, BlockingIOError):  # as many wait as may
+        if isinstance(error, BlockingIOError):
             raise NoAnswerError(_HELD.format(path=path)) from error
         raise UserError(
             f"{path} can't be connected to ({error.strerror or error}): give --qmp the path of a "
@@ -176,6 +177,21 @@ def _connected(path: Path) -> socket.socket:
         ) from error
     connection.setblocking(False)
     return connection
+
+
+def _queue(connection: socket.socket, path: Path) -> None:
+    """Wait in line. Raises ``BlockingIOError`` where the line stays full for ``HELD_S``.
+
+    A busy QEMU is slow to clear it of those who have gone.
+    """
+    until = time.monotonic() + HELD_S
+    while True:
+        try:
+            return connection.connect(str(path))
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise
+        time.sleep(0.1)
 
 
 def _peer(connection: socket.socket) -> int | None:

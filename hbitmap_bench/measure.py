@@ -196,12 +196,12 @@ def block_starts(n_queries: int, block: int, rng: random.Random) -> list[int]:
     return lower + [n_queries - block - start for start in reversed(lower)]
 
 
-def sample_pass(layout: Layout, setup: Setup, rng: random.Random) -> SamplePass:
-    """Time one block a stratum, and scale to the whole: mean seconds a query times queries."""
+def sample_pass(layout: Layout, setup: Setup, rng: random.Random, n_blocks: int = 1) -> SamplePass:
+    """Time blocks in each stratum, and scale to the whole: mean seconds a query times queries."""
     job = open_job(layout, setup)
     block = block_queries(layout, setup)
     overhead = timer(job)
-    starts = block_starts(layout.queries, block, rng)
+    starts = [start for _ in range(n_blocks) for start in block_starts(layout.queries, block, rng)]
     words, parts, before = 0, [], thread_totals()
     for start in starts:
         _warm_up(job, layout, start)

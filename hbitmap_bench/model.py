@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import random
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from hbitmap_bench.cells import SETUPS, TABLE_SIZES, Layout
 from hbitmap_bench.disturbance import reason_of_all, usual_loop_words_s
 from hbitmap_bench.growth import over_plain
 from hbitmap_bench.measure import (
+    MIN_PASSES,
     PASSES,
     SamplePass,
     Timing,
@@ -17,15 +20,20 @@ from hbitmap_bench.measure import (
     expected_s,
     measure_exact,
     sample_cells,
+    sample_pass,
     summarize,
 )
-from hbitmap_bench.records import CellRecord, Mode, Setup
+from hbitmap_bench.records import CellRecord, Mode, Run, Setup
+from hbitmap_bench.scan_loop import ScanLoop
 
 Progress = Callable[[float], object]
 """Told the share of the whole work (the shares add up to 1) that was just done."""
 
 TABLE_VISITS: Final = 3
 """A pass visits the cells of the published table so often: they are what the headline says."""
+
+VISIT_BLOCKS: Final = 16
+"""Blocks in each stratum of a visit: half a second of the slowest setup."""
 
 WORDS_TOLERANCE: Final = 0.001
 """Words scaled from a sample against the closed form; a larger gap means a wrong sample."""
@@ -65,19 +73,67 @@ def sampled_rows(layouts: Sequence[Layout], *, seed: int, progress: Progress) ->
         for setup in SETUPS
         for _ in range(TABLE_VISITS if layout.image_bytes in TABLE_SIZES else 1)
     ]
-    passes: dict[tuple[Layout, Setup], list[SamplePass]] = defaultdict(list)
+    passes: dict[Layout, dict[Setup, list[SamplePass]]] = defaultdict(lambda: defaultdict(list))
+    runs: list[Run] = []
     for index, sample in sample_cells(cells, seed=seed):
-        passes[cells[index]].append(sample)
+        layout, setup = cells[index]
+        passes[layout][setup].append(sample)
+        runs.append(sample.run)
         progress(1 / (len(cells) * PASSES))
-    usual = usual_loop_words_s(one.run for found in passes.values() for one in found)
+    usual = usual_loop_words_s(runs)
     rows = []
     for layout in layouts:
         if can_sample(layout):
-            timings = {setup: summarize(passes[layout, setup], usual) for setup in SETUPS}
-            rows += _records(layout, timings, "sampled")
+            rows += _sampled(layout, passes[layout], usual)
         else:
             rows += exact_rows([layout], lambda _: None)
     return rows
+
+
+class Beside:
+    """The model's cells of layouts that real builds measure too, sampled in turn with their runs.
+
+    So that whatever the host does meanwhile meets both. A visit's seconds are one pass over more
+    blocks: a real run is long, and evens out what lasts some milliseconds.
+    """
+
+    def __init__(self, layouts: Iterable[Layout], *, seed: int) -> None:
+        self._rng = random.Random(seed)
+        self._loop = ScanLoop()
+        self._visits: dict[Layout, dict[Setup, list[SamplePass]]] = {
+            layout: {setup: [] for setup in SETUPS} for layout in layouts if can_sample(layout)
+        }
+
+    def __contains__(self, layout: object) -> bool:
+        return layout in self._visits
+
+    def visit(self, layout: Layout) -> None:
+        """Sample the layout's setups, if it is one of these: about a second."""
+        for setup, passes in self._visits.get(layout, {}).items():
+            before = self._loop.words_s()
+            sample = sample_pass(layout, setup, self._rng, VISIT_BLOCKS)
+            rates = before, self._loop.words_s()
+            passes.append(replace(sample, run=replace(sample.run, loop_words_s=rates)))
+
+    def rows(self) -> list[CellRecord]:
+        """All cells, each after ``MIN_PASSES`` visits at least."""
+        for layout, setups in self._visits.items():
+            while len(setups["plain"]) < MIN_PASSES:
+                self.visit(layout)
+        visits = (one for setups in self._visits.values() for one in setups.values())
+        usual = usual_loop_words_s(sample.run for passes in visits for sample in passes)
+        return [
+            row
+            for layout, setups in self._visits.items()
+            for row in _sampled(layout, setups, usual)
+        ]
+
+
+def _sampled(
+    layout: Layout, passes: Mapping[Setup, Sequence[SamplePass]], usual_words_s: float | None
+) -> list[CellRecord]:
+    timings = {setup: summarize(passes[setup], usual_words_s) for setup in SETUPS}
+    return _records(layout, timings, "sampled")
 
 
 def _records(layout: Layout, timings: dict[Setup, Timing], mode: Mode) -> list[CellRecord]:

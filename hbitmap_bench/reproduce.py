@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +16,7 @@ from hbitmap_bench import scratch
 from hbitmap_bench.cells import TABLE_SIZES, Layout, default_layouts, layout, unique
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.growth import growth_records
-from hbitmap_bench.model import exact_rows, exact_seconds, sampled_rows
+from hbitmap_bench.model import Beside, exact_rows, exact_seconds, sampled_rows
 from hbitmap_bench.output import Output, check_folder, check_output, deliver
 from hbitmap_bench.published import published_cells
 from hbitmap_bench.qemu.builds import QemuBuild, find_daemon, find_qemu_img, parse_build
@@ -57,15 +57,23 @@ class ModelPlan:
         )
 
 
-def measure_model(plan: ModelPlan, console: Console) -> list[CellRecord]:
-    """The model's rows, with a progress bar on ``console``."""
-    layouts = plan.layouts
+def measure_model(
+    plan: ModelPlan, console: Console, besides: Container[Layout] = ()
+) -> list[CellRecord]:
+    """The model's rows but for ``besides``, with a progress bar on ``console``."""
+    layouts = [layout for layout in plan.layouts if layout not in besides]
     if plan.exact:
         _refuse_default_exact(plan, layouts)
     with _bar(console, "in process, exact" if plan.exact else "in process, sampled") as advance:
         if plan.exact:
             return exact_rows(layouts, advance)
         return sampled_rows(layouts, seed=plan.seed, progress=advance)
+
+
+def beside_qemu(model: ModelPlan, qemu: QemuPlan | None) -> Beside:
+    """What of the model is sampled in turn with QEMU's runs; nothing if whole build-ups are run."""
+    shared = set() if qemu is None or model.exact else set(qemu.layouts)
+    return Beside((layout for layout in model.layouts if layout in shared), seed=model.seed)
 
 
 def _refuse_default_exact(plan: ModelPlan, layouts: list[Layout]) -> None:
@@ -133,8 +141,15 @@ class QemuPlan:
             layout(size, cluster, l2_slice_bytes=self.l2_slice_bytes)
         return pairs
 
+    @property
+    def layouts(self) -> list[Layout]:
+        """The geometry of the images, with the slice that is pinned or QEMU's default."""
+        return [layout(*image, l2_slice_bytes=self.l2_slice_bytes) for image in self.images]
 
-def measure_qemu(plan: QemuPlan, builds: Sequence[QemuBuild], console: Console) -> list[CellRecord]:
+
+def measure_qemu(
+    plan: QemuPlan, builds: Sequence[QemuBuild], console: Console, beside: Beside
+) -> list[CellRecord]:
     """The rows of these builds, with what is done and a progress bar on ``console``."""
     if not builds:
         console.print("no qemu-storage-daemon on PATH: measured in process only")
@@ -143,7 +158,12 @@ def measure_qemu(plan: QemuPlan, builds: Sequence[QemuBuild], console: Console) 
         images = ensure_images(folder, plan.images, find_qemu_img(builds[0].path), console.print)
         rows = plan_rows(builds, images, plan.l2_slice_bytes)
         return measure_rows(
-            rows, console.print, advance, n_runs=plan.n_runs, budget_s=plan.budget_s
+            rows,
+            console.print,
+            advance,
+            n_runs=plan.n_runs,
+            budget_s=plan.budget_s,
+            before_run=beside.visit,
         )
 
 
@@ -182,9 +202,11 @@ def reproduce(
     if qemu is not None and builds:
         folder = qemu.image_dir or Path(gettempdir())
         check_images(folder, qemu.images, find_qemu_img(builds[0].path), lambda _: None)
-    rows = measure_model(model, progress)
+    beside = beside_qemu(model, qemu if builds else None)
+    rows = measure_model(model, progress, beside)
     if qemu is not None:
-        rows += measure_qemu(qemu, builds, progress)
+        rows += measure_qemu(qemu, builds, progress, beside)
+    rows += beside.rows()
     cells = (*published_cells(), *rows)
     reproduction = Reproduction.of_this_run(cells, growth_records(cells), about)
     outputs: list[Output] = [(out_dir, partial(write_report, reproduction))]

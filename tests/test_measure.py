@@ -23,7 +23,7 @@ from hbitmap_bench.measure import (
     sample_pass,
     summarize,
 )
-from hbitmap_bench.model import TABLE_VISITS, _require_same_words, exact_rows, sampled_rows
+from hbitmap_bench.model import TABLE_VISITS, Beside, _require_same_words, exact_rows, sampled_rows
 from hbitmap_bench.records import CellRecord, Run
 
 T = 2**40
@@ -101,6 +101,21 @@ def test_the_prediction_interval_holds_a_further_draw_as_often_as_it_says():
         low, high = summarize([a_pass(x) for x in row[:8]]).interval_s
         held += low <= row[8] <= high
     assert 0.94 < held / len(draws) < 0.96  # 95%; three standard errors are 1.0%
+
+
+def test_cells_beside_a_real_build_are_sampled_before_each_of_its_runs():
+    beside = Beside([layout(T), layout(2 * T), layout(2**30)], seed=1)
+    assert layout(T) in beside
+    assert layout(2**30) not in beside, "too small for a sample"
+    for _ in range(measure.MIN_PASSES + 1):
+        beside.visit(layout(T))
+    beside.visit(layout(4 * T))
+    rows = beside.rows()
+    found = [(row.image_bytes, row.setup, len(row.runs)) for row in rows]
+    visits = {T: measure.MIN_PASSES + 1, 2 * T: measure.MIN_PASSES}
+    assert found == [(size, setup, visits[size]) for size in visits for setup in SETUPS]
+    assert {row.mode for row in rows} == {"sampled"}
+    assert all(run.loop_words_s for row in rows for run in row.runs)
 
 
 def test_passes_spread_each_cell_over_the_run():

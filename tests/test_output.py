@@ -129,8 +129,8 @@ def test_a_disk_that_is_full_in_the_end_costs_no_result(tmp_path, rescue):
 def test_a_report_whose_folder_is_gone_is_in_tmpdir(tmp_path, rescue, monkeypatch, capsys):
     measured = reproduce.measure_model
 
-    def measure(plan, console):
-        rows = measured(plan, console)
+    def measure(plan, console, besides):
+        rows = measured(plan, console, besides)
         (tmp_path / "out").write_text("in the way")
         return rows
 

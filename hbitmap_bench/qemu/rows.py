@@ -42,6 +42,9 @@ _WORD_S: Final = 0.6e-9
 Advance = Callable[[float], object]
 """Told the share of the whole work that was just done. Repeats of disturbed runs come on top."""
 
+BeforeRun = Callable[[Layout], object]
+"""Told what is about to be measured, to measure something else of the same layout in turn."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -123,22 +126,23 @@ def measure_rows(
     *,
     n_runs: int = RUNS,
     budget_s: float = BUDGET_S,
+    before_run: BeforeRun = lambda _: None,
 ) -> list[CellRecord]:
     """Measure all rows in one session, and return a record for each, in their order.
 
     Runs go round in turn, forwards and backwards, so that a drift of the machine meets all rows
-    alike. Before each run its image's metadata is read into the page cache. How often a row is
-    measured: see ``Session.wants``. A row whose build lacks a part gets a line through ``say`` and
-    a record without seconds. Raises ``UserError`` where a daemon or a job fails; SIGTERM and SIGHUP
-    end it as Ctrl-C does. Cost: about 31 us a query and, with the filters of an unpatched build,
-    0.6 ns a word, a run.
+    alike. Before each run ``before_run`` is told its layout, and its image's metadata is read into
+    the page cache. How often a row is measured: see ``Session.wants``. A row whose build lacks a
+    part gets a line through ``say`` and a record without seconds. Raises ``UserError`` where a
+    daemon or a job fails; SIGTERM and SIGHUP end it as Ctrl-C does. Cost: about 31 us a query and,
+    with the filters of an unpatched build, 0.6 ns a word, a run.
     """
     with stop_like_ctrl_c():
         probes = {build: probe(build) for build in dict.fromkeys(row.build for row in rows)}
         for build, found in probes.items():
             say(_finding(build, found))
         able = [row for row in rows if not probes[row.build].lacks(row)]
-        session = Session(able, say, advance, n_runs=n_runs, budget_s=budget_s)
+        session = Session(able, say, advance, before_run, n_runs=n_runs, budget_s=budget_s)
         session.run()
     runs = session.judged_runs()
     records = [_record(row, probes[row.build], runs.get(row, ())) for row in rows]
@@ -160,6 +164,7 @@ class Session:
         rows: Sequence[Row],
         say: Callable[[str], object],
         advance: Advance,
+        before_run: BeforeRun = lambda _: None,
         *,
         n_runs: int,
         budget_s: float,
@@ -167,6 +172,7 @@ class Session:
         self._runs: dict[Row, list[Run]] = {row: [] for row in rows}
         self._say = say
         self._advance = advance
+        self._before_run = before_run
         self._n_runs = n_runs
         self._budget_s = budget_s
         self._loop = ScanLoop()
@@ -217,6 +223,7 @@ class Session:
     def _measure(self, row: Row) -> None:
         runs = self._runs[row]
         self._say(f"run {len(runs) + 1}: {row}")
+        self._before_run(row.layout)
         runs.append(_run(row, self._loop))
         reason = self._judged(row)[-1].disturbed
         if reason is not None:

@@ -34,7 +34,8 @@ STEM: Final = "reproduction"
 _READING: Final = f"""\
 - **published** rows are those of {published.SOURCE}. Of their machine only these numbers are known.
 - **model** rows come from this package's own implementation, in process: *exact* ones are whole
-  build-ups, *sampled* ones are blocks of queries scaled to the whole.
+  build-ups, *sampled* ones are blocks of queries scaled to the whole. Where a real build is
+  measured at the same size, its runs and the model's samples take turns.
 - **qemu** rows are build-ups on a real `qemu-storage-daemon`: the median of n runs, the image's
   metadata in the page cache. The daemon is kept to one core: its two threads take turns, and on two
   cores each turn wakes a sleeping core, which can double the cost of a query. *detected* is the

@@ -28,6 +28,8 @@ def test_real_rows_stand_beside_the_models(build, qemu_img, tmp_path):
     assert {row["build"] for row in rows} == {build.label}
     assert min(len(row["runs"]) for row in rows) >= 3, "more where the host is busy"
     assert {row["mode"] for row in rows} == {"measured"}
+    in_turn = {len(row["runs"]) for row in document["cells"] if row["source"] == "model"}
+    assert in_turn == {sum(len(row["runs"]) for row in rows)}
 
 
 def test_ctrl_c_twice_leaves_no_daemon_and_no_image(build, qemu_img, tmp_path):

@@ -23,7 +23,7 @@ from hbitmap_bench.report.projection import QueryCost, pick_query_cost
 from hbitmap_bench.report.reproduction import render_markdown, render_terminal
 from hbitmap_bench.report.six_cells import Line, six_cells, six_cells_table
 from hbitmap_bench.report.six_cells_figure import six_cells_picture
-from hbitmap_bench.report.span import Span, growth
+from hbitmap_bench.report.span import Span, growth, ratio_to_plain
 
 T = 2**40
 
@@ -116,6 +116,18 @@ def test_a_disturbed_plain_row_leaves_its_build_without_ratios() -> None:
     (access,) = (line for line in lines_of(cells) if is_real(line, "access", 4096))
     assert access.ratios == {}
     assert access.growth is not None, "it is made of access rows alone"
+
+
+def test_no_other_plain_row_takes_the_place_of_a_disturbed_one() -> None:
+    """The larger slice's own plain row is there, and a ratio to it would mean something else."""
+    plain = synthetic.qemu_cell(10, "plain", build="stock")
+    own_plain = synthetic.qemu_cell(10, "plain", 65536, build="stock")
+    remedy = synthetic.qemu_cell(10, "access", 65536, build="stock")
+    cost = pick_query_cost([])
+    for row in (own_plain, remedy):
+        spoilt = [synthetic.disturbed(plain), own_plain, remedy]
+        assert ratio_to_plain(row, [plain, own_plain, remedy], cost) is not None
+        assert ratio_to_plain(row, spoilt, cost) is None
 
 
 def test_what_is_missing_is_said() -> None:

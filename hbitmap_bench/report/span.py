@@ -53,7 +53,8 @@ def ratio_to_plain(cell: CellRecord, among: Iterable[CellRecord], cost: QueryCos
 def base_of(cell: CellRecord, among: Iterable[CellRecord]) -> CellRecord | None:
     """The plain row that a user without the slice option has: same build, size and clusters.
 
-    Where none was measured at the default slice, the plain row of the row's own slice.
+    Where none was measured at the default slice, the plain row of the row's own slice. A disturbed
+    one was measured: another in its place would give ratios of another meaning.
     """
     among = list(among)
     return _plain_of_default_slice(cell, among) or plain_of(cell, among)
@@ -63,7 +64,7 @@ def _plain_of_default_slice(cell: CellRecord, among: Iterable[CellRecord]) -> Ce
     wanted = series_key(cell)._replace(setup="plain", l2_slice_bytes=0)
     for row in among:
         same = series_key(row)._replace(l2_slice_bytes=0) == wanted
-        same = same and row.image_bytes == cell.image_bytes and row.work_s is not None
+        same = same and row.image_bytes == cell.image_bytes and row.elapsed_s is not None
         if same and wording.has_default_slice(row):
             return row
     return None

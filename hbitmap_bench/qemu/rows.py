@@ -236,9 +236,14 @@ class Session:
         if undisturbed < self._n_runs:
             left_out = self._n_runs - undisturbed
             self._advance(max(self._n_runs - len(runs), 0) * _expected_s(row) / self._total_s)
+            tried_enough = len(runs) >= 2 * self._n_runs
             self._say(
-                f"{undisturbed} of {self._n_runs} runs: {row}; {left_out} more did not fit into "
-                f"--budget {self._budget_s:.0f}"
+                f"{undisturbed} of {self._n_runs} runs: {row}; "
+                + (
+                    f"{len(runs) - undisturbed} were disturbed, and no more are tried"
+                    if tried_enough
+                    else f"{left_out} more did not fit into --budget {self._budget_s:.0f}"
+                )
             )
 
 

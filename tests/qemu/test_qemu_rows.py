@@ -169,6 +169,22 @@ def test_how_often_a_row_is_measured():
     assert list(wanted.values()) == [True, False, True, False]
 
 
+@pytest.mark.parametrize(
+    ("tries", "end"),
+    [
+        (6, "1 of 3 runs: qemu b: blockdev-backup, 1T; 5 were disturbed, and no more are tried"),
+        (5, "1 of 3 runs: qemu b: blockdev-backup, 1T; 2 more did not fit into --budget 1"),
+    ],
+)
+def test_why_runs_were_left_out_is_said(tries, end):
+    row = Row(QemuBuild("b", Path("b"), "1"), Image(Path("b"), T, 64 * K), False)
+    lines = []
+    session = Session([row], lines.append, lambda _: None, n_runs=3, budget_s=1.0)
+    session._runs[row] += [Run(wall_s=1, cpu_s=1)] + [Run(wall_s=2, cpu_s=1)] * (tries - 1)
+    session.run()
+    assert lines == [end]
+
+
 def test_a_limited_build_has_no_rows_of_larger_images(tmp_path):
     builds = [QemuBuild("all", tmp_path, "1"), QemuBuild("small", tmp_path, "1", 2 * T)]
     images = [Image(tmp_path, size * T, 64 * K) for size in (1, 2, 4)]

@@ -334,6 +334,14 @@ def test_what_is_not_measured() -> None:
     assert findings.not_measured(patched) == []
 
 
+def test_disturbed_rows_are_counted() -> None:
+    plain, access = (synthetic.model_cell(10, 64, setup) for setup in ("plain", "access"))
+    one = findings.not_measured([plain, synthetic.disturbed(access)])[0]
+    assert one.startswith("1 row was disturbed by this host (model (sampled)): it is marked")
+    two = findings.not_measured([synthetic.disturbed(plain), synthetic.disturbed(access)])[0]
+    assert two.startswith("2 rows were disturbed")
+
+
 # ---------------------------------------------------------------- grids and figures
 
 

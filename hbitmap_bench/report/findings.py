@@ -114,10 +114,12 @@ def _disturbed_lines(cells: Sequence[CellRecord]) -> list[str]:
     if not rows:
         return []
     sources = sorted({wording.series_source_name(cell) for cell in rows})
+    one = len(rows) == 1
     return [
-        f"{len(rows)} rows were disturbed by this host ({', '.join(sources)}): they are marked "
-        f"{wording.DISTURBED}, and no ratio, growth or sentence is made of them. Measure again on "
-        "a quiet host, or with a larger --budget."
+        f"{'1 row was' if one else f'{len(rows)} rows were'} disturbed by this host "
+        f"({', '.join(sources)}): {'it is' if one else 'they are'} marked {wording.DISTURBED}, and "
+        f"no ratio, growth or sentence is made of {'it' if one else 'them'}. Measure again on a "
+        "quiet host, or with a larger --budget."
     ]
 
 

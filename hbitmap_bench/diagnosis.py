@@ -111,7 +111,9 @@ def _without_qmp(facts: Facts) -> Diagnosis:
     window = facts.window
     share = window.scan_share if window else None
     if window is not None and window.busy_share < BUSY:
-        return _waiting(window)
+        found = _waiting(window)
+        reason = f"{found.reason}; without QMP it is not known whether there is a backup job at all"
+        return replace(found, reason=reason)
     if share is not None and share.middle >= SCANS:
         return Diagnosis(
             kind="access-scan",

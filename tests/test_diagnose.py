@@ -117,6 +117,11 @@ def test_each_reason_is_told_apart(kind, seen):
     assert (document["time_left"] is None) == (found.left is None)
 
 
+def test_a_process_that_waits_is_not_said_to_have_a_job_where_none_was_seen():
+    assert "whether there is a backup job" in diagnose(facts(view=None, window=IDLE)).reason
+    assert "whether there is" not in diagnose(facts(window=IDLE)).reason
+
+
 def test_the_time_left_follows_from_offset_speed_and_share():
     left = diagnose(facts()).left
     assert left.offset == 4 * T

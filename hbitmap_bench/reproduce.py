@@ -25,6 +25,7 @@ from hbitmap_bench.qemu.rows import BUDGET_S, RUNS, measure_rows, plan_rows
 from hbitmap_bench.records import CellRecord, Reproduction
 from hbitmap_bench.report.piped import PipedConsole
 from hbitmap_bench.report.reproduction import render_terminal, write_report
+from hbitmap_bench.sizes import format_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +131,13 @@ class QemuPlan:
                 f"each build needs a label of its own, not {', '.join(labels)}: "
                 "name them, as in --qemu old=PATH --qemu new=PATH"
             )
+        for build in builds:
+            largest = build.largest_bytes
+            if largest is not None and all(size > largest for size in self.sizes):
+                raise UserError(
+                    f"{build.name} is measured up to {format_size(largest)}, and no "
+                    "image is that small: give --qemu a larger @SIZE, or a smaller --qemu-size"
+                )
         return builds
 
     @property

@@ -32,6 +32,19 @@ def test_real_rows_stand_beside_the_models(build, qemu_img, tmp_path):
     assert in_turn == {sum(len(row["runs"]) for row in rows)}
 
 
+def test_a_build_that_no_image_is_small_enough_for_is_refused(build, tmp_path):
+    done = subprocess.run(
+        [*COMMAND, "--qemu", f"{build.path}@1G"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "up to 1G, and no image is that small" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_ctrl_c_twice_leaves_no_daemon_and_no_image(build, qemu_img, tmp_path):
     process = subprocess.Popen(COMMAND, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     for line in process.stderr:

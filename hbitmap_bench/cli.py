@@ -7,6 +7,7 @@ interrupted.
 from __future__ import annotations
 
 import io
+import math
 import sys
 import traceback
 from collections.abc import Callable
@@ -139,6 +140,8 @@ def reproduce(
 
     if no_qemu and qemu_builds:
         raise UserError("--no-qemu measures no build, --qemu names one: give one of the two")
+    if math.isnan(budget_s):  # a range of floats lets it pass
+        raise UserError("--budget is a number of seconds, not nan: try 600")
     model = run.ModelPlan(
         sizes=sizes,
         cluster_sizes=cluster_sizes,

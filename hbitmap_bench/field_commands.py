@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import click
@@ -212,6 +213,8 @@ def diagnose(
         )
     if qmp is not None and domain is not None:
         raise UserError("--qmp and --libvirt name a QEMU each: give one of the two")
+    if math.isnan(seconds):  # a range of floats lets it pass
+        raise UserError("--seconds is a number, not nan: try 5")
     from hbitmap_bench import diagnose as command  # NumPy, SciPy: not for --help
 
     command.run(qmp, domain, pid, seconds, json_path)

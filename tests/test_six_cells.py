@@ -106,6 +106,10 @@ def test_nothing_is_made_of_a_disturbed_row() -> None:
     assert sum(note.startswith("⚠ disturbed") for note in table.notes) == 4
     assert differences(lines_of(cells), cells) == []
     assert matches(cells) == []
+    caption = six_cells_picture(lines_of(cells), pick_query_cost(cells)).caption
+    assert "Disturbed, and not drawn: qemu stock, access, 10T; qemu stock, access, 11T" in caption
+    quiet = six_cells_picture(lines_of(all_sources()), pick_query_cost([])).caption
+    assert "isturbed" not in quiet
 
 
 def test_a_disturbed_plain_row_leaves_its_build_without_ratios() -> None:

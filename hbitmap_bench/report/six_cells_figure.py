@@ -38,9 +38,20 @@ def six_cells_picture(lines: Sequence[Line], cost: QueryCost) -> Picture:
         "The six cells. Left: seconds over those of the plain row of the same source and build, at "
         "10T (pale) and 11T. Right: growth of seconds from 10T to 11T, which has 10% more size. "
         "Published rows are of wall seconds, measured ones of CPU seconds, the model's are "
-        f"projected with {cost}."
+        f"projected with {cost}.{_left_out(lines)}"
     )
     return Picture(name, caption, png(figure))
+
+
+def _left_out(lines: Sequence[Line]) -> str:
+    """Which rows have no bar, since nothing is made of a disturbed row."""
+    rows = [
+        f"{wording.series_source_name(row)}, {_setup(line)}, {format_size(size)}"
+        for line in lines
+        for size, row in line.rows.items()
+        if row.disturbed is not None
+    ]
+    return f" Disturbed, and not drawn: {'; '.join(rows)}." if rows else ""
 
 
 def _draw_ratios(axes: Axes, lines: Sequence[Line]) -> None:

@@ -135,7 +135,7 @@ def deny_picture(cells: Sequence[CellRecord], cost: QueryCost) -> Picture:
     for axes in (left, right):
         size_axes(axes, {row.image_bytes for rows in lines for row in rows})
     left.legend(fontsize=8, frameon=False)
-    left.set_ylabel("build-up, CPU seconds (model: projected)")
+    left.set_ylabel("build-up, CPU seconds (published: wall; model: projected)")
     right.set_ylabel("times the plain row of the same build")
     figure.suptitle(literal(_deny_title(lines, cells, cost)), fontsize=11)
     caption = (

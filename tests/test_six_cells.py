@@ -179,7 +179,7 @@ def test_two_costs_carry_the_difference_of_the_ratios() -> None:
     cells = all_sources()
     ratio, growth = differences(lines_of(cells), cells)
     assert "6.25x published, 30.0x (27..33x) on qemu stock" in ratio
-    assert "159 us there and 30 us here" in ratio
+    assert "159 us of wall time there and 30 us of CPU time here" in ratio
     assert "0.64 ns there and 0.67 ns here" in ratio
     assert "unknown" in ratio
     assert "+27% published, +21% (+8%..+35%) on qemu stock" in growth
@@ -230,7 +230,9 @@ def test_the_models_time_a_word_over_qemus() -> None:
     assert match_table(found).rows[0][2:4] == ("429,498,040,320", "429,498,040,320")
     assert match_lines(found) == [
         "qemu stock: the model's time a word is 0.60 to 0.60 times QEMU's; within 0.9 to 1.1 at 0 "
-        "of 2 sizes."
+        "of 2 sizes, and with the whole range at 0.",
+        "Within the aim the model's extra seconds stand for those of the build, on this host. "
+        "Elsewhere the words and their growth do, which are exact; the seconds do not.",
     ]
     assert match_picture(found).png is not None
     assert match_picture([]).png is None

@@ -190,20 +190,20 @@ class Session:
     def wants(self, row: Row) -> bool:
         """Whether a row is to be measured once more.
 
-        At least once; a quick row ``LEAST_RUNS`` times. Beyond that while fewer than ``n_runs`` of
-        its runs are undisturbed, if it has been tried at most twice as often, and if as long a run
-        as its last one still fits into the budget.
+        At least once, and a quick row ``LEAST_RUNS`` times. Beyond that while fewer than
+        ``n_runs`` of its runs are undisturbed, if it has been tried at most twice as often. As long
+        a run as its last one has to fit into the budget, unless a quick row has too few undisturbed
+        runs and all its runs together are still quick.
         """
         runs = self._runs[row]
-        if not runs:
-            return True
-        quick = max(run.wall_s for run in runs) < QUICK_S
-        if quick and len(runs) < min(LEAST_RUNS, self._n_runs):
+        least = min(LEAST_RUNS, self._n_runs)
+        if not runs or (len(runs) < least and max(run.wall_s for run in runs) < QUICK_S):
             return True
         undisturbed = sum(run.disturbed is None for run in self._judged(row))
         if undisturbed >= self._n_runs or len(runs) >= 2 * self._n_runs:
             return False
-        return self._spent_s() + runs[-1].wall_s <= self._budget_s
+        quick = undisturbed < least and sum(run.wall_s for run in runs) < QUICK_S
+        return quick or self._spent_s() + runs[-1].wall_s <= self._budget_s
 
     def judged_runs(self) -> dict[Row, tuple[Run, ...]]:
         """The runs of each row, with what disturbed them."""

@@ -76,9 +76,9 @@ def _ratio_lines(theirs: Line, ours: Line, cells: Sequence[CellRecord]) -> list[
     return [
         f"Ratio at {format_size(size)}: {wording.factor(their_ratio.value)} published, "
         f"{_factor(our_ratio)} on {wording.series_source_name(ours.cell)}. A query of the plain "
-        f"row costs {_us(their_costs.query_s)} there and {_us(our_costs.query_s)} here; a word "
-        f"costs {_ns(their_costs.word_s)} there and {_ns(our_costs.word_s)} here "
-        f"({_rate(their_costs)} and {_rate(our_costs)} G words/s). These two costs give both "
+        f"row costs {_us(their_costs.query_s)} of wall time there and {_us(our_costs.query_s)} of "
+        f"CPU time here; a word costs {_ns(their_costs.word_s)} there and {_ns(our_costs.word_s)} "
+        f"here ({_rate(their_costs)} and {_rate(our_costs)} G words/s). These two costs give both "
         f"ratios. Why a query costs {times:.1f} times as much there, and a word "
         f"{their_costs.word_s.value / our_costs.word_s.value:.1f} times: unknown; of that machine "
         "and build only the table is published."

@@ -15,6 +15,7 @@ from hbitmap_bench.report import wording
 from hbitmap_bench.report.heatmap import slowdown_picture
 from hbitmap_bench.report.model_against_qemu import match_picture, matches
 from hbitmap_bench.report.plotting import (
+    BUILD_MARKERS,
     COLOURS,
     MARKERS,
     REMEDY_COLOUR,
@@ -126,12 +127,16 @@ def deny_picture(cells: Sequence[CellRecord], cost: QueryCost) -> Picture:
         return Picture(name, "", None, "access and deny were not both measured at two sizes")
     figure = Figure(figsize=(11, 4.8), layout="constrained")
     left, right = figure.subplots(1, 2)
+    builds = list(dict.fromkeys(rows[0].build for rows in lines if rows[0].source == "qemu"))
     for rows in lines:
         label = f"{wording.series_source_name(rows[0])}: {rows[0].setup}"
-        line(left, rows, [_user_seconds(row, cost) for row in rows], label, COLOURS[rows[0].setup])
+        colour = COLOURS[rows[0].setup]
+        real = rows[0].source == "qemu"
+        marker = BUILD_MARKERS[builds.index(rows[0].build) % len(BUILD_MARKERS)] if real else ""
+        line(left, rows, [_user_seconds(row, cost) for row in rows], label, colour, marker)
         ratios = [span.value for row in rows if (span := ratio_to_plain(row, cells, cost))]
         if len(ratios) == len(rows):
-            line(right, rows, ratios, label, COLOURS[rows[0].setup])
+            line(right, rows, ratios, label, colour, marker)
     for axes in (left, right):
         size_axes(axes, {row.image_bytes for rows in lines for row in rows})
     left.legend(fontsize=8, frameon=False)

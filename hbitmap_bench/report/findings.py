@@ -23,10 +23,14 @@ from hbitmap_bench.report.projection import (
     slowdown,
     slowdown_text,
 )
+from hbitmap_bench.report.span import measured
 from hbitmap_bench.sizes import format_size
 
 _TIB: Final = 2**40
 _ENDS: Final = (0, 1)
+WANTED_RUNS: Final = 3
+"""With fewer runs of a measured row the report says so: their range may be much too narrow."""
+
 _LIMITS_S: Final = {60: "a minute", 600: "ten minutes", 3600: "an hour"}
 
 
@@ -99,13 +103,24 @@ def not_measured(cells: Sequence[CellRecord]) -> list[str]:
             "The deny row on real QEMU waits for a patched build: no distribution ships one, and "
             "none was given with --qemu PATH."
         )
-    once = {format_size(c.image_bytes): None for c in qemu if c.n_runs == 1}
-    if once:
-        lines.append(f"QEMU rows at {', '.join(once)} include single runs (n=1), without a spread.")
-    lines += _disturbed_lines(cells)
+    lines += [*_few_runs(qemu), *_disturbed_lines(cells)]
     unknown = sorted({cell.build or "" for cell in qemu if cell.detected == "unknown"})
     lines += [f"qemu {build}: neither bitmap was recognised in this build." for build in unknown]
     return lines
+
+
+def _few_runs(qemu: Sequence[CellRecord]) -> list[str]:
+    """Which rows have fewer undisturbed runs than a spread is worth."""
+    found: dict[int, list[str]] = {}
+    for cell in qemu:
+        if cell.work_s is not None and cell.n_runs < WANTED_RUNS:
+            place = f"{wording.series_source_name(cell)} {wording.setup_name(cell)}"
+            found.setdefault(cell.n_runs, []).append(f"{place} {format_size(cell.image_bytes)}")
+    return [
+        f"n={n}, fewer than {WANTED_RUNS} undisturbed runs{' and no range' if n == 1 else ''}: "
+        f"{'; '.join(rows)}."
+        for n, rows in sorted(found.items())
+    ]
 
 
 def _disturbed_lines(cells: Sequence[CellRecord]) -> list[str]:
@@ -176,8 +191,8 @@ def _qemu_lines(cells: Sequence[CellRecord]) -> list[str]:
     largest: dict[tuple[object, ...], tuple[CellRecord, CellRecord]] = {}
     for cell in sorted(cells, key=lambda cell: cell.image_bytes):
         plain = plain_of(cell, cells)
-        measured = cell.source == "qemu" and cell.setup != "plain" and cell.work_s is not None
-        if measured and plain is not None and wording.has_default_slice(cell):
+        filtered = cell.source == "qemu" and cell.setup != "plain" and cell.work_s is not None
+        if filtered and plain is not None and wording.has_default_slice(cell):
             largest[cell.build, cell.setup] = (cell, plain)
     return [_qemu_line(cell, plain, cells) for cell, plain in largest.values()]
 
@@ -187,7 +202,7 @@ def _qemu_line(cell: CellRecord, plain: CellRecord, cells: Sequence[CellRecord])
     line = (
         f"{wording.source_name(cell)}, {_place(cell)}: {wording.duration(elapsed)} of CPU with "
         f"{wording.setup_name(cell)}, {wording.duration(base)} without a filter "
-        f"({wording.factor(elapsed / base)})"
+        f"({_times_plain(cell, plain)})"
     )
     for other in cells:
         same = (other.source, other.build, other.setup) == ("qemu", cell.build, cell.setup)
@@ -197,6 +212,18 @@ def _qemu_line(cell: CellRecord, plain: CellRecord, cells: Sequence[CellRecord])
             seconds = wording.duration(other.work_s)
             line += f"; with l2-cache-entry-size={slice_name} {seconds}"
     return f"{line}."
+
+
+def _times_plain(cell: CellRecord, plain: CellRecord) -> str:
+    """The ratio with its range, and whether it stands out of the noise."""
+    own, base = measured(cell), measured(plain)
+    assert own is not None and base is not None  # noqa: PT018 - both have seconds
+    ratio = own.over(base)
+    text = wording.factor(ratio.value)
+    if ratio.ends is None:
+        return f"{text}; no range, since one of the two ran once"
+    resolved = "" if extra_is_resolved(cell, plain) else ", not resolved from noise"
+    return f"{text}, {wording.factors(*ratio.ends)}{resolved}"
 
 
 def _growth_lines(cells: Sequence[CellRecord]) -> list[str]:

@@ -29,6 +29,9 @@ SHORTEST_DRAWN: Final = 0.1
 """Lower ends of bars below this share of their value are cut: a log axis has no 0 to reach."""
 DPI: Final = 110
 
+BUILD_MARKERS: Final = "sD^vP"
+"""Of real builds that one plot shows in one colour, in turn."""
+
 Series = list[CellRecord]
 
 
@@ -42,8 +45,13 @@ class Picture:
     missing: str = ""
 
 
-def line(axes: Axes, rows: Series, values: Sequence[float], label: str, colour: str) -> None:
-    """Draw one value a row against the rows' image sizes, in the look of the rows' source."""
+def line(
+    axes: Axes, rows: Series, values: Sequence[float], label: str, colour: str, marker: str = ""
+) -> None:
+    """Draw one value a row against the rows' image sizes, in the look of the rows' source.
+
+    ``marker`` tells builds apart that are drawn into one plot.
+    """
     source = rows[0].source
     remedy = source == "qemu" and not has_default_slice(rows[0])
     under = (source, rows[0].setup) == ("model", "plain")
@@ -52,7 +60,7 @@ def line(axes: Axes, rows: Series, values: Sequence[float], label: str, colour: 
         values,
         color=colour,
         label=literal(label),
-        marker=REMEDY_MARKER if remedy else MARKERS[source],
+        marker=marker or (REMEDY_MARKER if remedy else MARKERS[source]),
         markersize=9 if source == "published" else 5,
         markerfacecolor="white" if source == "qemu" else colour,
         linestyle=LINES[source],

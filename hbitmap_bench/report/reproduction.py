@@ -51,13 +51,15 @@ _READING: Final = f"""\
   words examined over extra seconds. These two compare between machines; raw seconds do not.
 - The model's plain row leaves out what a query costs QEMU itself. So a slowdown of the model is
   always *projected* (†): (queries x cost a query + extra seconds) / (queries x cost a query).
-- *Between* and the second line of a sweep's cell: the ends of the row's interval, less the plain
-  seconds. The plain row and the cost a query have no range of their own in it. A ~ marks extra
-  seconds that do not stand out of the noise: their row's interval overlaps with the plain row's.
-- Growth from one size to the next stays in one column of one build. Its range is what values inside
-  both rows' intervals can give. A growth exponent is the slope of log seconds over log image size,
-  fitted in one regime of the slice rule: QEMU's default slice drops from a whole cluster to 4K
-  where the image outgrows the L2 cache.
+- A range of projected or extra seconds (*between*, and the second line of a sweep's cell) comes
+  from the row's own interval alone: the plain row and the cost a query are taken as exact. A ~
+  marks extra seconds that do not stand out of the noise: the row's interval overlaps with the plain
+  row's.
+- The range of a ratio or of a growth goes from the lower end of one row's interval over the upper
+  end of the other's to the opposite. Growth compares rows of one build and one setup.
+- A growth exponent is the slope of log seconds over log image size, fitted in one regime of the
+  slice rule: QEMU's default slice drops from a whole cluster to 4K where the image outgrows the L2
+  cache.
 - The exponent's interval adds what values inside the rows' intervals can give to the 95% t interval
   over image sizes. An exponent whose interval is wider than +-0.5, or whose rows have single runs,
   is not told. The exponent of the extra is left out where extra seconds do not stand out of the

@@ -123,7 +123,8 @@ def _figures(line: Line, size: int) -> tuple[str, str, str]:
     if row.source == "model":
         own = line.seconds.get(size)
         return wording.number(own.value) if own else NOTHING, NOTHING, _ratio(ratio)
-    return wording.seconds(row, row.cpu_s), wording.wall_seconds(row), _ratio(ratio)
+    once = "\nn=1" if row.source == "qemu" and row.n_runs == 1 else ""
+    return wording.seconds(row, row.cpu_s) + once, wording.wall_seconds(row), _ratio(ratio)
 
 
 def _ratio(ratio: Span | None) -> str:

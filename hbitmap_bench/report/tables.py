@@ -246,7 +246,7 @@ _REASONS_NAMED: Final = 6
 
 def _first(reasons: list[str]) -> list[str]:
     hidden = len(reasons) - _REASONS_NAMED
-    more = [f"{wording.DISTURBED} and {hidden} more rows"] if hidden > 0 else []
+    more = [f"{wording.DISTURBED} and {hidden} more row{'s' * (hidden > 1)}"] if hidden > 0 else []
     return reasons[:_REASONS_NAMED] + more
 
 

@@ -32,8 +32,8 @@ Progress = Callable[[float], object]
 TABLE_VISITS: Final = 3
 """A pass visits the cells of the published table so often: they are what the headline says."""
 
-VISIT_BLOCKS: Final = 16
-"""Blocks in each stratum of a visit: half a second of the slowest setup."""
+VISIT_BLOCKS: Final = 8
+"""Blocks in each stratum of a visit: a quarter of a second of the slowest setup."""
 
 WORDS_TOLERANCE: Final = 0.001
 """Words scaled from a sample against the closed form; a larger gap means a wrong sample."""
@@ -108,7 +108,7 @@ class Beside:
         return layout in self._visits
 
     def visit(self, layout: Layout) -> None:
-        """Sample the layout's setups, if it is one of these: about a second."""
+        """Sample the layout's setups, if it is one of these: half a second."""
         for setup, passes in self._visits.get(layout, {}).items():
             before = self._loop.words_s()
             sample = sample_pass(layout, setup, self._rng, VISIT_BLOCKS)

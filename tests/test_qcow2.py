@@ -162,8 +162,21 @@ def test_compressed_content_that_is_broken(path, packed):
             disk.read(0, 1)
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 14), reason="this Python has zstd")
-def test_zstd_is_named(path):
+def test_zstd_is_read_where_python_has_it(path):
+    """A frame of one segment, whose one block repeats a byte (RFC 8878)."""
+    repeated = (CLUSTER << 3 | 0b011).to_bytes(3, "little") + b"\5"
+    frame = bytes.fromhex("28b52ffd60") + (CLUSTER - 256).to_bytes(2, "little") + repeated
+    image(path, [COMPRESSED | DATA_AT], frame, incompatible=COMPRESSION_TYPE, compression=1)
+    with Qcow2Image(path) as disk:
+        if sys.version_info >= (3, 14):
+            assert disk.read(0, CLUSTER) == b"\5" * CLUSTER
+        else:
+            with pytest.raises(UnsupportedImage, match="3.14"):
+                disk.read(0, CLUSTER)
+
+
+def test_zstd_is_named_where_python_lacks_it(path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "compression.zstd", None)
     image(path, [COMPRESSED | DATA_AT], incompatible=COMPRESSION_TYPE, compression=1)
     with Qcow2Image(path) as disk:
         assert disk.block_status(0, CLUSTER) == BlockStatus(CLUSTER, True, False)

@@ -6,8 +6,9 @@ seconds. It is 1 where the model's scan is as fast as the build's.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from matplotlib.figure import Figure
@@ -61,11 +62,25 @@ def matches(cells: Sequence[CellRecord]) -> list[Match]:
     known = {_place(row): row for row in _access(cells, "model")}
     found = []
     for row in _access(cells, "qemu"):
-        model, real = costs(known.get(_place(row)), cells), costs(row, cells)
-        if model is not None and real is not None:
-            found.append(Match(row, model, real))
+        modelled = known.get(_place(row))
+        model, real = costs(modelled, cells), costs(row, cells)
+        if modelled is not None and model is not None and real is not None:
+            word_s = _of_the_mean(model.word_s, modelled)
+            found.append(Match(row, replace(model, word_s=word_s), real))
     builds = list(dict.fromkeys(match.qemu.build for match in found))
     return sorted(found, key=lambda m: (builds.index(m.qemu.build), m.qemu.image_bytes))
+
+
+def _of_the_mean(word_s: Span, cell: CellRecord) -> Span:
+    """The 95% interval of the mean of a sampled row; that of one more build-up is wider.
+
+    By sqrt(n + 1) for n samples: t s / sqrt(n) against t s sqrt(1 + 1 / n). The upper end tells the
+    width, since the lower one may have been cut at 0.
+    """
+    if word_s.ends is None or cell.interval_kind != "prediction95":
+        return word_s
+    half = (word_s.ends[1] - word_s.value) / math.sqrt(cell.n_runs + 1)
+    return Span(word_s.value, (word_s.value - half, word_s.value + half))
 
 
 def match_table(found: Sequence[Match]) -> Table:
@@ -77,8 +92,9 @@ def match_table(found: Sequence[Match]) -> Table:
         (
             "Words are those of the closed form. The model counts its own and refuses a row that "
             "differs; QEMU's queries were counted by its own trace, its words follow from them.",
-            f"The aim is a ratio of {AIM[0]:g} to {AIM[1]:g}. Its range is what values inside the "
-            "rows' intervals can give.",
+            f"The aim is a ratio of {AIM[0]:g} to {AIM[1]:g}. Its range is what two values can "
+            "give: one inside the 95% interval of the mean of the model's samples, and one between "
+            "QEMU's least and most.",
         ),
     )
 
@@ -142,7 +158,7 @@ def match_picture(found: Sequence[Match]) -> Picture:
     axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     caption = (
         "CPU time a word of the access bitmap, model over real QEMU in one run; both examine the "
-        "same words. Bars are the ranges that values inside both rows' intervals give."
+        "same words. Bars are the ranges of the ratio, as below the table."
     )
     return Picture(name, caption, png(figure))
 

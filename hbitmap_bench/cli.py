@@ -77,8 +77,8 @@ def cli() -> None:
 )  # fmt: skip
 @click.option(
     "--runs", "n_runs", type=click.IntRange(1, 100), default=3, show_default=True,
-    help="Undisturbed runs of each row on real builds. A row that takes under a minute has 3 of "
-    "them, or --runs if that is less, whatever the budget.",
+    help="Undisturbed runs of each row on real builds. A row that takes under a minute runs 3 "
+    "times, or --runs if that is less, whatever the budget.",
 )  # fmt: skip
 @click.option(
     "--budget", "budget_s", type=click.FloatRange(0), default=180.0, show_default=True,

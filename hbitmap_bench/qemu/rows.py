@@ -32,6 +32,12 @@ LEAST_RUNS: Final = 3
 QUICK_S: Final = 60.0
 """A row that takes less has its least number of runs, whatever the budget; a slower one has one."""
 
+RETRIED_S: Final = 15.0
+"""A row whose runs have taken less altogether is tried again beyond the budget if it was disturbed.
+
+Six tries of a row of two seconds; the default run stays near its budget on a busy host too.
+"""
+
 REMEDY_SLICE_BYTES: Final = 64 * 1024
 """What ``l2-cache-entry-size`` is raised to, on builds that are not patched."""
 
@@ -192,8 +198,8 @@ class Session:
 
         At least once, and a quick row ``LEAST_RUNS`` times. Beyond that while fewer than
         ``n_runs`` of its runs are undisturbed, if it has been tried at most twice as often. As long
-        a run as its last one has to fit into the budget, unless a quick row has too few undisturbed
-        runs and all its runs together are still quick.
+        a run as its last one has to fit into the budget, unless the row has too few undisturbed
+        runs and all its runs together took less than ``RETRIED_S``.
         """
         runs = self._runs[row]
         least = min(LEAST_RUNS, self._n_runs)
@@ -202,8 +208,8 @@ class Session:
         undisturbed = sum(run.disturbed is None for run in self._judged(row))
         if undisturbed >= self._n_runs or len(runs) >= 2 * self._n_runs:
             return False
-        quick = undisturbed < least and sum(run.wall_s for run in runs) < QUICK_S
-        return quick or self._spent_s() + runs[-1].wall_s <= self._budget_s
+        retried = undisturbed < least and sum(run.wall_s for run in runs) < RETRIED_S
+        return retried or self._spent_s() + runs[-1].wall_s <= self._budget_s
 
     def judged_runs(self) -> dict[Row, tuple[Run, ...]]:
         """The runs of each row, with what disturbed them."""

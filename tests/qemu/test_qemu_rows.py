@@ -154,8 +154,8 @@ def test_how_often_a_row_is_measured():
             "never measured": [],
             "quick, whatever the others take": [(10, 10), (10, 10)],
             "quick, beyond the budget": [(10, 10)] * 3,
-            "quick and disturbed, beyond the budget": [(10, 10)] * 2 + [(10, 5)] * 3,
-            "quick, but no longer all together": [(10, 10)] * 2 + [(10, 5)] * 4,
+            "quick and disturbed, beyond the budget": [(2, 2)] * 2 + [(2, 1)] * 5,
+            "quick, but no longer all together": [(2, 2)] * 2 + [(2, 1)] * 6,
             "slow, beyond the budget": [(70, 70)],
         }
     )

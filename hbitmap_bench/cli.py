@@ -1,34 +1,23 @@
-"""The command ``hbitmap-bench``: arguments and exit codes, nothing else.
-
-Exit codes: 0 done, 1 where a command says so, 2 bad input, a missing part or a bug of ours, 130
-interrupted.
-"""
+"""The command ``hbitmap-bench``: arguments and exit codes, nothing else."""
 
 from __future__ import annotations
 
 import io
 import math
 import sys
-import traceback
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
 
 import click
 from rich.console import Console
 
-from hbitmap_bench import __version__, guard, scratch
+from hbitmap_bench import __version__
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.field_commands import diagnose, predict, profile
 from hbitmap_bench.gate import LOCAL
 from hbitmap_bench.gate.commands import calibrate, gate, judge
-from hbitmap_bench.interrupt import hear_no_more, rather_than_errors, stop_like_ctrl_c
-from hbitmap_bench.printable import printable
+from hbitmap_bench.program import run_to_exit
 from hbitmap_bench.sizes import parse_size
-
-INTERRUPTED = 130
-"""128 + SIGINT, as shells have it."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -378,42 +367,3 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a mark that an old terminal lacks is no error
     run_to_exit(cli)
-
-
-def run_to_exit(command: click.Command) -> NoReturn:
-    """Run a program's command by its arguments, and end the program by its exit code."""
-    with stop_like_ctrl_c():
-        code = exit_code(lambda: _run(command))
-        hear_no_more()
-        if code != INTERRUPTED:
-            guard.dismiss()
-        sys.exit(code)
-
-
-def _run(command: click.Command) -> object:
-    """Run it in the knowledge that we may be killed, as another run may have been before."""
-    guard.watch()
-    scratch.sweep()
-    return command.main(standalone_mode=False)
-
-
-def exit_code(command: Callable[[], object]) -> int:
-    """Run a command and translate its end to an exit code, with its message on stderr."""
-    errors = Console(stderr=True, highlight=False, soft_wrap=True)
-    try:
-        with rather_than_errors():
-            result = command()
-        return result if isinstance(result, int) else 0
-    except UserError as error:
-        errors.print(f"hbitmap-bench: {printable(str(error))}", markup=False)
-    except click.ClickException as error:
-        errors.print(f"hbitmap-bench: {error.format_message()}", markup=False)
-    except (KeyboardInterrupt, click.exceptions.Abort):
-        errors.print("hbitmap-bench: interrupted")
-        return INTERRUPTED
-    except OSError as error:
-        errors.print(f"hbitmap-bench: the system refused: {error}", markup=False)
-    except Exception:  # noqa: BLE001 - Python's own exit code, 1, would say "regressed"
-        traceback.print_exc()
-        errors.print("hbitmap-bench: a mistake of its own, which should not be: please report it")
-    return 2

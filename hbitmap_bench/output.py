@@ -16,8 +16,8 @@ from typing import Final
 import click
 
 from hbitmap_bench.errors import UserError
+from hbitmap_bench.files import require_regular, write_atomic
 from hbitmap_bench.interrupt import uninterrupted
-from hbitmap_bench.records import require_regular, write_atomic
 
 STDOUT: Final = Path("-")
 """What stands for stdout on the command line."""

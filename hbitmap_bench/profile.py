@@ -10,12 +10,12 @@ import click
 from rich.console import Console
 
 from hbitmap_bench.cells import SETUPS, Layout
+from hbitmap_bench.files import write_atomic
 from hbitmap_bench.interrupt import stop_like_ctrl_c
 from hbitmap_bench.output import STDOUT, Output, check_output, deliver, write_text
 from hbitmap_bench.profiling import Profile, profile_daemon, profile_model
 from hbitmap_bench.qemu.builds import QemuBuild, find_qemu_img
 from hbitmap_bench.qemu.images import check_images, ensure_images
-from hbitmap_bench.records import write_atomic
 from hbitmap_bench.report.profile import picture, render, to_json
 from hbitmap_bench.reproduce import QemuPlan, image_folder
 from hbitmap_bench.sizes import format_size

@@ -10,10 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import secrets
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -23,6 +20,7 @@ from typing import Any, Final, Literal, Self, Union, get_args, get_origin, get_t
 
 from hbitmap_bench import __version__
 from hbitmap_bench.errors import UserError
+from hbitmap_bench.files import write_atomic
 from hbitmap_bench.host import commit_of_sources, host_facts
 from hbitmap_bench.printable import printable
 
@@ -210,37 +208,6 @@ class Reproduction:
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"a report's data must be readable, not {path} ({error})") from error
         return cls.from_json(text)
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a regular file whole or not at all: a temporary file beside it, then a rename.
-
-    Follows symbolic links. Raises ``UserError`` where the path is no regular file (a rename would
-    replace a device or a pipe) or the system refuses.
-    """
-    target = path.resolve()
-    require_regular(path)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except OSError as error:
-        reason = error.strerror or error
-        raise UserError(
-            f"output needs a folder that can be written to, not {path} ({reason}): name another"
-        ) from error
-    finally:
-        with suppress(OSError):  # on a read-only file system even this is refused
-            temporary.unlink(missing_ok=True)
-
-
-def require_regular(path: Path) -> None:
-    """Raise ``UserError`` for what is there and no regular file. O(1)."""
-    if path.exists() and not path.is_file():  # a pipe in /dev/fd leads to no other path
-        raise UserError(f"output goes to a regular file, not {path}: give a file's name")
 
 
 def _without_nulls(run: dict[str, Any]) -> dict[str, Any]:

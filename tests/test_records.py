@@ -12,16 +12,10 @@ from hypothesis import strategies as st
 
 from hbitmap_bench import host
 from hbitmap_bench.errors import UserError
+from hbitmap_bench.files import write_atomic
 from hbitmap_bench.growth import growth_records
 from hbitmap_bench.published import QUERY_S, published_cells
-from hbitmap_bench.records import (
-    CellRecord,
-    GrowthRecord,
-    Reproduction,
-    Run,
-    counted,
-    write_atomic,
-)
+from hbitmap_bench.records import CellRecord, GrowthRecord, Reproduction, Run, counted
 
 QEMU_CELL = CellRecord(
     source="qemu",

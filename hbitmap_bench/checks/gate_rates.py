@@ -33,8 +33,8 @@ from scipy.stats import binomtest
 
 from hbitmap_bench import scratch
 from hbitmap_bench.checks.injections import CHECKS, apply, commit, git, scratch_clone
-from hbitmap_bench.cli import run_to_exit
 from hbitmap_bench.errors import UserError
+from hbitmap_bench.files import write_atomic
 from hbitmap_bench.gate.commits import resolve
 from hbitmap_bench.gate.environments import Workshop
 from hbitmap_bench.gate.judge import judge
@@ -45,7 +45,7 @@ from hbitmap_bench.gate.verdict import Judgement
 from hbitmap_bench.history.machine import machine_fields
 from hbitmap_bench.history.run import Project, find_project, prepare
 from hbitmap_bench.output import check_output
-from hbitmap_bench.records import write_atomic
+from hbitmap_bench.program import run_to_exit
 
 SELF: Final = "itself"
 SELF_A_CYCLE: Final = 4

@@ -28,11 +28,11 @@ from rich.table import Table
 
 from hbitmap_bench import scratch
 from hbitmap_bench.checks.console import table_console
-from hbitmap_bench.cli import run_to_exit
 from hbitmap_bench.predict.calibrate import BuildCalibration
 from hbitmap_bench.predict.counts import Counts, count
 from hbitmap_bench.predict.main import probe
 from hbitmap_bench.predict.subject import Subject, of_file
+from hbitmap_bench.program import run_to_exit
 from hbitmap_bench.qemu.blueprint import Blueprint, alternating, fragmented
 from hbitmap_bench.qemu.builds import QemuBuild, find_daemon, parse_build
 from hbitmap_bench.qemu.buildup import measure_once

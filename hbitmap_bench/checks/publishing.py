@@ -31,9 +31,9 @@ from hbitmap_bench import scratch
 from hbitmap_bench.checks.parts import lend_parts
 from hbitmap_bench.checks.synthetic import make_history
 from hbitmap_bench.children import running
-from hbitmap_bench.cli import run_to_exit
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.history.run import Project, find_project
+from hbitmap_bench.program import run_to_exit
 from hbitmap_bench.report.drawing import Table, to_rich
 
 MAX_RATIO: Final = 1.5

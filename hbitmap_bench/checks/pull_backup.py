@@ -35,9 +35,9 @@ from hbitmap_bench import scratch
 from hbitmap_bench.account import process_totals
 from hbitmap_bench.checks.console import table_console
 from hbitmap_bench.children import kill_group
-from hbitmap_bench.cli import run_to_exit
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.growth import loglog_slope
+from hbitmap_bench.program import run_to_exit
 from hbitmap_bench.qemu.builds import (
     QemuBuild,
     find_daemon,

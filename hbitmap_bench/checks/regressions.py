@@ -39,7 +39,7 @@ from hbitmap_bench.checks.injections import (
     scratch_clone,
 )
 from hbitmap_bench.checks.parts import lend_parts
-from hbitmap_bench.cli import run_to_exit
+from hbitmap_bench.files import write_atomic
 from hbitmap_bench.history.changes import Change, changes
 from hbitmap_bench.history.derived import SECONDS, Exponents, exponents
 from hbitmap_bench.history.run import bench, find_project
@@ -48,7 +48,7 @@ from hbitmap_bench.history.store import load_histories
 from hbitmap_bench.html.pages_words import before_after, times
 from hbitmap_bench.html.site import publish
 from hbitmap_bench.output import check_folder
-from hbitmap_bench.records import write_atomic
+from hbitmap_bench.program import run_to_exit
 from hbitmap_bench.report.drawing import Table, to_rich
 from hbitmap_bench.report.front import EVIDENCE, cell_words
 from hbitmap_bench.report.over_commits import cell_picture

@@ -80,6 +80,6 @@ def _is_newer_runner(finding: Finding) -> bool:
 
 
 if __name__ == "__main__":
-    from hbitmap_bench.cli import exit_code
+    from hbitmap_bench.program import exit_code
 
     sys.exit(exit_code(lambda: main(*map(Path, sys.argv[1:3]))))

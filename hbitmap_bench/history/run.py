@@ -26,11 +26,11 @@ from rich.console import Console
 from hbitmap_bench import scratch
 from hbitmap_bench.children import kill_group, running
 from hbitmap_bench.errors import UserError
+from hbitmap_bench.files import write_atomic
 from hbitmap_bench.history import sources
 from hbitmap_bench.history.machine import machine_fields
 from hbitmap_bench.interrupt import uninterrupted
 from hbitmap_bench.output import check_folder, deliver, folder_as_text
-from hbitmap_bench.records import write_atomic
 
 EVIDENCE = "HBITMAP_BENCH_EVIDENCE"
 """The folder where measuring processes tell what they imported: see ``benchmarks/common.py``."""

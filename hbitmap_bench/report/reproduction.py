@@ -14,7 +14,8 @@ from rich.text import Text
 
 from hbitmap_bench import published
 from hbitmap_bench.errors import UserError
-from hbitmap_bench.records import GrowthRecord, Reproduction, write_atomic
+from hbitmap_bench.files import write_atomic
+from hbitmap_bench.records import GrowthRecord, Reproduction
 from hbitmap_bench.report import findings, tables, wording
 from hbitmap_bench.report.differences import differences
 from hbitmap_bench.report.drawing import Table, encodable, escaped, to_markdown, to_rich

@@ -16,13 +16,41 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
-from hbitmap_bench.records import Run
-
 _TICK_S: Final = 1 / os.sysconf("SC_CLK_TCK")
 _READ: Final = re.compile(r"^read_bytes: (\d+)$", re.MULTILINE)
 _STALLED: Final = re.compile(r"^some .*total=(\d+)$", re.MULTILINE)
 _STEAL_FIELD: Final = 8  # of the line "cpu" in /proc/stat, whose name is field 0
 _MAJOR_FAULTS_FIELD: Final = 9  # of /proc/PID/stat behind the name: field 12 in proc(5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One run of a row, and where its seconds went; None where the host does not tell.
+
+    ``wall_s`` is by the clock, ``cpu_s`` what all threads of the daemon worked, ``waited_s`` how
+    long they stood ready without a core. ``read_bytes`` came from the disk. ``steal_s`` is what a
+    hypervisor took from all cores of the host, and ``*_pressure_s`` how long some task of the host
+    was stalled meanwhile. ``cached_before`` and ``cached_after`` are the shares of the image's
+    metadata in the page cache. ``loop_words_s`` is how fast a fixed loop ran right before and right
+    after. ``disturbed`` says why the seconds are not the run's own work, or is None.
+
+    A run of a sampled row is a pass: its wall and CPU seconds are scaled to the whole build-up, the
+    other numbers are the pass's own.
+    """
+
+    wall_s: float
+    cpu_s: float | None = None
+    waited_s: float | None = None
+    read_bytes: int | None = None
+    major_faults: int | None = None
+    steal_s: float | None = None
+    cpu_pressure_s: float | None = None
+    io_pressure_s: float | None = None
+    memory_pressure_s: float | None = None
+    cached_before: float | None = None
+    cached_after: float | None = None
+    loop_words_s: tuple[float, float] | None = None
+    disturbed: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

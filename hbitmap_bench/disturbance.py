@@ -7,7 +7,7 @@ from dataclasses import replace
 from statistics import median, quantiles
 from typing import Final
 
-from hbitmap_bench.records import Run, counted
+from hbitmap_bench.account import Run
 
 EXCESS_SHARE: Final = 0.1
 """Wall seconds may exceed CPU seconds by this share; beyond, a run is disturbed.
@@ -34,6 +34,11 @@ A kernel that reclaims idle memory takes some of it meanwhile: 3 to 14% of a 10T
 150 to 200 s, most of it after the job has passed there. What the daemon has to read again is in the
 bytes read, and its wait for the disk in wall seconds, which ``EXCESS_SHARE`` judges.
 """
+
+
+def counted(runs: Sequence[Run]) -> list[Run]:
+    """The runs that a row's seconds come from: the undisturbed ones, or all where there is none."""
+    return [run for run in runs if run.disturbed is None] or list(runs)
 
 
 def judged(runs: Sequence[Run], loop_words_s: float | None) -> tuple[Run, ...]:

@@ -138,7 +138,7 @@ def profile(
         raise UserError("--no-qemu profiles no build, --qemu names one: give one of the two")
     require_perf()
     from hbitmap_bench import profile as run  # NumPy, SciPy, Matplotlib: not for --help
-    from hbitmap_bench.cells import layout
+    from hbitmap_bench.layout import layout
     from hbitmap_bench.reproduce import QemuPlan
 
     place = layout(size, cluster_size)

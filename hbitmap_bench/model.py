@@ -8,9 +8,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from hbitmap_bench.cells import SETUPS, TABLE_SIZES, Layout
+from hbitmap_bench.account import Run
+from hbitmap_bench.cells import TABLE_SIZES
 from hbitmap_bench.disturbance import reason_of_all, usual_loop_words_s
+from hbitmap_bench.filters import SETUPS, Setup
 from hbitmap_bench.growth import over_plain
+from hbitmap_bench.layout import Layout
 from hbitmap_bench.measure import (
     MIN_PASSES,
     PASSES,
@@ -23,7 +26,7 @@ from hbitmap_bench.measure import (
     sample_pass,
     summarize,
 )
-from hbitmap_bench.records import CellRecord, Mode, Run, Setup
+from hbitmap_bench.records import CellRecord, Mode
 from hbitmap_bench.scan_loop import ScanLoop
 
 Progress = Callable[[float], object]

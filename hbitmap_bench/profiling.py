@@ -13,16 +13,16 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from hbitmap_bench.cells import Layout, layout
 from hbitmap_bench.children import running
 from hbitmap_bench.errors import UserError
+from hbitmap_bench.filters import Detected, Setup
+from hbitmap_bench.layout import Layout, layout
 from hbitmap_bench.perf import Samples, recording
 from hbitmap_bench.qemu.builds import QemuBuild
 from hbitmap_bench.qemu.buildup import add_ends, cancel_backup, start_backup, wait_for_build_up
 from hbitmap_bench.qemu.daemon import Daemon
 from hbitmap_bench.qemu.detect import detect_algorithm
 from hbitmap_bench.qemu.images import Image
-from hbitmap_bench.records import Detected, Setup
 
 LEAST_S: Final = 1.0
 """In process, whole build-ups are repeated for so long: one with a deny bitmap is over at once."""

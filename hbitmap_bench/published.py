@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from hbitmap_bench.filters import Setup
 from hbitmap_bench.geometry import answer_bytes, n_queries, words_access, words_deny
-from hbitmap_bench.records import CellRecord, Setup
+from hbitmap_bench.records import CellRecord
 
 SOURCE: Final = (
     'the cover letter of QEMU\'s patch series "improve block_status() for cbw + snapshot setup" '

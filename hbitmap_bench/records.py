@@ -1,6 +1,6 @@
 """Measurement records: immutable, with their units in their names, as JSON of schema 2.
 
-``Run`` is one run of a row, ``CellRecord`` one row, ``GrowthRecord`` one fitted exponent,
+``CellRecord`` is one row, ``GrowthRecord`` one fitted exponent,
 ``Reproduction`` a whole session with its host and commit. ``Reproduction.to_json`` and
 ``from_json`` are each other's inverse; the keys are the names of the fields. Files of schema 1,
 which has wall seconds alone, are read too.
@@ -19,50 +19,21 @@ from types import NoneType, UnionType
 from typing import Any, Final, Literal, Self, Union, get_args, get_origin, get_type_hints
 
 from hbitmap_bench import __version__
+from hbitmap_bench.account import Run
+from hbitmap_bench.disturbance import counted
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.files import write_atomic
+from hbitmap_bench.filters import Detected, Setup
 from hbitmap_bench.host import commit_of_sources, host_facts
 from hbitmap_bench.printable import printable
 
 Source = Literal["published", "model", "qemu"]
-Setup = Literal["plain", "access", "deny"]
-Detected = Literal["access", "deny", "unknown"]
 Mode = Literal["published", "exact", "sampled", "measured"]
 IntervalKind = Literal["prediction95", "min_max"]
 WordsSource = Literal["counted", "closed_form"]
 
 SCHEMA: Final = 2
 HostFacts = Mapping[str, str | int | None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """One run of a row, and where its seconds went; None where the host does not tell.
-
-    ``wall_s`` is by the clock, ``cpu_s`` what all threads of the daemon worked, ``waited_s`` how
-    long they stood ready without a core. ``read_bytes`` came from the disk. ``steal_s`` is what a
-    hypervisor took from all cores of the host, and ``*_pressure_s`` how long some task of the host
-    was stalled meanwhile. ``cached_before`` and ``cached_after`` are the shares of the image's
-    metadata in the page cache. ``loop_words_s`` is how fast a fixed loop ran right before and right
-    after. ``disturbed`` says why the seconds are not the run's own work, or is None.
-
-    A run of a sampled row is a pass: its wall and CPU seconds are scaled to the whole build-up, the
-    other numbers are the pass's own.
-    """
-
-    wall_s: float
-    cpu_s: float | None = None
-    waited_s: float | None = None
-    read_bytes: int | None = None
-    major_faults: int | None = None
-    steal_s: float | None = None
-    cpu_pressure_s: float | None = None
-    io_pressure_s: float | None = None
-    memory_pressure_s: float | None = None
-    cached_before: float | None = None
-    cached_after: float | None = None
-    loop_words_s: tuple[float, float] | None = None
-    disturbed: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,11 +83,6 @@ class CellRecord:
     def n_runs(self) -> int:
         """Runs that count."""
         return len(counted(self.runs))
-
-
-def counted(runs: Sequence[Run]) -> list[Run]:
-    """The runs that a row's seconds come from: the undisturbed ones, or all where there is none."""
-    return [run for run in runs if run.disturbed is None] or list(runs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from itertools import product
 
+from hbitmap_bench.account import Run
+from hbitmap_bench.filters import Setup
 from hbitmap_bench.geometry import (
     answer_bytes,
     n_queries,
@@ -12,7 +14,7 @@ from hbitmap_bench.geometry import (
 )
 from hbitmap_bench.growth import growth_records
 from hbitmap_bench.published import published_cells
-from hbitmap_bench.records import CellRecord, Reproduction, Run, Setup
+from hbitmap_bench.records import CellRecord, Reproduction
 from hbitmap_impl.image import default_l2_slice
 
 T = 2**40

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hbitmap_bench.cells import default_layouts, layout
+from hbitmap_bench.cells import default_layouts
 from hbitmap_bench.errors import UserError
+from hbitmap_bench.layout import layout
 from hbitmap_bench.sizes import format_size, parse_size
 
 T = 2**40

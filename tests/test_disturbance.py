@@ -2,8 +2,8 @@
 
 import pytest
 
+from hbitmap_bench.account import Run
 from hbitmap_bench.disturbance import judged, reason_of_all, usual_loop_words_s
-from hbitmap_bench.records import Run
 from hbitmap_bench.scan_loop import ScanLoop
 
 USUAL = 3e9

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from hbitmap_bench import disturbance, measure
-from hbitmap_bench.cells import SETUPS, layout
+from hbitmap_bench.account import Run
+from hbitmap_bench.filters import SETUPS
 from hbitmap_bench.growth import over_plain
+from hbitmap_bench.layout import layout
 from hbitmap_bench.measure import (
     STRATA,
     SamplePass,
@@ -24,7 +26,7 @@ from hbitmap_bench.measure import (
     summarize,
 )
 from hbitmap_bench.model import TABLE_VISITS, Beside, _require_same_words, exact_rows, sampled_rows
-from hbitmap_bench.records import CellRecord, Run
+from hbitmap_bench.records import CellRecord
 
 T = 2**40
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from hbitmap_bench.cells import layout
 from hbitmap_bench.checks.predict_accuracy import Row
 from hbitmap_bench.errors import UserError
+from hbitmap_bench.layout import layout
 from hbitmap_bench.predict import calibrate
 from hbitmap_bench.predict.calibrate import REFERENCE, Calibration, scan_geometry
 from hbitmap_bench.predict.costs import NAMES, Costs, fit

@@ -11,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hbitmap_bench import host
+from hbitmap_bench.account import Run
+from hbitmap_bench.disturbance import counted
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.files import write_atomic
 from hbitmap_bench.growth import growth_records
 from hbitmap_bench.published import QUERY_S, published_cells
-from hbitmap_bench.records import CellRecord, GrowthRecord, Reproduction, Run, counted
+from hbitmap_bench.records import CellRecord, GrowthRecord, Reproduction
 
 QEMU_CELL = CellRecord(
     source="qemu",

@@ -24,9 +24,9 @@ from rich.progress import track
 from rich.table import Table
 from scipy.stats import binomtest
 
-from hbitmap_bench.cells import SETUPS, Layout, layout
+from hbitmap_bench.filters import SETUPS, Setup
+from hbitmap_bench.layout import Layout, layout
 from hbitmap_bench.measure import PASSES, SamplePass, measure_exact, sample_cells, summarize
-from hbitmap_bench.records import Setup
 from hbitmap_bench.sizes import format_size, parse_size
 
 Cell = tuple[Layout, Setup]

@@ -28,6 +28,7 @@ from rich.table import Table
 
 from hbitmap_bench import scratch
 from hbitmap_bench.checks.console import table_console
+from hbitmap_bench.filters import Detected, Setup
 from hbitmap_bench.predict.calibrate import BuildCalibration
 from hbitmap_bench.predict.counts import Counts, count
 from hbitmap_bench.predict.main import probe
@@ -37,7 +38,6 @@ from hbitmap_bench.qemu.blueprint import Blueprint, alternating, fragmented
 from hbitmap_bench.qemu.builds import QemuBuild, find_daemon, parse_build
 from hbitmap_bench.qemu.buildup import measure_once
 from hbitmap_bench.qemu.images import Image
-from hbitmap_bench.records import Detected, Setup
 
 K, M, G, T = 2**10, 2**20, 2**30, 2**40
 

@@ -36,7 +36,6 @@ from hbitmap_bench.account import process_totals
 from hbitmap_bench.checks.console import table_console
 from hbitmap_bench.children import kill_group
 from hbitmap_bench.errors import UserError
-from hbitmap_bench.growth import loglog_slope
 from hbitmap_bench.program import run_to_exit
 from hbitmap_bench.qemu.builds import (
     QemuBuild,
@@ -52,6 +51,7 @@ from hbitmap_bench.qemu.graph import COPY_CLUSTER_BYTES, add_disk, add_filters
 from hbitmap_bench.qemu.images import Image, ensure_images
 from hbitmap_bench.qemu.nbd import MAX_REQUEST_BYTES, connected, whole_status
 from hbitmap_bench.sizes import format_size, parse_size
+from hbitmap_bench.slopes import loglog_slope
 
 PIECE_BYTES: Final = 16 * 2**20
 WORDS_A_REQUEST: Final = MAX_REQUEST_BYTES // COPY_CLUSTER_BYTES // 64

@@ -10,16 +10,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hbitmap_bench.cells import layout
 from hbitmap_bench.gate import paired
 from hbitmap_bench.gate import thresholds as limits
 from hbitmap_bench.gate.allowances import Allowance
 from hbitmap_bench.gate.noisy import Levels, too_few
 from hbitmap_bench.gate.runs import Pair, Run
 from hbitmap_bench.gate.suites import Cell
-from hbitmap_bench.growth import loglog_slope
 from hbitmap_bench.history.changes import Word
 from hbitmap_bench.history.derived import KIB, L2_SLICE_BYTES, LIMITS, QUERIES, SECONDS, TIB, WORDS
+from hbitmap_bench.layout import layout
+from hbitmap_bench.slopes import loglog_slope
 
 Key = tuple[str, int]
 """Implementation and cluster size in KiB."""

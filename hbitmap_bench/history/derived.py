@@ -12,9 +12,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hbitmap_bench.cells import layout
-from hbitmap_bench.growth import loglog_slopes
 from hbitmap_bench.history.series import Benchmark, History, Measured, Params
+from hbitmap_bench.layout import layout
+from hbitmap_bench.slopes import loglog_slopes
 
 TIB, KIB = 2**40, 2**10
 

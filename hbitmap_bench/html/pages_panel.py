@@ -11,11 +11,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hbitmap_bench.growth import loglog_slope
 from hbitmap_bench.history import derived
 from hbitmap_bench.history.series import Benchmark, Measured, Param, Params
 from hbitmap_bench.html import data
 from hbitmap_bench.html.pages_words import UNLIKE_CELLS, Words, benchmark_words
+from hbitmap_bench.slopes import loglog_slope
 
 Fits = list[list[float | int | None]]
 """[commit, slope, low, high] of the commits where a line has a slope."""

@@ -14,7 +14,8 @@ from statistics import median
 from time import perf_counter
 from typing import Final
 
-from hbitmap_bench.cells import layout
+from hbitmap_bench.filters import Detected, Setup
+from hbitmap_bench.layout import layout
 from hbitmap_bench.measure import open_job, time_queries
 from hbitmap_bench.predict.costs import Costs, fit
 from hbitmap_bench.predict.counts import Counts, count
@@ -23,7 +24,6 @@ from hbitmap_bench.qemu.blueprint import Blueprint, fragmented, full
 from hbitmap_bench.qemu.builds import QemuBuild
 from hbitmap_bench.qemu.buildup import measure_once
 from hbitmap_bench.qemu.images import Image
-from hbitmap_bench.records import Detected, Setup
 from hbitmap_impl.clusters import full_bitmap
 
 K, M, G = 2**10, 2**20, 2**30

@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from scipy.optimize import nnls
 
+from hbitmap_bench.filters import Setup
 from hbitmap_bench.predict.counts import Counts
-from hbitmap_bench.records import Setup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

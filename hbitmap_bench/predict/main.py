@@ -12,6 +12,7 @@ from rich.console import Console
 
 from hbitmap_bench import scratch
 from hbitmap_bench.errors import UserError
+from hbitmap_bench.filters import Detected
 from hbitmap_bench.json_output import put_json
 from hbitmap_bench.output import check_output
 from hbitmap_bench.predict.calibrate import ROUNDS, BuildCalibration, calibrate_host
@@ -23,7 +24,6 @@ from hbitmap_bench.printable import printable
 from hbitmap_bench.qemu.builds import QemuBuild, find_daemon, parse_build
 from hbitmap_bench.qemu.daemon import Daemon
 from hbitmap_bench.qemu.detect import detect_algorithm, has_min_cluster_size, missing_parts
-from hbitmap_bench.records import Detected
 from hbitmap_bench.report.prediction import render
 from hbitmap_bench.report.prediction_json import to_json
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import median
 
+from hbitmap_bench.filters import Setup
 from hbitmap_bench.predict.calibrate import Calibration
 from hbitmap_bench.predict.counts import Counts
 from hbitmap_bench.predict.knobs import AS_IT_IS, Knob, knobs
 from hbitmap_bench.predict.subject import Subject
-from hbitmap_bench.records import Setup
 
 
 @dataclass(frozen=True, slots=True)

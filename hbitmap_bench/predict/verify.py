@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hbitmap_bench import scratch
+from hbitmap_bench.filters import Setup
 from hbitmap_bench.predict.knobs import AS_IT_IS, Knob
 from hbitmap_bench.predict.prediction import Prediction
 from hbitmap_bench.predict.subject import Subject
@@ -15,7 +16,6 @@ from hbitmap_bench.qemu.builds import QemuBuild
 from hbitmap_bench.qemu.buildup import measure_once
 from hbitmap_bench.qemu.images import Image
 from hbitmap_bench.qemu.rows import LEAST_RUNS, QUICK_S
-from hbitmap_bench.records import Setup
 from hbitmap_bench.sizes import format_size
 
 Measured = dict[tuple[Knob, Setup], tuple[float, ...]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
-from hbitmap_bench.account import process_totals, spent
+from hbitmap_bench.account import Run, process_totals, spent
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.qemu.builds import QemuBuild
 from hbitmap_bench.qemu.daemon import Daemon
@@ -16,7 +16,6 @@ from hbitmap_bench.qemu.graph import (
     add_null_disk,
 )
 from hbitmap_bench.qemu.images import Image
-from hbitmap_bench.records import Run
 
 _JOB: Final = "backup"
 

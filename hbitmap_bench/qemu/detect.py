@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
+from hbitmap_bench.filters import Detected
 from hbitmap_bench.qemu.daemon import Daemon
 from hbitmap_bench.qemu.graph import add_null_disk, first_unnamed_count
-from hbitmap_bench.records import Detected
 
 PROBE_BYTES: Final = 64 * 2**20
 _DISK: Final = "probe-disk"

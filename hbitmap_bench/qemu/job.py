@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from hbitmap_bench.filters import Detected
 from hbitmap_bench.qemu.detect import FILTERS, classify
 from hbitmap_bench.qemu.graph import COPY_CLUSTER_BYTES, first_unnamed_count
 from hbitmap_bench.qemu.peek import Asked
-from hbitmap_bench.records import Detected
 
 CBW, SNAPSHOT_ACCESS = FILTERS
 _BACKUP: Final = "backup"

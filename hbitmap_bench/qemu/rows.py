@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Final
 
-from hbitmap_bench.cells import Layout, layout
-from hbitmap_bench.disturbance import judged, reason_of_all, usual_loop_words_s
+from hbitmap_bench.account import Run
+from hbitmap_bench.disturbance import counted, judged, reason_of_all, usual_loop_words_s
+from hbitmap_bench.filters import Detected, Setup
 from hbitmap_bench.growth import over_plain
 from hbitmap_bench.interrupt import stop_like_ctrl_c
+from hbitmap_bench.layout import Layout, layout
 from hbitmap_bench.qemu.builds import QemuBuild
 from hbitmap_bench.qemu.buildup import measure_once
 from hbitmap_bench.qemu.daemon import Daemon
@@ -18,7 +20,7 @@ from hbitmap_bench.qemu.detect import JOB, detect_algorithm, missing_parts
 from hbitmap_bench.qemu.graph import COPY_CLUSTER_BYTES
 from hbitmap_bench.qemu.images import Image
 from hbitmap_bench.qemu.page_cache import cached_share, warm
-from hbitmap_bench.records import CellRecord, Detected, Run, Setup, counted
+from hbitmap_bench.records import CellRecord
 from hbitmap_bench.scan_loop import ScanLoop
 from hbitmap_bench.sizes import format_size
 

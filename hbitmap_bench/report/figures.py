@@ -9,8 +9,9 @@ from typing import Final
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hbitmap_bench.growth import growth_of, loglog_slope, series
-from hbitmap_bench.records import CellRecord, Setup
+from hbitmap_bench.filters import LONG_NAMES, SETUPS, Setup
+from hbitmap_bench.growth import growth_of, series
+from hbitmap_bench.records import CellRecord
 from hbitmap_bench.report import wording
 from hbitmap_bench.report.heatmap import slowdown_picture
 from hbitmap_bench.report.model_against_qemu import match_picture, matches
@@ -37,6 +38,7 @@ from hbitmap_bench.report.six_cells import six_cells
 from hbitmap_bench.report.six_cells_figure import six_cells_picture
 from hbitmap_bench.report.span import ratio_to_plain, seconds
 from hbitmap_bench.sizes import format_size
+from hbitmap_bench.slopes import loglog_slope
 
 
 def pictures(cells: Sequence[CellRecord], cost: QueryCost) -> tuple[Picture, ...]:
@@ -167,7 +169,7 @@ def words_picture(cells: Sequence[CellRecord]) -> Picture:
         words = [float(row.words_examined or 0) for row in rows]
         how = ", ".join(sorted({(row.words_source or "").replace("_", " ") for row in rows}))
         slope = loglog_slope([row.image_bytes for row in rows], words).exponent
-        label = f"{wording.LONG_NAMES[rows[0].setup]}: exponent {slope:.2f} ({how})"
+        label = f"{LONG_NAMES[rows[0].setup]}: exponent {slope:.2f} ({how})"
         line(axes, rows, words, label, COLOURS[rows[0].setup])
     size_axes(axes, {row.image_bytes for rows in found for row in rows})
     axes.set_ylabel("words examined in one build-up")
@@ -271,7 +273,7 @@ def _time_title(shown: list[Series]) -> str:
     """The exponents of the setups, from the source that has the most sizes."""
     source = max(shown, key=len)[0]
     parts = []
-    for setup in wording.SETUP_ORDER:
+    for setup in SETUPS:
         for rows in shown:
             same = (rows[0].source, rows[0].build) == (source.source, source.build)
             exponent = growth_of(rows).exponent if len(rows) > 1 else None

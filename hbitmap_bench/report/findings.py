@@ -8,8 +8,9 @@ from typing import Final
 from scipy.optimize import brentq
 
 from hbitmap_bench import published
-from hbitmap_bench.growth import extra_is_resolved, growth_of, loglog_slope, plain_of, series
-from hbitmap_bench.records import CellRecord, GrowthRecord, Setup
+from hbitmap_bench.filters import Setup
+from hbitmap_bench.growth import extra_is_resolved, growth_of, plain_of, series
+from hbitmap_bench.records import CellRecord, GrowthRecord
 from hbitmap_bench.report import wording
 from hbitmap_bench.report.projection import (
     REFERENCE_CLUSTER_BYTES,
@@ -25,6 +26,7 @@ from hbitmap_bench.report.projection import (
 )
 from hbitmap_bench.report.span import measured
 from hbitmap_bench.sizes import format_size
+from hbitmap_bench.slopes import loglog_slope
 
 _TIB: Final = 2**40
 _ENDS: Final = (0, 1)

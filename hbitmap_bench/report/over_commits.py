@@ -9,13 +9,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from hbitmap_bench.filters import SETUPS
 from hbitmap_bench.history.series import Benchmark, History, Params
 from hbitmap_bench.html.pages_words import benchmark_words
-from hbitmap_bench.records import Setup
 from hbitmap_bench.report.front import cell_words
 from hbitmap_bench.report.plotting import COLOURS, literal, png
 
-SETUPS: Final[tuple[Setup, ...]] = ("plain", "access", "deny")
 SHADE: Final = "#F0E442"
 LOG_FROM: Final = 5.0
 """A cell that varies by more than this is drawn on a log axis: else its low part is a flat line."""

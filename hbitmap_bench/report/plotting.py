@@ -16,7 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from hbitmap_bench.records import CellRecord, Setup
+from hbitmap_bench.filters import Setup
+from hbitmap_bench.records import CellRecord
 from hbitmap_bench.report.wording import has_default_slice
 from hbitmap_bench.sizes import format_size
 

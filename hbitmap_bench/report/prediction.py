@@ -5,12 +5,12 @@ from __future__ import annotations
 from rich.console import Console
 from rich.text import Text
 
+from hbitmap_bench.filters import LONG_NAMES, SETUPS, Setup
 from hbitmap_bench.predict.calibrate import BUILDS_DIFFER
 from hbitmap_bench.predict.knobs import AS_IT_IS, Knob
 from hbitmap_bench.predict.prediction import Estimate, Prediction
-from hbitmap_bench.records import Setup
 from hbitmap_bench.report.drawing import Table, encodable, to_rich
-from hbitmap_bench.report.wording import LONG_NAMES, NOTHING, SETUP_ORDER, duration, number
+from hbitmap_bench.report.wording import NOTHING, duration, number
 from hbitmap_bench.sizes import format_size
 
 
@@ -45,7 +45,7 @@ def _durations(estimate: Estimate) -> str:
 
 def setup_table(found: Prediction) -> Table:
     """The three set-ups on the image as it is."""
-    rows = tuple(_setup_row(found, setup) for setup in SETUP_ORDER)
+    rows = tuple(_setup_row(found, setup) for setup in SETUPS)
     columns = ("build-up", *_FIGURES, *_measured_columns(found))
     return Table("As it is", columns, rows, _notes(found), 1, grouped=False)
 

@@ -8,11 +8,10 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from hbitmap_bench import __version__
+from hbitmap_bench.filters import SETUPS, Setup
 from hbitmap_bench.host import host_facts
 from hbitmap_bench.predict.knobs import AS_IT_IS, Knob
 from hbitmap_bench.predict.prediction import Prediction
-from hbitmap_bench.records import Setup
-from hbitmap_bench.report.wording import SETUP_ORDER
 
 SCHEMA: Final = 1
 
@@ -65,7 +64,7 @@ def _knob(found: Prediction, knob: Knob) -> dict[str, Any]:
 
 
 def _setups(found: Prediction, knob: Knob) -> dict[str, Any]:
-    return {setup: _build_up(found, setup, knob) for setup in SETUP_ORDER}
+    return {setup: _build_up(found, setup, knob) for setup in SETUPS}
 
 
 def _build_up(found: Prediction, setup: Setup, knob: Knob) -> dict[str, Any]:

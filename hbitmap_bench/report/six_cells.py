@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from hbitmap_bench.cells import TABLE_SIZES
+from hbitmap_bench.filters import SETUPS
 from hbitmap_bench.growth import series_key
 from hbitmap_bench.records import CellRecord, Source
 from hbitmap_bench.report import wording
@@ -21,7 +22,6 @@ from hbitmap_bench.report.wording import NOTHING
 from hbitmap_bench.sizes import format_size
 
 _SOURCES: Final[tuple[Source, ...]] = ("published", "qemu", "model")
-_SETUPS: Final = wording.SETUP_ORDER
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ def _order(cell: CellRecord, builds: Sequence[str | None]) -> tuple[object, ...]
         _SOURCES.index(cell.source),
         builds.index(cell.build),
         cell.l2_slice_bytes,
-        _SETUPS.index(cell.setup),
+        SETUPS.index(cell.setup),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Final
 
+from hbitmap_bench.filters import LONG_NAMES, SETUPS
 from hbitmap_bench.growth import extra_is_resolved, plain_of, series, series_key
 from hbitmap_bench.records import CellRecord, GrowthRecord
 from hbitmap_bench.report import wording
@@ -268,7 +269,7 @@ def _sweep_cell(grid: Grid, place: tuple[int, int], cost: QueryCost) -> str:
 
 def _growth_row(record: GrowthRecord, members: list[CellRecord]) -> tuple[str, ...]:
     source: str = record.source
-    name = wording.LONG_NAMES[record.setup]
+    name = LONG_NAMES[record.setup]
     if members:
         source = wording.series_source_name(members[0])
         name = wording.setup_base_name(members[0])
@@ -312,7 +313,7 @@ def _growth_key(row: GrowthRecord | CellRecord) -> tuple[object, ...]:
 
 
 def _growth_order(record: GrowthRecord) -> tuple[object, ...]:
-    setup = wording.SETUP_ORDER.index(record.setup)
+    setup = SETUPS.index(record.setup)
     place = (record.cluster_bytes, record.l2_slice_bytes)
     return _SOURCES.index(record.source), record.build or "", *place, setup
 
@@ -331,7 +332,7 @@ def _reading_order(cell: CellRecord) -> tuple[object, ...]:
 
 
 def _by_series(cell: CellRecord) -> tuple[object, ...]:
-    setup = wording.SETUP_ORDER.index(cell.setup)
+    setup = SETUPS.index(cell.setup)
     return cell.build or "", cell.cluster_bytes, cell.l2_slice_bytes, setup, cell.image_bytes
 
 

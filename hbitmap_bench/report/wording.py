@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from hbitmap_bench.records import CellRecord, Setup
+from hbitmap_bench.filters import LONG_NAMES
+from hbitmap_bench.records import CellRecord
 from hbitmap_bench.sizes import format_size
 from hbitmap_impl.image import default_l2_slice
 
-LONG_NAMES: Final[dict[Setup, str]] = {
-    "plain": "blockdev-backup (no filter)",
-    "access": "cbw + snap (access bitmap)",
-    "deny": "cbw + snap + patches (deny bitmap)",
-}
-SETUP_ORDER: Final[tuple[Setup, ...]] = ("plain", "access", "deny")
 INTERVAL_NAMES: Final = {"prediction95": "95% prediction", "min_max": "min..max"}
 NOTHING: Final = "-"
 DISTURBED: Final = "⚠"

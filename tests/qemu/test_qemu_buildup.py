@@ -8,8 +8,8 @@ import time
 import psutil
 import pytest
 
-from hbitmap_bench.cells import layout
 from hbitmap_bench.errors import UserError
+from hbitmap_bench.layout import layout
 from hbitmap_bench.qemu.builds import QemuBuild
 from hbitmap_bench.qemu.buildup import (
     backup_job,

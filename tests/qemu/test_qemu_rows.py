@@ -6,10 +6,11 @@ from statistics import median
 
 import pytest
 
-from hbitmap_bench.cells import layout
-from hbitmap_bench.disturbance import WARM_SHARE
+from hbitmap_bench.account import Run
+from hbitmap_bench.disturbance import WARM_SHARE, counted
 from hbitmap_bench.geometry import words_access, words_deny
 from hbitmap_bench.growth import extra_is_resolved
+from hbitmap_bench.layout import layout
 from hbitmap_bench.qemu import rows as rows_module
 from hbitmap_bench.qemu.builds import QemuBuild
 from hbitmap_bench.qemu.buildup import add_ends, backup_job, start_backup
@@ -17,7 +18,7 @@ from hbitmap_bench.qemu.daemon import Daemon
 from hbitmap_bench.qemu.images import Image, ensure_images
 from hbitmap_bench.qemu.page_cache import cached_share
 from hbitmap_bench.qemu.rows import Probe, Row, Session, measure_rows, plan_rows
-from hbitmap_bench.records import Reproduction, Run, counted
+from hbitmap_bench.records import Reproduction
 
 K, M, G, T = 2**10, 2**20, 2**30, 2**40
 

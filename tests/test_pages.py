@@ -12,12 +12,12 @@ import pytest
 from synthetic_history import HOSTILE, history
 
 from hbitmap_bench.errors import UserError
+from hbitmap_bench.history.amounts import amount, before_after, times
 from hbitmap_bench.history.front import front_page, load_reproduction
 from hbitmap_bench.history.series import Benchmark, Measured
 from hbitmap_bench.html import data, pages_front
 from hbitmap_bench.html.pages import OWN, PARTS, suite_pages, write_pages
 from hbitmap_bench.html.pages_suite import cell_table
-from hbitmap_bench.html.pages_words import amount, before_after, times
 
 ROOT = Path(__file__).parent.parent
 SUITES = ("buildup.html", "access_check.html", "bitmap_ops.html", "memory.html")

@@ -20,7 +20,7 @@ from hbitmap_bench import published
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.growth import growth_records
 from hbitmap_bench.records import CellRecord, Reproduction
-from hbitmap_bench.report import findings, plotting, tables, wording
+from hbitmap_bench.report import findings, lines, naming, tables, wording
 from hbitmap_bench.report.drawing import Table, to_markdown, to_rich
 from hbitmap_bench.report.figures import pictures, time_picture
 from hbitmap_bench.report.grid import default_slice_grid, pinned_slice_grid
@@ -139,7 +139,7 @@ def test_builds_are_never_compared_with_each_other() -> None:
     shown = rows_of(cells)
     alone = rows_of(tuple(synthetic.qemu_rows()))
     assert {key: shown[key] for key in alone} == alone
-    lonely = shown["2T", "qemu slow (measured, n=3; detected: access)", wording.setup_name(other)]
+    lonely = shown["2T", "qemu slow (measured, n=3; detected: access)", naming.setup_name(other)]
     assert lonely[3:5] == ("-", "-"), "no plain row and no smaller size of its own build"
 
 
@@ -170,8 +170,8 @@ def test_rows_without_seconds_say_why() -> None:
 
 def test_an_unknown_bitmap_is_not_called_access() -> None:
     cell = replace(synthetic.qemu_cell(1, "access"), detected="unknown")
-    assert wording.setup_name(cell) == "cbw + snap (bitmap not recognised)"
-    assert "detected: unknown" in wording.source_name(cell)
+    assert naming.setup_name(cell) == "cbw + snap (bitmap not recognised)"
+    assert "detected: unknown" in naming.source_name(cell)
     larger = replace(synthetic.qemu_cell(2, "access"), detected="unknown")
     (growth,) = tables.growth_table(growth_records([cell, larger]), [cell, larger]).rows
     assert growth[1] == "cbw + snap (bitmap not recognised)"
@@ -399,7 +399,7 @@ def test_bars_that_reach_0_are_cut_and_the_caption_says_so() -> None:
 def test_setups_of_one_source_do_not_look_alike() -> None:
     axes = Figure().subplots()
     for setup, slice_bytes in product(("plain", "access"), (4096, 65536)):
-        plotting.line(axes, [synthetic.qemu_cell(1, setup, slice_bytes)], [1.0], "", "black")
+        lines.line(axes, [synthetic.qemu_cell(1, setup, slice_bytes)], [1.0], "", "black")
     looks = [drawn.get_marker() for drawn in axes.get_lines()]
     assert looks == ["s", "D", "s", "D"]
 

@@ -40,12 +40,12 @@ from hbitmap_bench.checks.injections import (
 )
 from hbitmap_bench.checks.parts import lend_parts
 from hbitmap_bench.files import write_atomic
+from hbitmap_bench.history.amounts import before_after, times
 from hbitmap_bench.history.changes import Change, changes
 from hbitmap_bench.history.derived import SECONDS, Exponents, exponents
 from hbitmap_bench.history.run import bench, find_project
 from hbitmap_bench.history.series import Benchmark, History, Params
 from hbitmap_bench.history.store import load_histories
-from hbitmap_bench.html.pages_words import before_after, times
 from hbitmap_bench.html.site import publish
 from hbitmap_bench.output import check_folder
 from hbitmap_bench.program import run_to_exit

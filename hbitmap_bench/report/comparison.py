@@ -18,7 +18,7 @@ from hbitmap_bench.compare import (
 from hbitmap_bench.contrast import DRIFT, Contrast, Difference, Estimate, Finding, chance_apart
 from hbitmap_bench.printable import printable
 from hbitmap_bench.records import CellRecord, HostFacts
-from hbitmap_bench.report import wording
+from hbitmap_bench.report import naming, wording
 from hbitmap_bench.report.drawing import Table, encodable, to_rich
 from hbitmap_bench.report.grid import default_slice_grid
 from hbitmap_bench.report.projection import REFERENCE_CLUSTER_BYTES
@@ -153,7 +153,7 @@ def _title(group: Group) -> str:
 
 
 def _setup(a: CellRecord, b: CellRecord) -> str:
-    one, other = wording.setup_base_name(a), wording.setup_base_name(b)
+    one, other = naming.setup_base_name(a), naming.setup_base_name(b)
     if one == other:
         return one
     one, other = (name.partition(" (")[2].rstrip(")") or name for name in (one, other))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from hbitmap_bench.cells import TABLE_SIZES
 from hbitmap_bench.growth import extra_interval, plain_of
 from hbitmap_bench.records import CellRecord
-from hbitmap_bench.report import wording
+from hbitmap_bench.report import naming, wording
 from hbitmap_bench.report.projection import queries_of
 from hbitmap_bench.report.six_cells import Line
 from hbitmap_bench.report.span import Span, growth
@@ -42,7 +42,7 @@ def differences(lines: Sequence[Line], cells: Sequence[CellRecord]) -> list[str]
     real = [
         line
         for line in access
-        if line.cell.source == "qemu" and wording.has_default_slice(line.cell)
+        if line.cell.source == "qemu" and naming.has_default_slice(line.cell)
     ]
     if not published or not real:
         return ["No real build with the access bitmap was measured at 10T and 11T in this run."]
@@ -75,7 +75,7 @@ def _ratio_lines(theirs: Line, ours: Line, cells: Sequence[CellRecord]) -> list[
     times = their_costs.query_s / our_costs.query_s
     return [
         f"Ratio at {format_size(size)}: {wording.factor(their_ratio.value)} published, "
-        f"{_factor(our_ratio)} on {wording.series_source_name(ours.cell)}. A query of the plain "
+        f"{_factor(our_ratio)} on {naming.series_source_name(ours.cell)}. A query of the plain "
         f"row costs {_us(their_costs.query_s)} of wall time there and {_us(our_costs.query_s)} of "
         f"CPU time here; a word costs {_ns(their_costs.word_s)} there and {_ns(our_costs.word_s)} "
         f"here ({_rate(their_costs)} and {_rate(our_costs)} G words/s). These two costs give both "
@@ -92,7 +92,7 @@ def _growth_lines(theirs: Line, ours: Line, cells: Sequence[CellRecord]) -> list
     (their_small, their_large), (our_small, our_large) = pairs[0], pairs[1]
     return [
         f"Growth for +10% of size: {theirs.growth.value:+.0%} published, {_percent(ours.growth)} "
-        f"on {wording.series_source_name(ours.cell)}. Queries grow by "
+        f"on {naming.series_source_name(ours.cell)}. Queries grow by "
         f"{wording.change(our_large.queries, our_small.queries)} and words by "
         f"{wording.change(our_large.words, our_small.words)}, exactly; at unchanged costs that is "
         f"{_at_unchanged_costs(their_small, their_large)} there and "

@@ -12,24 +12,22 @@ from matplotlib.figure import Figure
 from hbitmap_bench.filters import LONG_NAMES, SETUPS, Setup
 from hbitmap_bench.growth import growth_of, series
 from hbitmap_bench.records import CellRecord
-from hbitmap_bench.report import wording
+from hbitmap_bench.report import naming, wording
 from hbitmap_bench.report.heatmap import slowdown_picture
-from hbitmap_bench.report.model_against_qemu import match_picture, matches
-from hbitmap_bench.report.plotting import (
+from hbitmap_bench.report.lines import (
     BUILD_MARKERS,
     COLOURS,
     MARKERS,
     REMEDY_COLOUR,
     SHORTEST_DRAWN,
-    Picture,
     Series,
     bars,
     is_cut,
     line,
-    literal,
-    png,
     size_axes,
 )
+from hbitmap_bench.report.model_against_qemu import match_picture, matches
+from hbitmap_bench.report.plotting import Picture, literal, png
 from hbitmap_bench.report.projection import (
     REFERENCE_CLUSTER_BYTES,
     QueryCost,
@@ -95,8 +93,8 @@ def slice_break_picture(cells: Sequence[CellRecord]) -> Picture:
         slice_name = format_size(rows[0].l2_slice_bytes)
         label = f"slice {slice_name}: {_exponent(rows)}"
         line(axes, rows, [row.work_s or 0 for row in rows], label, colour)
-    last = max(row.image_bytes for row in found[1] if wording.has_default_slice(row))
-    first = min(row.image_bytes for row in found[0] if wording.has_default_slice(row))
+    last = max(row.image_bytes for row in found[1] if naming.has_default_slice(row))
+    first = min(row.image_bytes for row in found[0] if naming.has_default_slice(row))
     axes.axvspan(last, first, color="#dddddd", zorder=0)
     axes.annotate(
         "QEMU's default slice drops", (math.sqrt(last * first), 0.02), rotation=90,
@@ -131,7 +129,7 @@ def deny_picture(cells: Sequence[CellRecord], cost: QueryCost) -> Picture:
     left, right = figure.subplots(1, 2)
     builds = list(dict.fromkeys(rows[0].build for rows in lines if rows[0].source == "qemu"))
     for rows in lines:
-        label = f"{wording.series_source_name(rows[0])}: {rows[0].setup}"
+        label = f"{naming.series_source_name(rows[0])}: {rows[0].setup}"
         colour = COLOURS[rows[0].setup]
         real = rows[0].source == "qemu"
         marker = BUILD_MARKERS[builds.index(rows[0].build) % len(BUILD_MARKERS)] if real else ""
@@ -199,7 +197,7 @@ def _across_the_break(cells: Iterable[CellRecord]) -> list[Series]:
     """The 4K line and the whole-cluster line of the largest cluster that has a default on both."""
     found: dict[int, dict[int, Series]] = {}
     for key, rows in series(cells).items():
-        has_default = any(wording.has_default_slice(row) for row in rows)
+        has_default = any(naming.has_default_slice(row) for row in rows)
         if (key.source, key.setup) == ("model", "access") and has_default:
             found.setdefault(key.cluster_bytes, {})[key.l2_slice_bytes] = rows
     crossed = [cluster for cluster, lines in found.items() if len(lines) == 2]
@@ -216,7 +214,7 @@ def _filtered(cells: Iterable[CellRecord]) -> list[Series]:
         shown = [
             row
             for row in rows
-            if wording.has_default_slice(row) and (row.source != "model" or row.extra_s is not None)
+            if naming.has_default_slice(row) and (row.source != "model" or row.extra_s is not None)
         ]
         if len(shown) > 1 and shown[0].setup != "plain":
             found.append(shown)
@@ -234,9 +232,9 @@ def _user_seconds(cell: CellRecord, cost: QueryCost) -> float:
 
 def _draw_times(axes: Axes, rows: Series) -> None:
     first = rows[0]
-    is_remedy = first.setup == "access" and not wording.has_default_slice(first)
+    is_remedy = first.setup == "access" and not naming.has_default_slice(first)
     colour = REMEDY_COLOUR if is_remedy else COLOURS[first.setup]
-    label = f"{wording.series_source_name(first)}: {wording.setup_name(first)}: {_exponent(rows)}"
+    label = f"{naming.series_source_name(first)}: {naming.setup_name(first)}: {_exponent(rows)}"
     times = [row.work_s or 0.0 for row in rows]
     line(axes, rows, times, label, colour)
     bars(axes, rows, colour)
@@ -286,7 +284,7 @@ def _time_title(shown: list[Series]) -> str:
 
 
 def _name(cell: CellRecord) -> str:
-    return f"{wording.series_source_name(cell)}, {format_size(cell.cluster_bytes)} clusters"
+    return f"{naming.series_source_name(cell)}, {format_size(cell.cluster_bytes)} clusters"
 
 
 def _times_apart(found: list[Series]) -> str:
@@ -318,8 +316,8 @@ def _deny_title(lines: Sequence[Series], cells: Sequence[CellRecord], cost: Quer
     times = [wording.factor(ratio.value) if ratio else "unknown" for ratio in ratios]
     return (
         f"{format_size(max(sizes))}, times the plain row: {times[0]} with the deny bitmap "
-        f"({wording.series_source_name(deny)}), {times[1]} with the access bitmap "
-        f"({wording.series_source_name(access)})"
+        f"({naming.series_source_name(deny)}), {times[1]} with the access bitmap "
+        f"({naming.series_source_name(access)})"
     )
 
 

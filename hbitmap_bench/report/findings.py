@@ -11,7 +11,7 @@ from hbitmap_bench import published
 from hbitmap_bench.filters import Setup
 from hbitmap_bench.growth import extra_is_resolved, growth_of, plain_of, series
 from hbitmap_bench.records import CellRecord, GrowthRecord
-from hbitmap_bench.report import wording
+from hbitmap_bench.report import naming, wording
 from hbitmap_bench.report.projection import (
     REFERENCE_CLUSTER_BYTES,
     QueryCost,
@@ -77,7 +77,7 @@ def scan_rates(cells: Sequence[CellRecord]) -> list[str]:
             low, high = min(rates.values()), max(rates.values())
             first, last = format_size(min(rates)), format_size(max(rates))
             lines.append(
-                f"{wording.series_source_name(rows[0])}: {low / 1e9:.2f} to {high / 1e9:.2f} "
+                f"{naming.series_source_name(rows[0])}: {low / 1e9:.2f} to {high / 1e9:.2f} "
                 f"G words/s from {first} to {last}: the time a word takes differs by "
                 f"{high / low - 1:.0%} at most."
             )
@@ -95,8 +95,8 @@ def not_measured(cells: Sequence[CellRecord]) -> list[str]:
             "other builds are named with --qemu PATH.",
         ]
     lines = [
-        f"{wording.source_name(cell)}, {wording.setup_name(cell)} at "
-        f"{format_size(cell.image_bytes)}: {wording.why_not_measured(cell)}."
+        f"{naming.source_name(cell)}, {naming.setup_name(cell)} at "
+        f"{format_size(cell.image_bytes)}: {naming.why_not_measured(cell)}."
         for cell in qemu
         if cell.elapsed_s is None
     ]
@@ -116,7 +116,7 @@ def _few_runs(qemu: Sequence[CellRecord]) -> list[str]:
     found: dict[int, list[str]] = {}
     for cell in qemu:
         if cell.work_s is not None and cell.n_runs < WANTED_RUNS:
-            place = f"{wording.series_source_name(cell)} {wording.setup_name(cell)}"
+            place = f"{naming.series_source_name(cell)} {naming.setup_name(cell)}"
             found.setdefault(cell.n_runs, []).append(f"{place} {format_size(cell.image_bytes)}")
     return [
         f"n={n}, fewer than {WANTED_RUNS} undisturbed runs{' and no range' if n == 1 else ''}: "
@@ -130,11 +130,11 @@ def _disturbed_lines(cells: Sequence[CellRecord]) -> list[str]:
     rows = [cell for cell in cells if cell.disturbed is not None]
     if not rows:
         return []
-    sources = sorted({wording.series_source_name(cell) for cell in rows})
+    sources = sorted({naming.series_source_name(cell) for cell in rows})
     one = len(rows) == 1
     return [
         f"{'1 row was' if one else f'{len(rows)} rows were'} disturbed by this host "
-        f"({', '.join(sources)}): {'it is' if one else 'they are'} marked {wording.DISTURBED}, and "
+        f"({', '.join(sources)}): {'it is' if one else 'they are'} marked {naming.DISTURBED}, and "
         f"no ratio, growth or sentence is made of {'it' if one else 'them'}. Measure again on a "
         "quiet host, or with a larger --budget."
     ]
@@ -179,7 +179,7 @@ def _model_lines(cells: Sequence[CellRecord], cost: QueryCost) -> list[str]:
     deny = next((cell for cell in own if cell.setup == "deny"), None)
     seconds, times = projected_s(access, cost) or 0.0, slowdown(access, cost) or 0.0
     line = (
-        f"{wording.source_name(access)} on this host, {_place(access)}: the access bitmap costs "
+        f"{naming.source_name(access)} on this host, {_place(access)}: the access bitmap costs "
         f"{_extra(access, cells)}. Projected build-up {projected_text(access, cost)} instead of "
         f"{wording.duration(seconds / times)}: {slowdown_text(access, cost)}"
     )
@@ -194,7 +194,7 @@ def _qemu_lines(cells: Sequence[CellRecord]) -> list[str]:
     for cell in sorted(cells, key=lambda cell: cell.image_bytes):
         plain = plain_of(cell, cells)
         filtered = cell.source == "qemu" and cell.setup != "plain" and cell.work_s is not None
-        if filtered and plain is not None and wording.has_default_slice(cell):
+        if filtered and plain is not None and naming.has_default_slice(cell):
             largest[cell.build, cell.setup] = (cell, plain)
     return [_qemu_line(cell, plain, cells) for cell, plain in largest.values()]
 
@@ -202,13 +202,13 @@ def _qemu_lines(cells: Sequence[CellRecord]) -> list[str]:
 def _qemu_line(cell: CellRecord, plain: CellRecord, cells: Sequence[CellRecord]) -> str:
     elapsed, base = cell.work_s or 0.0, plain.work_s or 1.0
     line = (
-        f"{wording.source_name(cell)}, {_place(cell)}: {wording.duration(elapsed)} of CPU with "
-        f"{wording.setup_name(cell)}, {wording.duration(base)} without a filter "
+        f"{naming.source_name(cell)}, {_place(cell)}: {wording.duration(elapsed)} of CPU with "
+        f"{naming.setup_name(cell)}, {wording.duration(base)} without a filter "
         f"({_times_plain(cell, plain)})"
     )
     for other in cells:
         same = (other.source, other.build, other.setup) == ("qemu", cell.build, cell.setup)
-        same = same and _same_image(other, cell) and not wording.has_default_slice(other)
+        same = same and _same_image(other, cell) and not naming.has_default_slice(other)
         if same and other.work_s is not None:
             slice_name = format_size(other.l2_slice_bytes)
             seconds = wording.duration(other.work_s)
@@ -232,7 +232,7 @@ def _growth_lines(cells: Sequence[CellRecord]) -> list[str]:
     lines = []
     for rows in series(cells).values():
         reference = rows[0].cluster_bytes == REFERENCE_CLUSTER_BYTES
-        default = all(wording.has_default_slice(row) for row in rows)
+        default = all(naming.has_default_slice(row) for row in rows)
         if reference and default and len(rows) > 2 and rows[0].setup != "plain":
             record = growth_of(rows)
             lines += [_growth_line(rows, record)] if record.exponent is not None else []
@@ -243,7 +243,7 @@ def _growth_line(rows: Sequence[CellRecord], record: GrowthRecord) -> str:
     """Exponents of words and seconds, and what becomes of the time that a word takes."""
     exponent = wording.exponent(record.exponent, record.interval).replace("\n", " ")
     sizes = f"{format_size(rows[0].image_bytes)} to {format_size(rows[-1].image_bytes)}"
-    line = f"{wording.series_source_name(rows[0])}, {wording.setup_name(rows[0])}, {sizes}: "
+    line = f"{naming.series_source_name(rows[0])}, {naming.setup_name(rows[0])}, {sizes}: "
     words = [float(row.words_examined) for row in rows if row.words_examined]
     if len(words) < len(rows):
         return f"{line}seconds grow with exponent {exponent}."
@@ -260,9 +260,7 @@ def _time_a_word(rows: Sequence[CellRecord], *, above: bool) -> str:
         return ""
     first, last = rated[0], rated[-1]
     times = [1e9 / (row.scan_rate_words_s or 1.0) for row in (first, last)]
-    bitmaps = [
-        wording.bitmap_size(row.image_bytes, row.copy_cluster_bytes) for row in (first, last)
-    ]
+    bitmaps = [naming.bitmap_size(row.image_bytes, row.copy_cluster_bytes) for row in (first, last)]
     if not (above and round(times[1], 2) > round(times[0], 2)):
         return (
             f". A word takes {times[0]:.2f} ns with a bitmap of {bitmaps[0]}, {times[1]:.2f} ns "
@@ -281,7 +279,7 @@ def _time_a_word(rows: Sequence[CellRecord], *, above: bool) -> str:
 def _model_hour(rows: Sequence[CellRecord], cost: QueryCost) -> str:
     passed = [f"{name} {_passed(rows, cost, limit)}" for limit, name in _LIMITS_S.items()]
     line = (
-        f"On this host the {wording.source_name(rows[0])} at {format_size(rows[0].cluster_bytes)} "
+        f"On this host the {naming.source_name(rows[0])} at {format_size(rows[0].cluster_bytes)} "
         f"clusters, {format_size(rows[0].l2_slice_bytes)} slice, passes {', '.join(passed)}"
     )
     at_30 = projected_at(rows, cost, published.REPORTED_HOUR_BYTES)
@@ -331,7 +329,7 @@ def _words_against_time(cells: Sequence[CellRecord]) -> list[str]:
         if ten and eleven and ten.extra_s and eleven.extra_s and ten.words_examined:
             words = wording.change(eleven.words_examined or 0, ten.words_examined)
             change = wording.change(eleven.extra_s, ten.extra_s)
-            parts.append(f"{wording.series_source_name(rows[0])} {change}")
+            parts.append(f"{naming.series_source_name(rows[0])} {change}")
     if not parts:
         return []
     return [f"From 10T to 11T words grow by {words}, extra seconds by: {', '.join(parts)}."]
@@ -348,7 +346,7 @@ def _headline_cell(cells: Sequence[CellRecord]) -> CellRecord | None:
             if _same_place(row, other):
                 return row
     order = (
-        (row.cluster_bytes == REFERENCE_CLUSTER_BYTES, wording.has_default_slice(row), row)
+        (row.cluster_bytes == REFERENCE_CLUSTER_BYTES, naming.has_default_slice(row), row)
         for row in rows
     )
     best = max(order, key=lambda found: (*found[:2], found[2].image_bytes), default=None)
@@ -362,7 +360,7 @@ def _model_series(cells: Iterable[CellRecord]) -> dict[Setup, list[CellRecord]]:
         for rows in series(cells).values()
         if rows[0].source == "model"
         and rows[0].cluster_bytes == REFERENCE_CLUSTER_BYTES
-        and all(wording.has_default_slice(row) for row in rows)
+        and all(naming.has_default_slice(row) for row in rows)
         and len(rows) > 1
     }
 
@@ -373,7 +371,7 @@ def _reference_access(cells: Iterable[CellRecord]) -> list[list[CellRecord]]:
         for rows in series(cells).values()
         if rows[0].setup == "access"
         and rows[0].cluster_bytes == REFERENCE_CLUSTER_BYTES
-        and wording.has_default_slice(rows[0])
+        and naming.has_default_slice(rows[0])
     ]
 
 
@@ -395,14 +393,14 @@ def _extra(cell: CellRecord, cells: Sequence[CellRecord]) -> str:
     """Extra seconds with their sign: +172 s; +<0.001 s would read badly."""
     if not extra_is_resolved(cell, plain_of(cell, cells)):
         return "nothing that is resolved from noise"
-    text = wording.seconds(cell, cell.extra_s)
+    text = naming.seconds(cell, cell.extra_s)
     return f"{text} s" if text[0] == "<" else f"+{text} s"
 
 
 def _ranges(cell: CellRecord) -> str:
     if cell.interval_kind is None:
         return ""
-    kind = wording.INTERVAL_NAMES[cell.interval_kind]
+    kind = naming.INTERVAL_NAMES[cell.interval_kind]
     return f"Ranges: the {kind} interval of the access seconds, less the plain seconds. "
 
 

@@ -9,11 +9,11 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
+from hbitmap_bench.history.amounts import before_after, times
 from hbitmap_bench.history.changes import Change, fold_words, folded
 from hbitmap_bench.history.derived import Exponents
 from hbitmap_bench.history.front import FrontPage, linear
 from hbitmap_bench.history.series import Benchmark, Params
-from hbitmap_bench.html.pages_words import before_after, times
 from hbitmap_bench.report.drawing import Table, encodable, to_rich
 
 HASH_LENGTH: Final = 10

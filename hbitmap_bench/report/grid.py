@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hbitmap_bench.growth import extra_is_resolved, plain_of
 from hbitmap_bench.records import CellRecord
-from hbitmap_bench.report.wording import has_default_slice
+from hbitmap_bench.report.naming import has_default_slice
 from hbitmap_bench.sizes import format_size
 from hbitmap_impl.image import SMALL_L2_SLICE_BYTES
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from hbitmap_bench.growth import extra_is_resolved, plain_of
 from hbitmap_bench.records import CellRecord
-from hbitmap_bench.report import wording
+from hbitmap_bench.report import naming
 from hbitmap_bench.report.differences import Costs, costs
 from hbitmap_bench.report.drawing import Table
 from hbitmap_bench.report.plotting import Picture, literal, png
@@ -170,7 +170,7 @@ def _access(cells: Iterable[CellRecord], source: str) -> list[CellRecord]:
         for cell in cells
         if (cell.source, cell.setup) == (source, "access")
         and cell.cluster_bytes == REFERENCE_CLUSTER_BYTES
-        and wording.has_default_slice(cell)
+        and naming.has_default_slice(cell)
         and extra_is_resolved(cell, plain_of(cell, cells))
     ]
 
@@ -183,7 +183,7 @@ def _row(match: Match) -> tuple[str, ...]:
     ratio = match.ratio
     ends = f"\n{ratio.ends[0]:.2f}..{ratio.ends[1]:.2f}" if ratio.ends else ""
     return (
-        wording.series_source_name(match.qemu),
+        naming.series_source_name(match.qemu),
         format_size(match.qemu.image_bytes),
         f"{match.model.words:,}",
         f"{match.real.words:,}",

@@ -13,7 +13,8 @@ from hbitmap_bench.filters import SETUPS
 from hbitmap_bench.history.series import Benchmark, History, Params
 from hbitmap_bench.html.pages_words import benchmark_words
 from hbitmap_bench.report.front import cell_words
-from hbitmap_bench.report.plotting import COLOURS, literal, png
+from hbitmap_bench.report.lines import COLOURS
+from hbitmap_bench.report.plotting import literal, png
 
 SHADE: Final = "#F0E442"
 LOG_FROM: Final = 5.0

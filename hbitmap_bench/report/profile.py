@@ -20,7 +20,8 @@ from hbitmap_bench.perf import UNNAMED
 from hbitmap_bench.profiling import Profile
 from hbitmap_bench.report import wording
 from hbitmap_bench.report.drawing import Table, encodable, to_rich
-from hbitmap_bench.report.plotting import COLOURS, literal, png
+from hbitmap_bench.report.lines import COLOURS
+from hbitmap_bench.report.plotting import literal, png
 from hbitmap_bench.sizes import format_size
 
 SCHEMA: Final = 1

@@ -16,7 +16,7 @@ from hbitmap_bench import published
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.files import write_atomic
 from hbitmap_bench.records import GrowthRecord, Reproduction
-from hbitmap_bench.report import findings, tables, wording
+from hbitmap_bench.report import findings, naming, tables, wording
 from hbitmap_bench.report.differences import differences
 from hbitmap_bench.report.drawing import Table, encodable, escaped, to_markdown, to_rich
 from hbitmap_bench.report.figures import pictures
@@ -43,7 +43,7 @@ _READING: Final = f"""\
   algorithm that the build was found to have, whatever its name.
 - **A build-up is the processor's work: ratios, extra seconds, scan rates and growth are made of CPU
   seconds.** Wall seconds stand beside them. Published rows have wall seconds alone.
-- A {wording.DISTURBED} marks a row that a busy host has spoilt: its wall seconds exceed its CPU
+- A {naming.DISTURBED} marks a row that a busy host has spoilt: its wall seconds exceed its CPU
   seconds by far, a fixed loop beside it ran slower than usual, or its metadata was not in the page
   cache. Nothing is derived from such a row.
 - Spread or interval, of CPU seconds: *min..max* of the n runs, or a *95% prediction* interval of

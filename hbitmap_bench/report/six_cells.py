@@ -14,7 +14,7 @@ from hbitmap_bench.cells import TABLE_SIZES
 from hbitmap_bench.filters import SETUPS
 from hbitmap_bench.growth import series_key
 from hbitmap_bench.records import CellRecord, Source
-from hbitmap_bench.report import wording
+from hbitmap_bench.report import naming, wording
 from hbitmap_bench.report.drawing import Table
 from hbitmap_bench.report.projection import REFERENCE_CLUSTER_BYTES, QueryCost
 from hbitmap_bench.report.span import Span, growth, ratio_to_plain, seconds
@@ -69,7 +69,7 @@ def six_cells_table(lines: Sequence[Line]) -> Table:
 
 
 def _is_shown(cell: CellRecord) -> bool:
-    default = wording.has_default_slice(cell)
+    default = naming.has_default_slice(cell)
     remedy = cell.source == "qemu" and cell.setup != "plain"
     return (
         cell.image_bytes in TABLE_SIZES
@@ -105,7 +105,7 @@ def _order(cell: CellRecord, builds: Sequence[str | None]) -> tuple[object, ...]
 
 def _text(line: Line) -> tuple[str, ...]:
     figures = [text for size in TABLE_SIZES for text in _figures(line, size)]
-    return (_source(line), wording.setup_name(line.cell), *figures, _growth(line.growth))
+    return (_source(line), naming.setup_name(line.cell), *figures, _growth(line.growth))
 
 
 def _source(line: Line) -> str:
@@ -113,7 +113,7 @@ def _source(line: Line) -> str:
     cell = line.cell
     if cell.source == "model":
         return f"model ({cell.mode}), projected"
-    return wording.series_source_name(cell) + (", measured" if cell.source == "qemu" else "")
+    return naming.series_source_name(cell) + (", measured" if cell.source == "qemu" else "")
 
 
 def _figures(line: Line, size: int) -> tuple[str, str, str]:
@@ -124,7 +124,7 @@ def _figures(line: Line, size: int) -> tuple[str, str, str]:
         own = line.seconds.get(size)
         return wording.number(own.value) if own else NOTHING, NOTHING, _ratio(ratio)
     once = "\nn=1" if row.source == "qemu" and row.n_runs == 1 else ""
-    return wording.seconds(row, row.cpu_s) + once, wording.wall_seconds(row), _ratio(ratio)
+    return naming.seconds(row, row.cpu_s) + once, naming.wall_seconds(row), _ratio(ratio)
 
 
 def _ratio(ratio: Span | None) -> str:
@@ -150,7 +150,7 @@ def _notes(lines: Sequence[Line]) -> Iterable[str]:
     for line in lines:
         for row in line.rows.values():
             if row.disturbed is not None:
-                yield wording.disturbed_note(row)
+                yield naming.disturbed_note(row)
     sources = {line.cell.source for line in lines}
     if "qemu" not in sources:
         yield (

@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter
 
 from hbitmap_bench.cells import TABLE_SIZES
-from hbitmap_bench.report import wording
-from hbitmap_bench.report.plotting import COLOURS, REMEDY_COLOUR, Picture, literal, png
+from hbitmap_bench.report import naming, wording
+from hbitmap_bench.report.lines import COLOURS, REMEDY_COLOUR
+from hbitmap_bench.report.plotting import Picture, literal, png
 from hbitmap_bench.report.projection import QueryCost
 from hbitmap_bench.report.six_cells import Line
 from hbitmap_bench.report.span import Span
@@ -46,7 +47,7 @@ def six_cells_picture(lines: Sequence[Line], cost: QueryCost) -> Picture:
 def _left_out(lines: Sequence[Line]) -> str:
     """Which rows have no bar, since nothing is made of a disturbed row."""
     rows = [
-        f"{wording.series_source_name(row)}, {_setup(line)}, {format_size(size)}"
+        f"{naming.series_source_name(row)}, {_setup(line)}, {format_size(size)}"
         for line in lines
         for size, row in line.rows.items()
         if row.disturbed is not None
@@ -88,7 +89,7 @@ def _draw_growth(axes: Axes, lines: Sequence[Line]) -> None:
 def _draw_bar(
     axes: Axes, place: float, span: Span, line: Line, *, alpha: float, left: float, height: float
 ) -> None:
-    colour = COLOURS[line.cell.setup] if wording.has_default_slice(line.cell) else REMEDY_COLOUR
+    colour = COLOURS[line.cell.setup] if naming.has_default_slice(line.cell) else REMEDY_COLOUR
     axes.barh(place, span.value - left, left=left, height=height, color=colour, alpha=alpha)
     if span.ends is not None and span.ends[0] != span.ends[1]:
         axes.errorbar(
@@ -106,14 +107,14 @@ def _write(axes: Axes, place: float, span: Span, text: str) -> None:
 
 
 def _name_lines(axes: Axes, lines: Sequence[Line]) -> None:
-    names = [f"{wording.series_source_name(one.cell)}\n{_setup(one)}" for one in reversed(lines)]
+    names = [f"{naming.series_source_name(one.cell)}\n{_setup(one)}" for one in reversed(lines)]
     axes.set_yticks(range(len(lines)), [literal(name) for name in names], fontsize=8)
     axes.grid(visible=True, axis="x", color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
 
 
 def _setup(line: Line) -> str:
-    if wording.has_default_slice(line.cell):
+    if naming.has_default_slice(line.cell):
         return line.cell.setup
     return f"{line.cell.setup}, slice {format_size(line.cell.l2_slice_bytes)}"
 
@@ -130,7 +131,7 @@ def _title(lines: Sequence[Line]) -> str:
             for line in among
             if line.cell.setup == setup
             and size in line.ratios
-            and wording.has_default_slice(line.cell)
+            and naming.has_default_slice(line.cell)
         ]
         if found:
             low, high = (wording.factor(value) for value in (min(found), max(found)))

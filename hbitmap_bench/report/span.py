@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from hbitmap_bench.growth import plain_of, series_key
 from hbitmap_bench.records import CellRecord
-from hbitmap_bench.report import wording
+from hbitmap_bench.report import naming
 from hbitmap_bench.report.projection import QueryCost, at_its_ends, projected_s, queries_of
 
 
@@ -65,7 +65,7 @@ def _plain_of_default_slice(cell: CellRecord, among: Iterable[CellRecord]) -> Ce
     for row in among:
         same = series_key(row)._replace(l2_slice_bytes=0) == wanted
         same = same and row.image_bytes == cell.image_bytes and row.elapsed_s is not None
-        if same and wording.has_default_slice(row):
+        if same and naming.has_default_slice(row):
             return row
     return None
 

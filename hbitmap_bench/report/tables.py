@@ -9,7 +9,7 @@ from typing import Final
 from hbitmap_bench.filters import LONG_NAMES, SETUPS
 from hbitmap_bench.growth import extra_is_resolved, plain_of, series, series_key
 from hbitmap_bench.records import CellRecord, GrowthRecord
-from hbitmap_bench.report import wording
+from hbitmap_bench.report import naming, wording
 from hbitmap_bench.report.drawing import Table
 from hbitmap_bench.report.grid import Grid, default_slice_grid, pinned_slice_grid
 from hbitmap_bench.report.projection import QueryCost, at_its_ends, projected_s, slowdown
@@ -116,12 +116,12 @@ def scan_rate_table(cells: Sequence[CellRecord]) -> Table:
     rows = tuple(
         (
             format_size(size),
-            wording.bitmap_size(size, found[0][0].copy_cluster_bytes),
+            naming.bitmap_size(size, found[0][0].copy_cluster_bytes),
             *(_rate(column.get(size)) for column in rates),
         )
         for size in sizes
     )
-    names = [wording.series_source_name(column[0]) for column in found]
+    names = [naming.series_source_name(column[0]) for column in found]
     return Table(
         "Scan rate of the access bitmap, G words/s",
         ("image", "bitmap", *names),
@@ -154,10 +154,10 @@ def _place_table(
 
 
 def _labels(cell: CellRecord) -> tuple[str, str]:
-    name = wording.setup_name(cell)
+    name = naming.setup_name(cell)
     if cell.elapsed_s is None:
-        name += f": not measured, {wording.why_not_measured(cell)}"
-    return wording.source_name(cell), name
+        name += f": not measured, {naming.why_not_measured(cell)}"
+    return naming.source_name(cell), name
 
 
 def _sizes(cell: CellRecord) -> tuple[str, ...]:
@@ -169,9 +169,9 @@ def _figures(cell: CellRecord, cells: Sequence[CellRecord], cost: QueryCost) -> 
     if cell.elapsed_s is None:
         return (NOTHING,) * len(_FIGURES)
     return (
-        wording.seconds(cell, cell.cpu_s),
-        wording.spread(cell),
-        wording.wall_seconds(cell),
+        naming.seconds(cell, cell.cpu_s),
+        naming.spread(cell),
+        naming.wall_seconds(cell),
         _ratio(cell, cells, cost),
         _growth(cell, cells),
         _extra(cell, cells),
@@ -182,11 +182,11 @@ def _figures(cell: CellRecord, cells: Sequence[CellRecord], cost: QueryCost) -> 
 def _extra(cell: CellRecord, cells: Sequence[CellRecord]) -> str:
     """Extra seconds; marked where noise may have made them, words where it has made them 0."""
     if cell.extra_s is None or cell.source == "published":
-        return wording.seconds(cell, cell.extra_s)
+        return naming.seconds(cell, cell.extra_s)
     if cell.extra_s <= 0:
         return "not\nresolved"
     resolved = extra_is_resolved(cell, plain_of(cell, cells))
-    return wording.seconds(cell, cell.extra_s) + ("" if resolved else f" {UNRESOLVED}")
+    return naming.seconds(cell, cell.extra_s) + ("" if resolved else f" {UNRESOLVED}")
 
 
 def _rate(words_s: float | None) -> str:
@@ -230,14 +230,14 @@ def _notes(
     measured = [row for row in rows if row.elapsed_s is not None]
     marked = [_ratio(row, cells, cost) for row in measured]
     marked += [_extra(row, cells) for row in measured]
-    marked += [wording.wall_seconds(row) for row in measured]
+    marked += [naming.wall_seconds(row) for row in measured]
     notes = {
         PROJECTED: f"{PROJECTED} projected: modelled extra seconds on top of {cost}",
         OTHER_SLICE: f"{OTHER_SLICE} over the plain row at the default slice",
         UNRESOLVED: f"{UNRESOLVED} not resolved from the noise of this row and its plain row",
     }
     shown = [note for mark, note in notes.items() if any(mark in text for text in marked)]
-    reasons = [wording.disturbed_note(row) for row in rows if row.disturbed is not None]
+    reasons = [naming.disturbed_note(row) for row in rows if row.disturbed is not None]
     return (*shown, *_first(reasons))
 
 
@@ -247,7 +247,7 @@ _REASONS_NAMED: Final = 6
 
 def _first(reasons: list[str]) -> list[str]:
     hidden = len(reasons) - _REASONS_NAMED
-    more = [f"{wording.DISTURBED} and {hidden} more row{'s' * (hidden > 1)}"] if hidden > 0 else []
+    more = [f"{naming.DISTURBED} and {hidden} more row{'s' * (hidden > 1)}"] if hidden > 0 else []
     return reasons[:_REASONS_NAMED] + more
 
 
@@ -271,8 +271,8 @@ def _growth_row(record: GrowthRecord, members: list[CellRecord]) -> tuple[str, .
     source: str = record.source
     name = LONG_NAMES[record.setup]
     if members:
-        source = wording.series_source_name(members[0])
-        name = wording.setup_base_name(members[0])
+        source = naming.series_source_name(members[0])
+        name = naming.setup_base_name(members[0])
     if len(record.sizes) > 2:
         sizes = f"{format_size(record.sizes[0])}..{format_size(record.sizes[-1])}"
         sizes += f"\n({len(record.sizes)} sizes)"
@@ -300,7 +300,7 @@ def _growth_text(record: GrowthRecord, members: list[CellRecord]) -> str:
 def _regime(record: GrowthRecord, members: list[CellRecord]) -> str:
     """The slice, and where QEMU's default has it: the break of the slice rule, marked."""
     slice_name = format_size(record.l2_slice_bytes)
-    default = [cell.image_bytes for cell in members if wording.has_default_slice(cell)]
+    default = [cell.image_bytes for cell in members if naming.has_default_slice(cell)]
     if len(default) == len(members):
         return f"{slice_name}\n(default)"
     if not default:
@@ -319,7 +319,7 @@ def _growth_order(record: GrowthRecord) -> tuple[object, ...]:
 
 
 def _is_reference_access(cell: CellRecord) -> bool:
-    reference = cell.cluster_bytes == 2**16 and wording.has_default_slice(cell)
+    reference = cell.cluster_bytes == 2**16 and naming.has_default_slice(cell)
     return cell.setup == "access" and reference
 
 

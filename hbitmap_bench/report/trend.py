@@ -9,10 +9,10 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
+from hbitmap_bench.history.amounts import before_after, times
 from hbitmap_bench.history.changes import fold_words, folded, weight
 from hbitmap_bench.history.series import Benchmark, Params
 from hbitmap_bench.history.trend import CANNOT_JUDGE, CLEAR, STANDS, Doubt, Found, Trend
-from hbitmap_bench.html.pages_words import before_after, times
 from hbitmap_bench.report.drawing import Table, encodable, to_rich
 from hbitmap_bench.report.front import (
     HASH_LENGTH,

@@ -17,8 +17,7 @@ from hbitmap_bench.gate.noisy import Levels, too_few
 from hbitmap_bench.gate.runs import Pair, Run
 from hbitmap_bench.gate.suites import Cell
 from hbitmap_bench.history.changes import Word
-from hbitmap_bench.history.derived import KIB, L2_SLICE_BYTES, LIMITS, QUERIES, SECONDS, TIB, WORDS
-from hbitmap_bench.layout import layout
+from hbitmap_bench.history.derived import LIMITS, QUERIES, SECONDS, WORDS, queries_of
 from hbitmap_bench.slopes import loglog_slope
 
 Key = tuple[str, int]
@@ -94,7 +93,7 @@ def word_groups(run: Run) -> tuple[WordGroup, ...]:
     for key, cells in _groups(usable).items():
         sizes = [int(cell.params[1]) for cell in cells]
         before, after = (
-            loglog_slope(sizes, [usable[c][side] * _queries(c) for c in cells]).exponent
+            loglog_slope(sizes, [usable[c][side] * queries_of(c.params) for c in cells]).exponent
             for side in (0, 1)
         )
         risen = tuple(cell for cell in cells if usable[cell][1] > usable[cell][0])
@@ -110,7 +109,7 @@ def time_groups(run: Run, measured: Mapping[Cell, Pair]) -> tuple[TimeGroup, ...
         timed = np.array([_timed_queries(run, cell) for cell in cells])
         if not np.isfinite(timed).all():
             continue
-        scale = np.array([[_queries(cell)] for cell in cells]) / timed
+        scale = np.array([[queries_of(cell.params)] for cell in cells]) / timed
         base, head = (
             np.stack([usable[cell][side] for cell in cells]) * scale[:, side, None]
             for side in (0, 1)
@@ -196,12 +195,6 @@ def _groups(cells: Mapping[Cell, object]) -> dict[Key, tuple[Cell, ...]]:
 def _spans(group: tuple[Cell, ...]) -> bool:
     span = int(group[-1].params[1]) / int(group[0].params[1])
     return len(group) >= LEAST_SIZES and span >= limits.GROWTH_SPAN.value
-
-
-def _queries(cell: Cell) -> int:
-    """Queries of the whole build-up."""
-    _, tib, kib = cell.params
-    return layout(int(tib) * TIB, int(kib) * KIB, l2_slice_bytes=L2_SLICE_BYTES).queries
 
 
 def _timed_queries(run: Run, cell: Cell) -> tuple[float, float]:

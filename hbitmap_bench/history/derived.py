@@ -13,13 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hbitmap_bench.history.series import Benchmark, History, Measured, Params
-from hbitmap_bench.layout import layout
 from hbitmap_bench.slopes import loglog_slopes
 
 TIB, KIB = 2**40, 2**10
 
-L2_SLICE_BYTES = 4 * KIB
-"""As the suite ``buildup`` pins it: one regime for all its cells."""
+ANSWER_CLUSTERS = 512
+"""What the suite ``buildup`` pins for all its cells: image clusters that one query moves on."""
 
 SECONDS = "buildup.BuildUp.time_queries"
 QUERIES = "buildup.BuildUp.track_queries"
@@ -59,19 +58,19 @@ class Exponents:
 def build_up_seconds(history: History) -> Measured | None:
     """Seconds of whole build-ups, commits x cells of ``SECONDS``: measured whole, or scaled.
 
-    Seconds a timed query times the queries of a whole build-up (``Layout.queries``). None where
+    Seconds a timed query times the queries of a whole build-up (``queries_of``). None where
     the history has no suite ``buildup``.
     """
     if SECONDS not in history.measured or QUERIES not in history.measured:
         return None
     measured = history.measured[SECONDS]
-    factor = _queries(history.benchmarks[SECONDS]) / history.measured[QUERIES].value
+    factor = _all_queries(history.benchmarks[SECONDS]) / history.measured[QUERIES].value
     return Measured(measured.value * factor, measured.low * factor, measured.high * factor)
 
 
 def is_whole(history: History) -> NDArray[np.bool_]:
     """Whether a cell's build-up was timed whole, commits x cells of ``SECONDS``; else scaled."""
-    queries = _queries(history.benchmarks[SECONDS])
+    queries = _all_queries(history.benchmarks[SECONDS])
     return np.equal(history.measured[QUERIES].value, queries)
 
 
@@ -79,7 +78,7 @@ def build_up_words(history: History) -> Measured | None:
     """Words that the access checks of whole build-ups examine: exact; cells of ``WORDS``."""
     if WORDS not in history.measured:
         return None
-    value = history.measured[WORDS].value * _queries(history.benchmarks[WORDS])
+    value = history.measured[WORDS].value * _all_queries(history.benchmarks[WORDS])
     return Measured(value, value, value)
 
 
@@ -143,12 +142,11 @@ def _exponents_of(benchmark: Benchmark, measured: Measured, quantity: Quantity) 
     return found
 
 
-def _queries(benchmark: Benchmark) -> NDArray[np.float64]:
-    """Queries of the whole build-up of each cell."""
-    return np.array(
-        [
-            layout(int(tib) * TIB, int(kib) * KIB, l2_slice_bytes=L2_SLICE_BYTES).queries
-            for _, tib, kib in benchmark.cells
-        ],
-        float,
-    )
+def queries_of(params: Params) -> int:
+    """Queries of the whole build-up of a cell of the suite ``buildup``."""
+    _, tib, kib = params
+    return -(-int(tib) * TIB // (ANSWER_CLUSTERS * int(kib) * KIB))
+
+
+def _all_queries(benchmark: Benchmark) -> NDArray[np.float64]:
+    return np.array([queries_of(params) for params in benchmark.cells], float)

@@ -208,13 +208,14 @@ def show(results: Path, repo: Path) -> None:
       hbitmap-bench show
       hbitmap-bench show --results /tmp/results
     """  # noqa: D301 - click wants the control character, not its name
-    from hbitmap_bench.history.front import front_page, load_reproduction
+    from hbitmap_bench.front_part import added_part
+    from hbitmap_bench.history.front import front_page
     from hbitmap_bench.history.store import load_histories
     from hbitmap_bench.report.front import render_front
 
-    reproduction = load_reproduction(repo)
+    part = added_part(repo)
     for history in load_histories(results, repo):
-        render_front(front_page(history, reproduction), Console())
+        render_front(front_page(history, part), Console())
 
 
 @cli.command()

@@ -120,7 +120,7 @@ def rows(tmp_path):
 
     def rows(front):
         folder = tmp_path / "html"
-        write_pages(folder, [front], tmp_path, tmp_path)
+        write_pages(folder, [front], tmp_path)
         return Rows((folder / "index.html").read_text())
 
     return rows

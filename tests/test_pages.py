@@ -12,8 +12,9 @@ import pytest
 from synthetic_history import HOSTILE, history
 
 from hbitmap_bench.errors import UserError
+from hbitmap_bench.front_part import added_part
 from hbitmap_bench.history.amounts import amount, before_after, times
-from hbitmap_bench.history.front import front_page, load_reproduction
+from hbitmap_bench.history.front import front_page
 from hbitmap_bench.history.series import Benchmark, Measured
 from hbitmap_bench.html import data, pages_front
 from hbitmap_bench.html.pages import OWN, PARTS, suite_pages, write_pages
@@ -36,11 +37,11 @@ def parts(tmp_path):
 
 @pytest.fixture
 def publish(tmp_path, parts, committed):
-    stored = load_reproduction(committed)
+    stored = added_part(committed)
 
-    def publish(*histories, reproduction=stored, reports=committed / "reports"):
+    def publish(*histories, part=stored):
         folder = tmp_path / f"html{len(list(tmp_path.iterdir()))}"
-        write_pages(folder, [front_page(h, reproduction) for h in histories], parts, reports)
+        write_pages(folder, [front_page(h, part) for h in histories], parts)
         return folder
 
     return publish
@@ -211,8 +212,8 @@ def test_an_open_verdict_says_that_it_is_no_pass(publish, word):
     assert pages_front.VERDICTS[word].startswith("not a pass")
 
 
-def test_one_commit_without_reproduction_says_what_is_missing(publish, tmp_path):
-    folder = publish(history(1), reproduction=None, reports=tmp_path / "none")
+def test_one_commit_without_reproduction_says_what_is_missing(publish):
+    folder = publish(history(1), part=None)
     text = Page(folder / "index.html").text
     assert "INCONCLUSIVE not a pass" in text
     assert "The only commit measured." in text
@@ -277,7 +278,7 @@ def test_other_histories_are_linked_both_ways(publish):
 
 def test_missing_parts_are_named(tmp_path):
     with pytest.raises(UserError, match="d3/dist/d3.min.js"):
-        write_pages(tmp_path / "html", [front_page(history(1), None)], tmp_path, tmp_path)
+        write_pages(tmp_path / "html", [front_page(history(1), None)], tmp_path)
 
 
 def test_assets_are_all_copied():

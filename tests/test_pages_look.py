@@ -8,7 +8,8 @@ import pytest
 from synthetic_history import HOSTILE, history
 
 from hbitmap_bench.errors import UserError
-from hbitmap_bench.history.front import front_page, load_reproduction
+from hbitmap_bench.front_part import added_part
+from hbitmap_bench.history.front import front_page
 from hbitmap_bench.history.store import load_histories
 from hbitmap_bench.html.pages import write_pages
 from hbitmap_bench.html.parts import install_parts
@@ -30,11 +31,11 @@ def published(tmp_path_factory, parts, committed):
     """Pages of a history with a regression of the deny check at its fourth commit of six."""
     folder = tmp_path_factory.mktemp("published") / "html"
     fronts = [
-        front_page(history(6, text=HOSTILE, regression=(3, 2.0)), load_reproduction(committed)),
+        front_page(history(6, text=HOSTILE, regression=(3, 2.0)), added_part(committed)),
         front_page(history(100, measured=0.2, seed=2), None),
         front_page(load_histories(committed / "results", ROOT)[0], None),
     ]
-    write_pages(folder, fronts, parts, committed / "reports")
+    write_pages(folder, fronts, parts)
     return folder
 
 

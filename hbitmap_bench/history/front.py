@@ -5,21 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
+from hbitmap_bench.front_part import FrontPart
 from hbitmap_bench.history.changes import Change, Word, changes
 from hbitmap_bench.history.derived import Exponents, exponents
 from hbitmap_bench.history.series import Benchmark, Commit, History, Params
-from hbitmap_bench.records import Reproduction
-from hbitmap_bench.report.drawing import Table
-from hbitmap_bench.report.projection import pick_query_cost
-from hbitmap_bench.report.six_cells import six_cells, six_cells_table
-from hbitmap_bench.report.tables import side_by_side
-
-REPRODUCTION = Path("reports") / "reproduction.json"
-"""In the repository: the committed report of one host."""
 
 WORDS_MARGIN = 0.01
 """Above its limit an exponent of words is another algorithm's. Words are counted, so this only
@@ -46,34 +38,20 @@ class Verdict:
 
 @dataclass(frozen=True)
 class FrontPage:
-    """All that the front page shows. ``changes`` are the weightiest first.
-
-    ``tables`` are the reproduction's: the six cells, then the rows of each size. Empty without one.
-    """
+    """All that the front page shows. ``changes`` are the weightiest first."""
 
     history: History
     verdict: Verdict
     exponents: tuple[Exponents, ...]
     changes: tuple[Change, ...]
-    reproduction: Reproduction | None
-    tables: tuple[Table, ...]
+    part: FrontPart | None
 
 
-def front_page(history: History, reproduction: Reproduction | None) -> FrontPage:
+def front_page(history: History, part: FrontPart | None) -> FrontPage:
     """Put the page together."""
     found = changes(history)
     fitted = exponents(history)
-    tables: tuple[Table, ...] = ()
-    if reproduction is not None:
-        cells, cost = reproduction.cells, pick_query_cost(reproduction.cells)
-        tables = (six_cells_table(six_cells(cells, cost)), *side_by_side(cells, cost))
-    return FrontPage(history, verdict(history, found, fitted), fitted, found, reproduction, tables)
-
-
-def load_reproduction(repo: Path) -> Reproduction | None:
-    """The committed report, None where the repository has none. Raises ``UserError`` if broken."""
-    path = repo / REPRODUCTION
-    return Reproduction.load(path) if path.exists() else None
+    return FrontPage(history, verdict(history, found, fitted), fitted, found, part)
 
 
 def verdict(history: History, found: tuple[Change, ...], fitted: tuple[Exponents, ...]) -> Verdict:

@@ -51,23 +51,20 @@ class Other:
     href: str
 
 
-def write_pages(
-    folder: Path, fronts: Sequence[FrontPage], parts_dir: Path, reports_dir: Path
-) -> None:
+def write_pages(folder: Path, fronts: Sequence[FrontPage], parts_dir: Path) -> None:
     """Write the pages of all histories into a new or an empty folder.
 
     The first history's pages are in ``folder`` itself, ``index.html`` before all; each other has a
     folder of its own in it, linked. ``parts_dir`` is a ``node_modules`` with d3 and Observable
-    Plot. The committed figures of ``reports_dir`` are copied beside. asv's own pages are expected
-    in ``folder/asv``. Costs about 2 us a stored number. Raises ``UserError`` where parts are
-    missing, ``ValueError`` without a history.
+    Plot. Figures are copied beside. asv's own pages are expected in ``folder/asv``. Costs about
+    2 us a stored number. Raises ``UserError`` where parts are missing, ``ValueError`` without a
+    history.
     """
     if not fronts:
         raise ValueError("pages need a history")
     _copy_assets(folder / "assets", parts_dir)
-    figures = pages_front.figures(reports_dir)
     (folder / "figures").mkdir()
-    for figure in figures:
+    for figure in {figure for front in fronts if front.part for figure in front.part.figures}:
         shutil.copyfile(figure.path, folder / "figures" / figure.path.name)
     places = list(_places(fronts))
     for place, front in zip(places, fronts, strict=True):
@@ -77,7 +74,7 @@ def write_pages(
             for there, other in zip(places, fronts, strict=True)
             if other is not front
         ]
-        _Site(folder / place, up, front, others, figures).write()
+        _Site(folder / place, up, front, others).write()
 
 
 def _places(fronts: Sequence[FrontPage]) -> Iterator[str]:
@@ -101,7 +98,6 @@ class _Site:
     top: str
     front: FrontPage
     others: Sequence[Other]
-    figures: Sequence[pages_front.Figure]
 
     def write(self) -> None:
         (self.folder / "data").mkdir(parents=True)
@@ -132,8 +128,6 @@ class _Site:
             "filters": FILTERS,
             "exponents": list(pages_front.exponent_rows(self.front)),
             "changes": pages_front.change_list(self.front),
-            "tables": self.front.tables,
-            "figures": self.figures,
             "others": self.others,
         }
         self._render("front.html", "index.html", {**common, **more})

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 from urllib.parse import quote, urlencode
 
@@ -31,10 +29,6 @@ EVIDENCE: Final = {
     "step": "step in its level",
     "single": "one commit alone, unconfirmed",
 }
-
-REPORT: Final = "reproduction.md"
-FIGURE: Final = re.compile(r"^!\[(?P<caption>.*)\]\((?P<file>reproduction-[\w-]+\.png)\)$", re.M)
-"""A figure as ``hbitmap_bench.report.reproduction`` puts it into the committed page."""
 
 
 @dataclass(frozen=True)
@@ -66,14 +60,6 @@ class ExponentRow:
     n_sizes: int
     limit: float
     commit: str
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A committed figure and its caption."""
-
-    path: Path
-    caption: str
 
 
 @dataclass(frozen=True)
@@ -160,29 +146,3 @@ def _exponent_row(line: Exponents, newest: int, commits: Sequence[Commit]) -> Ex
         limit=line.limit,
         commit=commits[newest].hash[:HASH_LENGTH],
     )
-
-
-def figures(reports_dir: Path) -> list[Figure]:
-    """The committed figures that are there, in the order of the committed page, with its captions.
-
-    Without that page they come by name, without captions.
-    """
-    try:
-        page = (reports_dir / REPORT).read_text(encoding="utf-8")
-    except OSError:
-        page = ""
-    captions = {found["file"]: _unescaped(found["caption"]) for found in FIGURE.finditer(page)}
-    paths = {path.name: path for path in sorted(reports_dir.glob("reproduction-*.png"))}
-    names = [
-        *(name for name in captions if name in paths),
-        *(n for n in paths if n not in captions),
-    ]
-    return [Figure(paths[name], captions.get(name, "")) for name in names]
-
-
-def _unescaped(text: str) -> str:
-    """The inverse of ``hbitmap_bench.report.drawing.escaped``."""
-    text = text.replace("<br>", "\n")
-    for entity, character in (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&")):
-        text = text.replace(entity, character)
-    return re.sub(r"\\([\\`*_\[\]|])", r"\1", text)

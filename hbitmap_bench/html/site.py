@@ -60,13 +60,14 @@ def publish(repo: Path, results_dir: Path, html_dir: Path, console: Console) -> 
 def _write_ours(site: Path, project: Project, results_dir: Path, parts: Path) -> FrontPage:
     """Our own pages; the content of the first one."""
     # Here, after asv: histories, and what computes with them, would stand in memory beside it.
-    from hbitmap_bench.history.front import front_page, load_reproduction
+    from hbitmap_bench.front_part import added_part
+    from hbitmap_bench.history.front import front_page
     from hbitmap_bench.html.pages import write_pages
 
     histories = load_histories(results_dir, project.root)
-    reproduction = load_reproduction(project.root)
-    fronts = [front_page(history, reproduction) for history in histories]
-    write_pages(site, fronts, parts, project.root / "reports")
+    part = added_part(project.root)
+    fronts = [front_page(history, part) for history in histories]
+    write_pages(site, fronts, parts)
     return fronts[0]
 
 

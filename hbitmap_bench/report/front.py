@@ -54,7 +54,8 @@ def render_front(page: FrontPage, console: Console) -> None:
     )
     for reason in verdict.reasons:
         say(f"- {reason}")
-    for table in (change_table(page), exponent_table(page), *page.tables[:1]):
+    opening = page.part.tables[:1] if page.part else ()
+    for table in (change_table(page), exponent_table(page), *opening):
         if table.rows:
             console.print(to_rich(table, width=console.width, encoding=console.encoding))
         for note in table.notes:

@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 
 from hbitmap_bench.errors import UserError
-from hbitmap_bench.perf import require_perf
 from hbitmap_bench.sizes import parse_size
 
 
@@ -136,6 +135,8 @@ def profile(
     """  # noqa: D301 - click wants the control character, not its name
     if no_qemu and qemu_builds:
         raise UserError("--no-qemu profiles no build, --qemu names one: give one of the two")
+    from hbitmap_bench.perf import require_perf
+
     require_perf()
     from hbitmap_bench import profile as run  # NumPy, SciPy, Matplotlib: not for --help
     from hbitmap_bench.layout import layout

@@ -16,7 +16,7 @@ from hbitmap_bench.checks.publishing import Comparison, Round, run
 from hbitmap_bench.checks.synthetic import MACHINE, make_history
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.history import sources
-from hbitmap_bench.history.run import find_project
+from hbitmap_bench.history.project import find_project
 from hbitmap_bench.history.store import load_histories
 
 

@@ -16,7 +16,7 @@ from hbitmap_bench.checks import regressions
 from hbitmap_bench.checks.console import LOG_COLUMNS
 from hbitmap_bench.checks.injections import INJECTIONS, scratch_clone
 from hbitmap_bench.checks.regressions import Step, find, make_commits, uncalled_for
-from hbitmap_bench.history.run import MEASURED
+from hbitmap_bench.history.project import MEASURED
 
 BUG = INJECTIONS["old-bug"]
 

@@ -43,7 +43,8 @@ from hbitmap_bench.gate.runs import load_run
 from hbitmap_bench.gate.thresholds import DEFAULT_BAND
 from hbitmap_bench.gate.verdict import Judgement
 from hbitmap_bench.history.machine import machine_fields
-from hbitmap_bench.history.run import Project, find_project, prepare
+from hbitmap_bench.history.project import Project, find_project
+from hbitmap_bench.history.run import prepare
 from hbitmap_bench.output import check_output
 from hbitmap_bench.program import run_to_exit
 

@@ -32,7 +32,7 @@ from hbitmap_bench.checks.parts import lend_parts
 from hbitmap_bench.checks.synthetic import make_history
 from hbitmap_bench.children import running
 from hbitmap_bench.errors import UserError
-from hbitmap_bench.history.run import Project, find_project
+from hbitmap_bench.history.project import Project, find_project
 from hbitmap_bench.program import run_to_exit
 from hbitmap_bench.report.drawing import Table, to_rich
 

@@ -43,7 +43,8 @@ from hbitmap_bench.files import write_atomic
 from hbitmap_bench.history.amounts import before_after, times
 from hbitmap_bench.history.changes import Change, changes
 from hbitmap_bench.history.derived import SECONDS, Exponents, exponents
-from hbitmap_bench.history.run import bench, find_project
+from hbitmap_bench.history.project import find_project
+from hbitmap_bench.history.run import bench
 from hbitmap_bench.history.series import Benchmark, History, Params
 from hbitmap_bench.history.store import load_histories
 from hbitmap_bench.html.site import publish

@@ -13,7 +13,7 @@ from pathlib import Path
 from hbitmap_bench import scratch
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.gate.verdict import SideFacts
-from hbitmap_bench.history.run import MEASURED
+from hbitmap_bench.history.project import MEASURED
 
 MAIN_BRANCHES = ("origin/HEAD", "origin/main", "main", "origin/master", "master")
 """Where a change is to go, the first that there is: a clone's remote before its own branch."""

@@ -20,7 +20,7 @@ from hbitmap_bench.gate.suites import Cell
 from hbitmap_bench.gate.thresholds import LEAST_BAND
 from hbitmap_bench.history.bisect import Bisection, bisect
 from hbitmap_bench.history.machine import machine_fields
-from hbitmap_bench.history.run import find_project
+from hbitmap_bench.history.project import find_project
 from hbitmap_bench.history.trend import Found, Trend
 
 

@@ -34,7 +34,7 @@ from hbitmap_bench import scratch
 from hbitmap_bench.children import kill_group, running
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.gate.commits import Side
-from hbitmap_bench.history.run import Project
+from hbitmap_bench.history.project import Project
 from hbitmap_bench.history.sources import COMPILED, blob_id
 
 SideName = Literal["base", "head"]

@@ -24,7 +24,7 @@ from hbitmap_bench.gate.suites import compiled
 from hbitmap_bench.gate.thresholds import DEFAULT_BAND
 from hbitmap_bench.gate.verdict import Judgement
 from hbitmap_bench.history.machine import machine_fields
-from hbitmap_bench.history.run import find_project
+from hbitmap_bench.history.project import find_project
 from hbitmap_bench.output import check_folder, check_output, deliver, write_text
 from hbitmap_bench.report.piped import PipedConsole
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from hbitmap_bench.errors import UserError
-from hbitmap_bench.history.run import MEASURED
+from hbitmap_bench.history.project import MEASURED
 
 Outcome = Literal["confirmed", "last good is bad", "first bad is good"]
 

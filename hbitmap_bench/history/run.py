@@ -15,7 +15,6 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TextIO
@@ -29,55 +28,18 @@ from hbitmap_bench.errors import UserError
 from hbitmap_bench.files import write_atomic
 from hbitmap_bench.history import sources
 from hbitmap_bench.history.machine import machine_fields
+from hbitmap_bench.history.project import MEASURED, Project, find_project, git_lines
 from hbitmap_bench.interrupt import uninterrupted
 from hbitmap_bench.output import check_folder, deliver, folder_as_text
 
 EVIDENCE = "HBITMAP_BENCH_EVIDENCE"
 """The folder where measuring processes tell what they imported: see ``benchmarks/common.py``."""
 
-MEASURED = ("hbitmap_impl", "setup.py", "setup.cfg")
-"""What a measurement depends on; a commit that changes none of it measures the same again."""
-
 PROGRESS = re.compile(r"\[|·+ \w")
 """Lines of asv's that tell how far it is; rows of its tables have neither form."""
 
 STOP_S = 20
 """asv's time to end its processes when it is interrupted."""
-
-
-@dataclass(frozen=True)
-class Project:
-    """A checkout with asv's configuration. All paths are absolute."""
-
-    root: Path
-    conf: Mapping[str, object]
-
-    @property
-    def results_dir(self) -> Path:
-        """Where results are kept."""
-        return self.root / str(self.conf["results_dir"])
-
-    @property
-    def env_dir(self) -> Path:
-        """Where asv keeps environments and wheels."""
-        return self.root / str(self.conf["env_dir"])
-
-
-def find_project(folder: Path) -> Project:
-    """The project that a folder is in. Raises ``UserError`` where there is none."""
-    try:
-        root = _git_lines(folder, "rev-parse", "--show-toplevel")[0]
-    except UserError:
-        raise UserError(
-            f"benchmarks measure commits, and {folder} is in no git clone: go to one"
-        ) from None
-    path = Path(root, "asv.conf.json")
-    if not path.exists():
-        raise UserError(f"benchmarks need asv.conf.json, and {root} has none: go to a clone")
-    try:
-        return Project(Path(root), util.load_json(str(path), js_comments=True))
-    except (ValueError, util.UserError) as error:
-        raise UserError(f"{path} must be JSON, and can't be read: {error}") from None
 
 
 def bench(
@@ -125,7 +87,7 @@ def commits_to_measure(project: Project, machine: str, commits: str | None) -> l
     Of a range, all; else those after the newest with a valid result of this machine. Where there
     is none, the newest alone: a whole history is only measured if someone asks for it.
     """
-    changed = _git_lines(project.root, "log", "--format=%H", commits or "HEAD", "--", *MEASURED)
+    changed = git_lines(project.root, "log", "--format=%H", commits or "HEAD", "--", *MEASURED)
     if commits:
         if not changed:
             raise UserError(
@@ -281,11 +243,3 @@ def _staging(project: Project) -> Iterator[Path]:
     parent.mkdir(parents=True, exist_ok=True)
     with scratch.folder(parent) as folder:
         yield folder
-
-
-def _git_lines(folder: Path, *arguments: str) -> list[str]:
-    """Lines that git prints; its complaint as a ``UserError``."""
-    ran = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True)
-    if ran.returncode != 0:
-        raise UserError(f"git {arguments[0]} failed: {ran.stderr.strip().splitlines()[0]}")
-    return ran.stdout.splitlines()  # a folder may have spaces in its name

@@ -16,7 +16,7 @@ from rich.console import Console
 from hbitmap_bench import scratch
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.history import sources
-from hbitmap_bench.history.run import Project, find_project
+from hbitmap_bench.history.project import Project, find_project
 from hbitmap_bench.history.store import load_histories, require_results
 from hbitmap_bench.html.parts import install_parts
 from hbitmap_bench.html.stock import make_offline

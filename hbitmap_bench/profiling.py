@@ -30,7 +30,7 @@ LEAST_S: Final = 1.0
 # Stops itself where perf is to begin, when the bitmaps are filled, and again where it is to end.
 _OURS: Final = """
 import json, os, signal, sys
-from hbitmap_bench.cells import Layout
+from hbitmap_bench.layout import Layout
 from hbitmap_bench.measure import open_job, time_queries
 job = open_job(Layout(**json.loads(sys.argv[1])), sys.argv[2])
 elapsed_s, runs = 0.0, 0

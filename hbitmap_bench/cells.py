@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from hbitmap_bench.layout import Layout, layout
+from hbitmap_bench.geometry import Layout, layout
 from hbitmap_impl.image import SMALL_L2_SLICE_BYTES
 
 TABLE_SIZES: Final = (10 * 2**40, 11 * 2**40)

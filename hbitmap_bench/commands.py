@@ -161,8 +161,7 @@ def compare(a: Path, b: Path, json_path: Path | None) -> None:
     Exit codes: 0 compared, whatever was found; 2 not one row of the two can be compared.
     """  # noqa: D301 - click wants the control character, not its name
     from hbitmap_bench.compare import compare_files
-    from hbitmap_bench.json_output import put_json
-    from hbitmap_bench.output import check_output
+    from hbitmap_bench.output import check_output, put_json
     from hbitmap_bench.report.comparison import render_comparison
     from hbitmap_bench.report.comparison_json import to_json
 

@@ -13,8 +13,7 @@ from rich.console import Console
 from hbitmap_bench.diagnosis import Facts, diagnose
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.interrupt import stop_like_ctrl_c
-from hbitmap_bench.json_output import put_json
-from hbitmap_bench.output import check_output
+from hbitmap_bench.output import check_output, put_json
 from hbitmap_bench.printable import printable
 from hbitmap_bench.qemu import process
 from hbitmap_bench.qemu.job import FILES, Job, View, jobs_of, look

@@ -139,7 +139,7 @@ def profile(
 
     require_perf()
     from hbitmap_bench import profile as run  # NumPy, SciPy, Matplotlib: not for --help
-    from hbitmap_bench.layout import layout
+    from hbitmap_bench.geometry import layout
     from hbitmap_bench.reproduce import QemuPlan
 
     place = layout(size, cluster_size)

@@ -23,7 +23,7 @@ from scipy import stats
 from hbitmap_bench.account import Run, spent, thread_totals
 from hbitmap_bench.disturbance import counted, judged, usual_loop_words_s
 from hbitmap_bench.filters import Setup
-from hbitmap_bench.layout import Layout
+from hbitmap_bench.geometry import Layout
 from hbitmap_bench.scan_loop import ScanLoop
 from hbitmap_impl.backup import BackupJob
 from hbitmap_impl.image import FullImage

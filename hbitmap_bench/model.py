@@ -12,8 +12,8 @@ from hbitmap_bench.account import Run
 from hbitmap_bench.cells import TABLE_SIZES
 from hbitmap_bench.disturbance import reason_of_all, usual_loop_words_s
 from hbitmap_bench.filters import SETUPS, Setup
+from hbitmap_bench.geometry import Layout
 from hbitmap_bench.growth import over_plain
-from hbitmap_bench.layout import Layout
 from hbitmap_bench.measure import (
     MIN_PASSES,
     PASSES,

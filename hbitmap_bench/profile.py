@@ -9,11 +9,10 @@ from tempfile import gettempdir
 import click
 from rich.console import Console
 
-from hbitmap_bench.files import write_atomic
 from hbitmap_bench.filters import SETUPS
+from hbitmap_bench.geometry import Layout
 from hbitmap_bench.interrupt import stop_like_ctrl_c
-from hbitmap_bench.layout import Layout
-from hbitmap_bench.output import STDOUT, Output, check_output, deliver, write_text
+from hbitmap_bench.output import STDOUT, Output, check_output, deliver, write_atomic, write_text
 from hbitmap_bench.profiling import Profile, profile_daemon, profile_model
 from hbitmap_bench.qemu.builds import QemuBuild, find_qemu_img
 from hbitmap_bench.qemu.images import check_images, ensure_images

@@ -16,7 +16,7 @@ from typing import Final
 from hbitmap_bench.children import running
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.filters import Detected, Setup
-from hbitmap_bench.layout import Layout, layout
+from hbitmap_bench.geometry import Layout, layout
 from hbitmap_bench.perf import Samples, recording
 from hbitmap_bench.qemu.builds import QemuBuild
 from hbitmap_bench.qemu.buildup import add_ends, cancel_backup, start_backup, wait_for_build_up
@@ -30,7 +30,7 @@ LEAST_S: Final = 1.0
 # Stops itself where perf is to begin, when the bitmaps are filled, and again where it is to end.
 _OURS: Final = """
 import json, os, signal, sys
-from hbitmap_bench.layout import Layout
+from hbitmap_bench.geometry import Layout
 from hbitmap_bench.measure import open_job, time_queries
 job = open_job(Layout(**json.loads(sys.argv[1])), sys.argv[2])
 elapsed_s, runs = 0.0, 0

@@ -1,8 +1,4 @@
-"""How a program of ours runs: watched, swept up after, and ended by an exit code.
-
-Exit codes: 0 done, 1 where a command says so, 2 bad input, a missing part or a bug of ours, 130
-interrupted.
-"""
+"""How a program runs: watched, and ended by an exit code: 0, 1 where it says so, 2 for errors."""
 
 from __future__ import annotations
 

@@ -22,9 +22,9 @@ from hbitmap_bench import __version__
 from hbitmap_bench.account import Run
 from hbitmap_bench.disturbance import counted
 from hbitmap_bench.errors import UserError
-from hbitmap_bench.files import write_atomic
 from hbitmap_bench.filters import Detected, Setup
 from hbitmap_bench.host import commit_of_sources, host_facts
+from hbitmap_bench.output import write_atomic
 from hbitmap_bench.printable import printable
 
 Source = Literal["published", "model", "qemu"]

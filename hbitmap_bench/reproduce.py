@@ -15,8 +15,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from hbitmap_bench import scratch
 from hbitmap_bench.cells import TABLE_SIZES, default_layouts, unique
 from hbitmap_bench.errors import UserError
+from hbitmap_bench.geometry import Layout, layout
 from hbitmap_bench.growth import growth_records
-from hbitmap_bench.layout import Layout, layout
 from hbitmap_bench.model import Beside, exact_rows, exact_seconds, sampled_rows
 from hbitmap_bench.output import Output, check_folder, check_output, deliver
 from hbitmap_bench.published import published_cells

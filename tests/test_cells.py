@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from hbitmap_bench.cells import default_layouts
 from hbitmap_bench.errors import UserError
-from hbitmap_bench.layout import layout
+from hbitmap_bench.geometry import layout
 from hbitmap_bench.sizes import format_size, parse_size
 
 T = 2**40

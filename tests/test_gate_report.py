@@ -22,7 +22,8 @@ from synthetic_gate import FACTS, finding, judgement, not_judged, passed, regres
 
 from hbitmap_bench.gate import report_markdown
 from hbitmap_bench.gate.commands import FORMATS
-from hbitmap_bench.gate.report import print_text, render
+from hbitmap_bench.gate.report import render
+from hbitmap_bench.gate.report_text import print_text
 from hbitmap_bench.gate.report_words import change_words, resolution, resolution_lines
 from hbitmap_bench.gate.thresholds import ALL
 from hbitmap_bench.gate.verdict import Finding, Judgement, RunFacts, SideFacts

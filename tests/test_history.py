@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from hbitmap_bench.errors import UserError
+from hbitmap_bench.geometry import layout
 from hbitmap_bench.history import changes, derived, front, sources
 from hbitmap_bench.history.store import load_histories
-from hbitmap_bench.layout import layout
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "benchmarks.json").read_text())

@@ -10,8 +10,8 @@ import pytest
 from hbitmap_bench import disturbance, measure
 from hbitmap_bench.account import Run
 from hbitmap_bench.filters import SETUPS
+from hbitmap_bench.geometry import layout
 from hbitmap_bench.growth import over_plain
-from hbitmap_bench.layout import layout
 from hbitmap_bench.measure import (
     STRATA,
     SamplePass,

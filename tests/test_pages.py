@@ -13,12 +13,12 @@ from synthetic_history import HOSTILE, history
 
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.front_part import added_part
-from hbitmap_bench.history.amounts import amount, before_after, times
 from hbitmap_bench.history.front import front_page
 from hbitmap_bench.history.series import Benchmark, Measured
 from hbitmap_bench.html import data, pages_front
 from hbitmap_bench.html.pages import OWN, PARTS, suite_pages, write_pages
 from hbitmap_bench.html.pages_suite import cell_table
+from hbitmap_bench.report.wording import amount, before_after, times
 
 ROOT = Path(__file__).parent.parent
 SUITES = ("buildup.html", "access_check.html", "bitmap_ops.html", "memory.html")
@@ -82,7 +82,7 @@ def without(found, *names):
 
 
 def replace_all(measured):
-    return replace(measured, **dict.fromkeys(("value", "low", "high"), measured.value * np.nan))
+    return Measured(*[measured.value * np.nan] * 3)
 
 
 def test_all_pages_are_there_and_every_local_link_leads_somewhere(publish):

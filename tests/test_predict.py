@@ -10,7 +10,7 @@ import pytest
 
 from hbitmap_bench.checks.predict_accuracy import Row
 from hbitmap_bench.errors import UserError
-from hbitmap_bench.layout import layout
+from hbitmap_bench.geometry import layout
 from hbitmap_bench.predict import calibrate
 from hbitmap_bench.predict.calibrate import REFERENCE, Calibration, scan_geometry
 from hbitmap_bench.predict.costs import NAMES, Costs, fit

@@ -11,7 +11,7 @@ from perf_permitted import needs_perf
 from rich.console import Console
 
 from hbitmap_bench import perf, published
-from hbitmap_bench.layout import layout
+from hbitmap_bench.geometry import layout
 from hbitmap_bench.perf import Samples, readable
 from hbitmap_bench.profiling import Profile
 from hbitmap_bench.qemu.builds import find_daemon

@@ -14,8 +14,8 @@ from hbitmap_bench import host
 from hbitmap_bench.account import Run
 from hbitmap_bench.disturbance import counted
 from hbitmap_bench.errors import UserError
-from hbitmap_bench.files import write_atomic
 from hbitmap_bench.growth import growth_records
+from hbitmap_bench.output import write_atomic
 from hbitmap_bench.published import QUERY_S, published_cells
 from hbitmap_bench.records import CellRecord, GrowthRecord, Reproduction
 

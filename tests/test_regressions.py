@@ -13,10 +13,10 @@ from synthetic_history import history
 from tiny import ROOT, git
 
 from hbitmap_bench.checks import regressions
-from hbitmap_bench.checks.console import LOG_COLUMNS
 from hbitmap_bench.checks.injections import INJECTIONS, scratch_clone
 from hbitmap_bench.checks.regressions import Step, find, make_commits, uncalled_for
 from hbitmap_bench.history.project import MEASURED
+from hbitmap_bench.report.piped import LOG_COLUMNS
 
 BUG = INJECTIONS["old-bug"]
 

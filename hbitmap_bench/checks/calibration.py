@@ -25,7 +25,7 @@ from rich.table import Table
 from scipy.stats import binomtest
 
 from hbitmap_bench.filters import SETUPS, Setup
-from hbitmap_bench.layout import Layout, layout
+from hbitmap_bench.geometry import Layout, layout
 from hbitmap_bench.measure import PASSES, SamplePass, measure_exact, sample_cells, summarize
 from hbitmap_bench.sizes import format_size, parse_size
 

@@ -28,10 +28,10 @@ import click
 from rich.table import Table
 
 from hbitmap_bench import scratch
-from hbitmap_bench.checks.console import table_console
 from hbitmap_bench.children import kill_group, running
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.program import run_to_exit
+from hbitmap_bench.report.piped import table_console
 
 MIRROR: Final = "http://deb.debian.org/debian"
 BARE: Final = "python3-venv,python3-dev,gcc,libc6-dev,git,ca-certificates"

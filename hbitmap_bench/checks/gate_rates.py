@@ -32,9 +32,8 @@ from rich.table import Table
 from scipy.stats import binomtest
 
 from hbitmap_bench import scratch
-from hbitmap_bench.checks.injections import CHECKS, apply, commit, git, scratch_clone
+from hbitmap_bench.checks.injections import CHECKS, apply, commit, scratch_clone
 from hbitmap_bench.errors import UserError
-from hbitmap_bench.files import write_atomic
 from hbitmap_bench.gate.commits import resolve
 from hbitmap_bench.gate.environments import Workshop
 from hbitmap_bench.gate.judge import judge
@@ -43,9 +42,9 @@ from hbitmap_bench.gate.runs import load_run
 from hbitmap_bench.gate.thresholds import DEFAULT_BAND
 from hbitmap_bench.gate.verdict import Judgement
 from hbitmap_bench.history.machine import machine_fields
-from hbitmap_bench.history.project import Project, find_project
+from hbitmap_bench.history.project import Project, find_project, git
 from hbitmap_bench.history.run import prepare
-from hbitmap_bench.output import check_output
+from hbitmap_bench.output import check_output, write_atomic
 from hbitmap_bench.program import run_to_exit
 
 SELF: Final = "itself"

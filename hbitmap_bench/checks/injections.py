@@ -26,6 +26,8 @@ from rich.table import Table
 from hbitmap_bench import scratch
 from hbitmap_bench.checks.instructions import build_core
 from hbitmap_bench.errors import UserError
+from hbitmap_bench.history.project import git
+from hbitmap_bench.html.parts import install_parts
 
 CORE: Final = "hbitmap_impl/hbitmap.pyx"
 CHECKS: Final = "hbitmap_impl/access_check.py"
@@ -238,13 +240,15 @@ def commit(clone: Path, subject: str, texts: Mapping[str, str]) -> str:
     return git(clone, "rev-parse", "HEAD")
 
 
-def git(folder: Path, *arguments: str) -> str:
-    """What git prints in a folder; its complaint as a ``UserError``."""
-    ran = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True)
-    if ran.returncode != 0:
-        complaint = (ran.stderr.strip() or ran.stdout.strip() or "no message").splitlines()[-1]
-        raise UserError(f"git {' '.join(arguments[:5])} failed in {folder}: {complaint}")
-    return ran.stdout.strip()
+def lend_parts(root: Path, clone: Path) -> None:
+    """Put a link to the parts of ``root`` where publishing in ``clone`` looks for its own.
+
+    They are installed first, if need be: a missing npm is told at once, not after long work.
+    """
+    parts = root / ".asv" / "parts"
+    install_parts(parts)
+    (clone / ".asv").mkdir(exist_ok=True)
+    (clone / ".asv" / "parts").symlink_to(parts)
 
 
 # ---------------------------------------------------------------- how much slower are they?

@@ -34,10 +34,10 @@ from rich.progress import track
 from rich.table import Table
 
 from hbitmap_bench import scratch
-from hbitmap_bench.checks.console import table_console
 from hbitmap_bench.children import running
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.program import run_to_exit
+from hbitmap_bench.report.piped import table_console
 
 COMMAND: Final = Path(sys.executable).with_name("hbitmap-bench")
 MARK: Final = "HBITMAP_BENCH_KILLS"

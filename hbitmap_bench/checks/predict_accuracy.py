@@ -27,7 +27,6 @@ from rich.progress import track
 from rich.table import Table
 
 from hbitmap_bench import scratch
-from hbitmap_bench.checks.console import table_console
 from hbitmap_bench.filters import Detected, Setup
 from hbitmap_bench.predict.calibrate import BuildCalibration
 from hbitmap_bench.predict.counts import Counts, count
@@ -38,6 +37,7 @@ from hbitmap_bench.qemu.blueprint import Blueprint, alternating, fragmented
 from hbitmap_bench.qemu.builds import QemuBuild, find_daemon, parse_build
 from hbitmap_bench.qemu.buildup import measure_once
 from hbitmap_bench.qemu.images import Image
+from hbitmap_bench.report.piped import table_console
 
 K, M, G, T = 2**10, 2**20, 2**30, 2**40
 

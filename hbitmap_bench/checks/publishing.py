@@ -28,7 +28,7 @@ import click
 from rich.console import Console
 
 from hbitmap_bench import scratch
-from hbitmap_bench.checks.parts import lend_parts
+from hbitmap_bench.checks.injections import lend_parts
 from hbitmap_bench.checks.synthetic import make_history
 from hbitmap_bench.children import running
 from hbitmap_bench.errors import UserError

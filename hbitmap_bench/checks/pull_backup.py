@@ -33,7 +33,6 @@ from rich.table import Table
 
 from hbitmap_bench import scratch
 from hbitmap_bench.account import process_totals
-from hbitmap_bench.checks.console import table_console
 from hbitmap_bench.children import kill_group
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.program import run_to_exit
@@ -50,6 +49,7 @@ from hbitmap_bench.qemu.detect import detect_algorithm
 from hbitmap_bench.qemu.graph import COPY_CLUSTER_BYTES, add_disk, add_filters
 from hbitmap_bench.qemu.images import Image, ensure_images
 from hbitmap_bench.qemu.nbd import MAX_REQUEST_BYTES, connected, whole_status
+from hbitmap_bench.report.piped import table_console
 from hbitmap_bench.sizes import format_size, parse_size
 from hbitmap_bench.slopes import loglog_slope
 

@@ -29,30 +29,28 @@ import numpy as np
 from rich.console import Console
 
 from hbitmap_bench import scratch
-from hbitmap_bench.checks.console import table_console
 from hbitmap_bench.checks.injections import (
     INJECTIONS,
     Injection,
     apply,
     commit,
-    git,
+    lend_parts,
     scratch_clone,
 )
-from hbitmap_bench.checks.parts import lend_parts
-from hbitmap_bench.files import write_atomic
-from hbitmap_bench.history.amounts import before_after, times
 from hbitmap_bench.history.changes import Change, changes
 from hbitmap_bench.history.derived import SECONDS, Exponents, exponents
-from hbitmap_bench.history.project import find_project
+from hbitmap_bench.history.project import find_project, git
 from hbitmap_bench.history.run import bench
 from hbitmap_bench.history.series import Benchmark, History, Params
 from hbitmap_bench.history.store import load_histories
 from hbitmap_bench.html.site import publish
-from hbitmap_bench.output import check_folder
+from hbitmap_bench.output import check_folder, write_atomic
 from hbitmap_bench.program import run_to_exit
 from hbitmap_bench.report.drawing import Table, to_rich
 from hbitmap_bench.report.front import EVIDENCE, cell_words
 from hbitmap_bench.report.over_commits import cell_picture
+from hbitmap_bench.report.piped import table_console
+from hbitmap_bench.report.wording import before_after, times
 
 CELLS: Final = (
     # Three sizes, for the exponent; the shortest calls and the longest.

@@ -18,8 +18,8 @@ from asv import util
 from numpy.typing import NDArray
 from rich.progress import track
 
-from hbitmap_bench.checks.injections import git
 from hbitmap_bench.history import sources
+from hbitmap_bench.history.project import git
 from hbitmap_bench.history.store import RESULT_SCHEMA
 
 MACHINE: Final = "synthetic"

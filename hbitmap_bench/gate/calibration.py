@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 
 from hbitmap_bench.errors import UserError
-from hbitmap_bench.files import write_atomic
 from hbitmap_bench.gate.thresholds import DEFAULT_BAND, LEAST_BAND
+from hbitmap_bench.output import write_atomic
 
 SCHEMA: Final = 2
 FILE: Final = "band.calibration"

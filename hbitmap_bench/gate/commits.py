@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import tomllib
 from collections.abc import Sequence
@@ -13,7 +12,8 @@ from pathlib import Path
 from hbitmap_bench import scratch
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.gate.verdict import SideFacts
-from hbitmap_bench.history.project import MEASURED
+from hbitmap_bench.history.project import MEASURED, git
+from hbitmap_bench.history.sources import committed_files
 
 MAIN_BRANCHES = ("origin/HEAD", "origin/main", "main", "origin/master", "master")
 """Where a change is to go, the first that there is: a clone's remote before its own branch."""
@@ -79,19 +79,6 @@ def _base(repo: Path, base: str | None, head: str) -> tuple[str, str]:
     return f"merge base with {branch}", _merge_base(repo, branch, head)
 
 
-def git(repo: Path, *arguments: str, env: dict[str, str] | None = None) -> str:
-    """What git prints, stripped; its complaint as a ``UserError``."""
-    ran = subprocess.run(
-        ["git", "-C", str(repo), *arguments],
-        capture_output=True, text=True, errors="replace",
-        env=None if env is None else {**os.environ, **env},
-    )  # fmt: skip
-    if ran.returncode != 0:
-        said = ran.stderr.strip().splitlines() or ["it gave no reason"]
-        raise UserError(f"git {arguments[0]} failed: {said[0]}")
-    return ran.stdout.strip()
-
-
 def measured_ids(repo: Path, commit: str) -> tuple[str, ...]:
     """Git ids of what a measurement depends on, "" where the commit has it not; and what else."""
     return (*tree_ids(repo, commit, MEASURED), _build_options(repo, commit))
@@ -116,13 +103,8 @@ def content(repo: Path, commit: str, path: str) -> bytes | None:
 
 def tree_ids(repo: Path, commit: str, paths: Sequence[str]) -> tuple[str, ...]:
     """Git ids of some files and folders of a commit, "" where it has them not."""
-    names = "\n".join(f"{commit}:{path}" for path in paths)
-    ran = subprocess.run(
-        ["git", "-C", str(repo), "cat-file", "--batch-check"],
-        input=names, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    answers = [line.split() for line in ran.stdout.splitlines()]
-    return tuple("" if words[-1] == "missing" else words[0] for words in answers)
+    known = committed_files(repo, [(commit, paths)])
+    return tuple(known.get((commit, path), "") for path in paths)
 
 
 def _side(repo: Path, ref: str, commit: str, *, dirty: bool) -> Side:

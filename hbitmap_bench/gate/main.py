@@ -18,7 +18,8 @@ from hbitmap_bench.gate.instructions import require_valgrind
 from hbitmap_bench.gate.judge import judge
 from hbitmap_bench.gate.measure import ROUNDS, Request, measure
 from hbitmap_bench.gate.paired import log_ratio
-from hbitmap_bench.gate.report import Format, print_text, render
+from hbitmap_bench.gate.report import Format, render
+from hbitmap_bench.gate.report_text import print_text
 from hbitmap_bench.gate.runs import Run, load_run
 from hbitmap_bench.gate.suites import compiled
 from hbitmap_bench.gate.thresholds import DEFAULT_BAND

@@ -13,8 +13,6 @@ from hbitmap_bench.gate.report_markdown import to_markdown
 from hbitmap_bench.gate.report_text import print_text
 from hbitmap_bench.gate.verdict import Judgement
 
-__all__ = ["Format", "print_text", "render"]
-
 Format = Literal["text", "json", "markdown", "github"]
 
 FILE_COLUMNS: Final = 100

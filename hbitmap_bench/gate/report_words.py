@@ -17,11 +17,10 @@ from typing import Final
 from hbitmap_bench.gate import thresholds as limits
 from hbitmap_bench.gate.paired import POWER
 from hbitmap_bench.gate.verdict import Evidence, Finding, Judgement, RunFacts, SideFacts
-from hbitmap_bench.history.amounts import amount, in_full
 from hbitmap_bench.history.changes import Word
 from hbitmap_bench.report.drawing import Table
 from hbitmap_bench.report.front import HASH_LENGTH, machine_words
-from hbitmap_bench.report.wording import NOTHING, duration
+from hbitmap_bench.report.wording import NOTHING, amount, duration, in_full
 
 WORDS: Final[tuple[Word, ...]] = (
     "REGRESSED", "NOT_MEASURED", "INCONCLUSIVE", "IMPROVED", "UNCHANGED",

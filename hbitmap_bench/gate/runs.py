@@ -25,7 +25,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hbitmap_bench.errors import UserError
-from hbitmap_bench.files import write_atomic
 from hbitmap_bench.gate.allowances import Allowance
 from hbitmap_bench.gate.environments import SIDES, SideName
 from hbitmap_bench.gate.paired import summary
@@ -34,6 +33,7 @@ from hbitmap_bench.gate.verdict import RunFacts, SideFacts
 from hbitmap_bench.history import sources
 from hbitmap_bench.history.series import Benchmark
 from hbitmap_bench.history.store import RESULT_SCHEMA, decode_benchmark
+from hbitmap_bench.output import write_atomic
 
 SCHEMA: Final = 1
 MANIFEST: Final = "run.json"

@@ -152,7 +152,7 @@ def series_of(history: History, benchmark: Benchmark, cell: int) -> Line:
     """
     measured = history.measured[benchmark.name]
     commits = np.flatnonzero(np.isfinite(measured.value[:, cell]))
-    value, low, high = (a[commits, cell] for a in (measured.value, measured.low, measured.high))
+    value, low, high = (ends[commits, cell] for ends in measured)
     if benchmark.kind == "peakmemory":
         low = high = value
     return Line(commits, value, low, high)

@@ -114,8 +114,7 @@ def trend(results: Path, repo: Path, json_path: Path | None, bisect: bool) -> in
     With several histories (machines, environments): 1 before 2 before 0.
     """  # noqa: D301 - click wants the control character, not its name
     from hbitmap_bench.history.trend import trends, worst
-    from hbitmap_bench.json_output import put_json
-    from hbitmap_bench.output import STDOUT, check_output
+    from hbitmap_bench.output import STDOUT, check_output, put_json
     from hbitmap_bench.report.trend import render_trend
     from hbitmap_bench.report.trend_json import to_json
 

@@ -24,7 +24,6 @@ SECONDS = "buildup.BuildUp.time_queries"
 QUERIES = "buildup.BuildUp.track_queries"
 WORDS = "buildup.Words.track_extra_words_a_query"
 
-Implementation = Literal["plain", "access", "deny"]
 Quantity = Literal["seconds", "words"]
 
 LIMITS: dict[str, float] = {"plain": 1.0, "access": 2.0, "deny": 1.0}
@@ -65,7 +64,7 @@ def build_up_seconds(history: History) -> Measured | None:
         return None
     measured = history.measured[SECONDS]
     factor = _all_queries(history.benchmarks[SECONDS]) / history.measured[QUERIES].value
-    return Measured(measured.value * factor, measured.low * factor, measured.high * factor)
+    return Measured(*(ends * factor for ends in measured))
 
 
 def is_whole(history: History) -> NDArray[np.bool_]:
@@ -106,13 +105,9 @@ def ratio_of(
     rest = [p[1:] for p in benchmark.cells if p[0] == over and (under, *p[1:]) in place]
     if not rest:
         return None
-    above, below = (_columns(measured, [place[(i, *p)] for p in rest]) for i in (over, under))
+    places = ([place[(i, *p)] for p in rest] for i in (over, under))
+    above, below = (Measured(*(ends[:, chosen] for ends in measured)) for chosen in places)
     return tuple(rest), ratio(above, below)
-
-
-def _columns(measured: Measured, places: list[int]) -> Measured:
-    """Some cells of a benchmark."""
-    return Measured(measured.value[:, places], measured.low[:, places], measured.high[:, places])
 
 
 def exponents(history: History) -> tuple[Exponents, ...]:

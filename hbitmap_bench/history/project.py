@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ class Project:
 def find_project(folder: Path) -> Project:
     """The project that a folder is in. Raises ``UserError`` where there is none."""
     try:
-        root = git_lines(folder, "rev-parse", "--show-toplevel")[0]
+        root = git(folder, "rev-parse", "--show-toplevel")
     except UserError:
         raise UserError(
             f"benchmarks measure commits, and {folder} is in no git clone: go to one"
@@ -50,9 +51,14 @@ def find_project(folder: Path) -> Project:
         raise UserError(f"{path} must be JSON, and can't be read: {error}") from None
 
 
-def git_lines(folder: Path, *arguments: str) -> list[str]:
-    """Lines that git prints; its complaint as a ``UserError``."""
-    ran = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True)
+def git(repo: Path, *arguments: str, env: dict[str, str] | None = None) -> str:
+    """What git prints, without the last line's end; its complaint as a ``UserError``."""
+    ran = subprocess.run(
+        ["git", "-C", str(repo), *arguments],
+        capture_output=True, text=True, errors="replace",
+        env=None if env is None else {**os.environ, **env},
+    )  # fmt: skip
     if ran.returncode != 0:
-        raise UserError(f"git {arguments[0]} failed: {ran.stderr.strip().splitlines()[0]}")
-    return ran.stdout.splitlines()  # a folder may have spaces in its name
+        said = ran.stderr.strip().splitlines() or ["it gave no reason"]
+        raise UserError(f"git {arguments[0]} failed: {said[0]}")
+    return ran.stdout.removesuffix("\n")  # a folder may have spaces in its name

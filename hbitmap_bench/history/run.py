@@ -13,8 +13,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TextIO
@@ -25,12 +25,11 @@ from rich.console import Console
 from hbitmap_bench import scratch
 from hbitmap_bench.children import kill_group, running
 from hbitmap_bench.errors import UserError
-from hbitmap_bench.files import write_atomic
 from hbitmap_bench.history import sources
 from hbitmap_bench.history.machine import machine_fields
-from hbitmap_bench.history.project import MEASURED, Project, find_project, git_lines
+from hbitmap_bench.history.project import MEASURED, Project, find_project, git
 from hbitmap_bench.interrupt import uninterrupted
-from hbitmap_bench.output import check_folder, deliver, folder_as_text
+from hbitmap_bench.output import check_folder, deliver, folder_as_text, write_atomic
 
 EVIDENCE = "HBITMAP_BENCH_EVIDENCE"
 """The folder where measuring processes tell what they imported: see ``benchmarks/common.py``."""
@@ -64,7 +63,9 @@ def bench(
         return 0
     check_folder(project.results_dir / machine, "make it writable")
     refused: list[str] = []
-    with _staging(project) as staging:
+    beside = project.env_dir.parent
+    beside.mkdir(parents=True, exist_ok=True)
+    with scratch.folder(beside) as staging:
         prepare(project, staging, fields)
         with scratch.for_all():
             code = _run_asv(project, staging, fields, [profile, *more], chosen)
@@ -87,7 +88,9 @@ def commits_to_measure(project: Project, machine: str, commits: str | None) -> l
     Of a range, all; else those after the newest with a valid result of this machine. Where there
     is none, the newest alone: a whole history is only measured if someone asks for it.
     """
-    changed = git_lines(project.root, "log", "--format=%H", commits or "HEAD", "--", *MEASURED)
+    changed = git(
+        project.root, "log", "--format=%H", commits or "HEAD", "--", *MEASURED
+    ).splitlines()
     if commits:
         if not changed:
             raise UserError(
@@ -234,12 +237,3 @@ def _end(asv: subprocess.Popen[bytes]) -> None:
     with suppress(subprocess.TimeoutExpired):
         asv.wait(STOP_S)
     kill_group(asv)
-
-
-@contextmanager
-def _staging(project: Project) -> Iterator[Path]:
-    """A folder beside the environments, gone afterwards."""
-    parent = project.env_dir.parent
-    parent.mkdir(parents=True, exist_ok=True)
-    with scratch.folder(parent) as folder:
-        yield folder

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,8 +61,7 @@ class Commit:
     subject: str
 
 
-@dataclass(frozen=True)
-class Measured:
+class Measured(NamedTuple):
     """One benchmark over the commits: arrays of float64, commits x cells; NaN is not measured.
 
     ``low`` and ``high`` are the interval of the median that asv stores (99%), and equal ``value``

@@ -18,7 +18,7 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 from hbitmap_bench.errors import UserError
-from hbitmap_bench.files import write_atomic
+from hbitmap_bench.output import write_atomic
 
 SCHEMA = 1
 SUFFIX = ".sources"

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, urlencode
 
-from hbitmap_bench.history.amounts import before_after, times
 from hbitmap_bench.history.changes import FOLDED_SHARE, Change, Word, fold_words, folded
 from hbitmap_bench.history.derived import Exponents
 from hbitmap_bench.history.front import FrontPage
 from hbitmap_bench.history.series import Commit, Param
 from hbitmap_bench.html.pages_suite import HASH_LENGTH, cell_address, page_name
 from hbitmap_bench.html.pages_words import benchmark_words
+from hbitmap_bench.report.wording import before_after, times
 
 VERDICTS: Final[dict[Word, str]] = {
     "REGRESSED": "costs rose",

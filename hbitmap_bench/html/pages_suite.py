@@ -9,11 +9,10 @@ from urllib.parse import urlencode
 import numpy as np
 from numpy.typing import NDArray
 
-from hbitmap_bench.history.amounts import amount, interval
 from hbitmap_bench.history.series import Commit, Param
 from hbitmap_bench.html.pages_panel import Panel
 from hbitmap_bench.html.pages_words import Words, suite_words
-from hbitmap_bench.report.wording import NOTHING
+from hbitmap_bench.report.wording import NOTHING, amount, interval
 
 HASH_LENGTH = 10
 

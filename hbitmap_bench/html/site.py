@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,19 +102,16 @@ def _run_asv(project: Project, results_dir: Path, scratch: Path, html_dir: Path)
     html_dir.parent.mkdir(parents=True)
     command = [sys.executable, "-m", "asv", "publish", "--no-pull", "--config", str(path)]
     home = {"HOME": str(scratch)}  # asv's file of machines there is none of the user's
-    ran = _finished(command, {**os.environ, **home})
+    ran = subprocess.run(  # an interrupt ends the process before it goes on
+        command,
+        env={**os.environ, **home},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     if ran.returncode != 0:
         last = (ran.stdout.strip().splitlines() or ["no message"])[-1]
         raise UserError(f"asv publish failed ({last}): run it by itself to see all of its output")
-
-
-def _finished(
-    command: list[str], environment: Mapping[str, str]
-) -> subprocess.CompletedProcess[str]:
-    """Run to the end, all output in ``stdout``; an interrupt ends the process before it goes on."""
-    return subprocess.run(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
 
 
 def _branches(project: Project) -> list[str]:

@@ -15,7 +15,7 @@ from time import perf_counter
 from typing import Final
 
 from hbitmap_bench.filters import Detected, Setup
-from hbitmap_bench.layout import layout
+from hbitmap_bench.geometry import layout
 from hbitmap_bench.measure import open_job, time_queries
 from hbitmap_bench.predict.costs import Costs, fit
 from hbitmap_bench.predict.counts import Counts, count

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from hbitmap_bench.errors import UserError
-from hbitmap_bench.layout import MAX_CLUSTER_BYTES
+from hbitmap_bench.geometry import MAX_CLUSTER_BYTES
 from hbitmap_bench.predict.counts import Counts, count
 from hbitmap_bench.predict.subject import Subject, of_plan
 from hbitmap_bench.qemu.graph import COPY_CLUSTER_BYTES

@@ -13,8 +13,7 @@ from rich.console import Console
 from hbitmap_bench import scratch
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.filters import Detected
-from hbitmap_bench.json_output import put_json
-from hbitmap_bench.output import check_output
+from hbitmap_bench.output import check_output, put_json
 from hbitmap_bench.predict.calibrate import ROUNDS, BuildCalibration, calibrate_host
 from hbitmap_bench.predict.knobs import AS_IT_IS, Knob
 from hbitmap_bench.predict.prediction import Counted, Prediction, count_all

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hbitmap_bench.errors import UserError
-from hbitmap_bench.geometry import n_bits
-from hbitmap_bench.layout import layout
+from hbitmap_bench.geometry import layout, n_bits
 from hbitmap_bench.qemu.graph import COPY_CLUSTER_BYTES
 from hbitmap_bench.sizes import format_size
 from hbitmap_impl.host_file import ImageError, UnsupportedImage

@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from hbitmap_bench import scratch
 from hbitmap_bench.errors import UserError
+from hbitmap_bench.geometry import layout
 from hbitmap_bench.interrupt import stop_like_ctrl_c
-from hbitmap_bench.layout import layout
 from hbitmap_bench.qemu.builds import run_tool
 from hbitmap_bench.sizes import format_size
 

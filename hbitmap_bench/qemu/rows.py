@@ -10,9 +10,9 @@ from typing import Final
 from hbitmap_bench.account import Run
 from hbitmap_bench.disturbance import counted, judged, reason_of_all, usual_loop_words_s
 from hbitmap_bench.filters import Detected, Setup
+from hbitmap_bench.geometry import Layout, layout
 from hbitmap_bench.growth import over_plain
 from hbitmap_bench.interrupt import stop_like_ctrl_c
-from hbitmap_bench.layout import Layout, layout
 from hbitmap_bench.qemu.builds import QemuBuild
 from hbitmap_bench.qemu.buildup import measure_once
 from hbitmap_bench.qemu.daemon import Daemon

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from rich.console import Console
-from rich.text import Text
 
 from hbitmap_bench.compare import (
     Comparison,
@@ -19,10 +18,9 @@ from hbitmap_bench.contrast import DRIFT, Contrast, Difference, Estimate, Findin
 from hbitmap_bench.printable import printable
 from hbitmap_bench.records import CellRecord, HostFacts
 from hbitmap_bench.report import naming, wording
-from hbitmap_bench.report.drawing import Table, encodable, to_rich
+from hbitmap_bench.report.drawing import Table, say, show
 from hbitmap_bench.report.grid import default_slice_grid
 from hbitmap_bench.report.projection import REFERENCE_CLUSTER_BYTES
-from hbitmap_bench.report.wording import NOTHING
 from hbitmap_bench.sizes import format_size
 
 FINDINGS: Final[dict[Finding | None, str]] = {
@@ -31,7 +29,7 @@ FINDINGS: Final[dict[Finding | None, str]] = {
     "lower": "B lower",
     "higher": "B higher",
     "no_interval": "no\ninterval",
-    None: NOTHING,
+    None: wording.NOTHING,
 }
 _UNRESOLVED: Final = "~"
 _HASH: Final = 12
@@ -47,18 +45,11 @@ _READING: Final = (
 
 def render_comparison(comparison: Comparison, console: Console) -> None:
     """Print header, tables and notes; readable from 80 columns on."""
-
-    def say(text: str, style: str = "") -> None:
-        console.print(Text(encodable(text, console.encoding), style=style))
-
     for table in (header_table(comparison), *pair_tables(comparison), *growth_tables(comparison)):
-        if table.rows:
-            console.print(to_rich(table, width=console.width, encoding=console.encoding))
-            for note in table.notes:
-                say(note, "dim")
-    say("\nHow to read it", "bold")
+        show(console, table)
+    say(console, "\nHow to read it", "bold")
     for line in (*_READING, *_by_chance(comparison), *_left_out(comparison)):
-        say(f"- {line}")
+        say(console, f"- {line}")
 
 
 def header_table(comparison: Comparison) -> Table:
@@ -104,7 +95,7 @@ def _builds(cells: Sequence[CellRecord]) -> str:
         for cell in cells
         if cell.source == "qemu"
     }
-    return ", ".join(f"{name} ({bitmap})" for name, bitmap in found.items()) or NOTHING
+    return ", ".join(f"{name} ({bitmap})" for name, bitmap in found.items()) or wording.NOTHING
 
 
 def _host_rows(a: HostFacts, b: HostFacts) -> list[tuple[str, str, str]]:
@@ -189,7 +180,7 @@ def _contrast(contrast: Contrast, unit: float) -> tuple[str, str, str, str]:
 
 def _estimate(estimate: Estimate | None, unit: float) -> str:
     if estimate is None:
-        return NOTHING
+        return wording.NOTHING
     value = wording.number(estimate.value / unit) if estimate.value > 0 else "none"
     text = value if estimate.resolved else f"{value} {_UNRESOLVED}"
     if estimate.interval is None:
@@ -206,7 +197,7 @@ def _ratio(contrast: Contrast) -> str:
         lines.append(f"{_end(ends[0])}..{_end(ends[1])}x")
     elif ends is not None and ends[0] > 0:
         lines.append(f"from {_end(ends[0])}x")
-    return "\n".join(lines) or NOTHING
+    return "\n".join(lines) or wording.NOTHING
 
 
 def _end(value: float) -> str:
@@ -217,7 +208,7 @@ def _words_note(pairs: Sequence[Pair]) -> str:
     """The work of two algorithms, at the largest size: what the scan rate can't compare."""
     last = max(pairs, key=lambda pair: pair.a.image_bytes)
     a, b = (
-        NOTHING if cell.words_examined is None else f"{cell.words_examined:,}"
+        wording.NOTHING if cell.words_examined is None else f"{cell.words_examined:,}"
         for cell in (last.a, last.b)
     )
     size = format_size(last.a.image_bytes)
@@ -247,7 +238,7 @@ def _grid_table(group: Group) -> Table:
 def _grid_cell(pair: Pair | None) -> str:
     ratio = pair.rate.ratio if pair else None
     if pair is None or ratio is None:
-        return NOTHING
+        return wording.NOTHING
     return f"{wording.factor(ratio)}\n{FINDINGS[pair.rate.finding]}"
 
 
@@ -275,10 +266,10 @@ def _growth_rows(pair: GrowthPair) -> list[tuple[str, ...]]:
 
 def _difference(found: Difference) -> tuple[str, str, str, str]:
     a, b = (
-        NOTHING if side is None else wording.exponent(side.value, side.interval)
+        wording.NOTHING if side is None else wording.exponent(side.value, side.interval)
         for side in (found.a, found.b)
     )
-    difference = NOTHING
+    difference = wording.NOTHING
     if found.value is not None:
         ends = found.interval
         difference = _signed(found.value)

@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import Final
 
 from rich import box
+from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -86,6 +87,19 @@ def to_rich(table: Table, *, width: int = FULL_COLUMNS, encoding: str = "utf-8")
         for row in rows:
             drawn.add_row(*(text(cell) for cell in row[first:]))
     return drawn
+
+
+def show(console: Console, table: Table) -> None:
+    """Print a table with its notes, if it has rows, in the console's width."""
+    if table.rows:
+        console.print(to_rich(table, width=console.width, encoding=console.encoding))
+        for note in table.notes:
+            say(console, note, "dim")
+
+
+def say(console: Console, text: str, style: str = "") -> None:
+    """Print text, which is never read as markup, in characters that the console has."""
+    console.print(Text(encodable(text, console.encoding), style=style))
 
 
 def _is_wordy(table: Table, index: int) -> bool:

@@ -9,12 +9,12 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
-from hbitmap_bench.history.amounts import before_after, times
 from hbitmap_bench.history.changes import Change, fold_words, folded
 from hbitmap_bench.history.derived import Exponents
 from hbitmap_bench.history.front import FrontPage, linear
 from hbitmap_bench.history.series import Benchmark, Params
-from hbitmap_bench.report.drawing import Table, encodable, to_rich
+from hbitmap_bench.report.drawing import Table, encodable, say, show
+from hbitmap_bench.report.wording import before_after, times
 
 HASH_LENGTH: Final = 10
 SUBJECT_LENGTH: Final = 48
@@ -40,28 +40,23 @@ EVIDENCE: Final = {
 
 def render_front(page: FrontPage, console: Console) -> None:
     """Print the page; readable from 80 columns on. Text from data is never read as markup."""
-
-    def say(text: str, style: str = "") -> None:
-        console.print(Text(encodable(text, console.encoding), style=style))
-
     history, verdict = page.history, page.verdict
     machine = f"{machine_words(history.machine)}, {history.environment}"
-    say(f"{len(history.commits)} commits on {machine}", "dim")
-    say("")
+    say(console, f"{len(history.commits)} commits on {machine}", "dim")
+    say(console, "")
     console.print(
         Text(f" {verdict.word} ", style=STYLES[verdict.word]),
         Text(encodable(_newest(page), console.encoding)),
     )
     for reason in verdict.reasons:
-        say(f"- {reason}")
+        say(console, f"- {reason}")
     opening = page.part.tables[:1] if page.part else ()
     for table in (change_table(page), exponent_table(page), *opening):
-        if table.rows:
-            console.print(to_rich(table, width=console.width, encoding=console.encoding))
-        for note in table.notes:
-            say(note, "dim")
+        show(console, table)
+        for note in () if table.rows else table.notes:
+            say(console, note, "dim")
     for line in history.refused:
-        say(f"Refused, not used: {line}", "yellow")
+        say(console, f"Refused, not used: {line}", "yellow")
 
 
 def exponent_table(page: FrontPage) -> Table:

@@ -49,14 +49,7 @@ def _draw(axes: Axes, history: History, benchmark: Benchmark, params: Params) ->
         place = benchmark.place.get((setup, *params[1:]))
         if place is None:
             continue
-        value, low, high = (
-            array[:, place]
-            for array in (
-                history.measured[benchmark.name].value,
-                history.measured[benchmark.name].low,
-                history.measured[benchmark.name].high,
-            )
-        )
+        value, low, high = (ends[:, place] for ends in history.measured[benchmark.name])
         if not np.isfinite(value).any():
             continue
         bold = setup == params[0]

@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.text import Text
 
 from hbitmap_bench.filters import LONG_NAMES, SETUPS, Setup
 from hbitmap_bench.predict.calibrate import BUILDS_DIFFER
 from hbitmap_bench.predict.knobs import AS_IT_IS, Knob
 from hbitmap_bench.predict.prediction import Estimate, Prediction
-from hbitmap_bench.report.drawing import Table, encodable, to_rich
+from hbitmap_bench.report.drawing import Table, say, show
 from hbitmap_bench.report.wording import NOTHING, duration, number
 from hbitmap_bench.sizes import format_size
 
 
 def render(found: Prediction, console: Console) -> None:
     """Print one image's prediction. Text from images and builds is never read as markup."""
-
-    def say(text: str, style: str = "") -> None:
-        console.print(Text(encodable(text, console.encoding), style=style))
-
-    say("")
-    say(f"{found.subject.name}: {_what(found)}", "bold")
-    say(headline(found))
+    say(console, "")
+    say(console, f"{found.subject.name}: {_what(found)}", "bold")
+    say(console, headline(found))
     for table in (setup_table(found), knob_table(found)):
-        console.print(to_rich(table, width=console.width, encoding=console.encoding))
-        for note in table.notes:
-            say(note, "dim")
+        show(console, table)
 
 
 def headline(found: Prediction) -> str:

@@ -11,7 +11,6 @@ from typing import Any, Final
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.console import Console
-from rich.text import Text
 from scipy import stats
 
 from hbitmap_bench import __version__, published
@@ -19,7 +18,7 @@ from hbitmap_bench.host import commit_of_sources, host_facts
 from hbitmap_bench.perf import UNNAMED
 from hbitmap_bench.profiling import Profile
 from hbitmap_bench.report import wording
-from hbitmap_bench.report.drawing import Table, encodable, to_rich
+from hbitmap_bench.report.drawing import Table, show
 from hbitmap_bench.report.lines import COLOURS
 from hbitmap_bench.report.plotting import literal, png
 from hbitmap_bench.sizes import format_size
@@ -38,10 +37,7 @@ Row = tuple[str, str, int]
 def render(profiles: Sequence[Profile], console: Console) -> None:
     """Print a table for each profile, with the published shares in those of real builds."""
     for profile in profiles:
-        table = share_table(profile)
-        console.print(to_rich(table, width=console.width, encoding=console.encoding))
-        for note in table.notes:
-            console.print(Text(encodable(note, console.encoding), style="dim"))
+        show(console, share_table(profile))
 
 
 def share_table(profile: Profile) -> Table:

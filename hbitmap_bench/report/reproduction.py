@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Final
 
 from rich.console import Console
-from rich.text import Text
 
 from hbitmap_bench import published
 from hbitmap_bench.errors import UserError
-from hbitmap_bench.files import write_atomic
+from hbitmap_bench.output import write_atomic
 from hbitmap_bench.records import GrowthRecord, Reproduction
 from hbitmap_bench.report import findings, naming, tables, wording
 from hbitmap_bench.report.differences import differences
-from hbitmap_bench.report.drawing import Table, encodable, escaped, to_markdown, to_rich
+from hbitmap_bench.report.drawing import Table, escaped, say, show, to_markdown
 from hbitmap_bench.report.figures import pictures
 from hbitmap_bench.report.grid import default_slice_grid, pinned_slice_grid
 from hbitmap_bench.report.model_against_qemu import Match, match_lines, match_table, matches
@@ -148,28 +147,20 @@ def render_terminal(reproduction: Reproduction, console: Console) -> None:
         match_table(found),
     ]
     for table in shown:
-        _print_table(console, table)
+        show(console, table)
     _print_lines(console, "What was found", findings.headline(cells, cost))
     _print_lines(console, "The hour", findings.the_hour(cells, cost))
     _print_lines(console, "What is not measured", findings.not_measured(cells))
     _print_lines(console, "What differs from the published table, and why", differences(six, cells))
-    _print_table(console, six_cells_table(six))
-
-
-def _print_table(console: Console, table: Table) -> None:
-    if not table.rows:
-        return
-    console.print(to_rich(table, width=console.width, encoding=console.encoding))
-    for note in table.notes:
-        console.print(Text(encodable(note, console.encoding), style="dim"))
+    show(console, six_cells_table(six))
 
 
 def _print_lines(console: Console, title: str, lines: Iterable[str]) -> None:
     lines = list(lines)
     if lines:
-        console.print(Text(f"\n{title}", style="bold"))
+        say(console, f"\n{title}", "bold")
     for line in lines:
-        console.print(Text(f"- {encodable(line, console.encoding)}"))
+        say(console, f"- {line}")
 
 
 def _write_picture(picture: Picture, out_dir: Path) -> Path | None:

@@ -18,7 +18,6 @@ from hbitmap_bench.report import naming, wording
 from hbitmap_bench.report.drawing import Table
 from hbitmap_bench.report.projection import REFERENCE_CLUSTER_BYTES, QueryCost
 from hbitmap_bench.report.span import Span, growth, ratio_to_plain, seconds
-from hbitmap_bench.report.wording import NOTHING
 from hbitmap_bench.sizes import format_size
 
 _SOURCES: Final[tuple[Source, ...]] = ("published", "qemu", "model")
@@ -119,24 +118,24 @@ def _source(line: Line) -> str:
 def _figures(line: Line, size: int) -> tuple[str, str, str]:
     row, ratio = line.rows.get(size), line.ratios.get(size)
     if row is None:
-        return NOTHING, NOTHING, NOTHING
+        return wording.NOTHING, wording.NOTHING, wording.NOTHING
     if row.source == "model":
         own = line.seconds.get(size)
-        return wording.number(own.value) if own else NOTHING, NOTHING, _ratio(ratio)
+        return wording.number(own.value) if own else wording.NOTHING, wording.NOTHING, _ratio(ratio)
     once = "\nn=1" if row.source == "qemu" and row.n_runs == 1 else ""
     return naming.seconds(row, row.cpu_s) + once, naming.wall_seconds(row), _ratio(ratio)
 
 
 def _ratio(ratio: Span | None) -> str:
     if ratio is None:
-        return NOTHING
+        return wording.NOTHING
     ends = f"\n{wording.factors(*ratio.ends)}" if ratio.ends and ratio.value != 1 else ""
     return wording.factor(ratio.value) + ends
 
 
 def _growth(found: Span | None) -> str:
     if found is None:
-        return NOTHING
+        return wording.NOTHING
     ends = f"\n{found.ends[0]:+.0%}..{found.ends[1]:+.0%}" if found.ends else ""
     return f"{found.value:+.0%}{ends}"
 

@@ -14,7 +14,6 @@ from hbitmap_bench.report.drawing import Table
 from hbitmap_bench.report.grid import Grid, default_slice_grid, pinned_slice_grid
 from hbitmap_bench.report.projection import QueryCost, at_its_ends, projected_s, slowdown
 from hbitmap_bench.report.span import base_of, growth, measured, ratio_to_plain
-from hbitmap_bench.report.wording import NOTHING
 from hbitmap_bench.sizes import format_size
 
 PROJECTED: Final = "†"
@@ -167,7 +166,7 @@ def _sizes(cell: CellRecord) -> tuple[str, ...]:
 
 def _figures(cell: CellRecord, cells: Sequence[CellRecord], cost: QueryCost) -> tuple[str, ...]:
     if cell.elapsed_s is None:
-        return (NOTHING,) * len(_FIGURES)
+        return (wording.NOTHING,) * len(_FIGURES)
     return (
         naming.seconds(cell, cell.cpu_s),
         naming.spread(cell),
@@ -190,14 +189,14 @@ def _extra(cell: CellRecord, cells: Sequence[CellRecord]) -> str:
 
 
 def _rate(words_s: float | None) -> str:
-    return NOTHING if words_s is None else f"{words_s / 1e9:.2f}"
+    return wording.NOTHING if words_s is None else f"{words_s / 1e9:.2f}"
 
 
 def _ratio(cell: CellRecord, cells: Sequence[CellRecord], cost: QueryCost) -> str:
     """Measured where both rows are one build's; projected for the model."""
     ratio = ratio_to_plain(cell, cells, cost)
     if ratio is None:
-        return NOTHING
+        return wording.NOTHING
     if cell.source == "model":
         return f"{wording.factor(ratio.value)} {PROJECTED}"
     plain = base_of(cell, cells)
@@ -210,7 +209,7 @@ def _growth(cell: CellRecord, cells: Sequence[CellRecord]) -> str:
     rows = series(cells).get(series_key(cell), [])
     near = [row for row in rows if 1 < cell.image_bytes / row.image_bytes <= NEAR_SIZES]
     if not near or cell.work_s is None:
-        return NOTHING
+        return wording.NOTHING
     before = near[-1]
     return f"{_change(cell, before)}\nfrom {format_size(before.image_bytes)}"
 
@@ -219,7 +218,7 @@ def _change(after: CellRecord, before: CellRecord) -> str:
     """Growth of seconds with its range, over that of the size: +27%, [+25%, +29%], / +10%."""
     found = growth(measured(after), measured(before))
     if found is None:
-        return NOTHING
+        return wording.NOTHING
     ends = f"\n[{found.ends[0]:+.0%}, {found.ends[1]:+.0%}]" if found.ends else ""
     return f"{found.value:+.0%}{ends}\n/ {wording.change(after.image_bytes, before.image_bytes)}"
 
@@ -256,7 +255,7 @@ def _sweep_cell(grid: Grid, place: tuple[int, int], cost: QueryCost) -> str:
     cell = grid.cells.get(place)
     seconds, ratio = (projected_s(cell, cost), slowdown(cell, cost)) if cell else (None, None)
     if cell is None or seconds is None or ratio is None:
-        return NOTHING
+        return wording.NOTHING
     marks = UNRESOLVED if place in grid.unresolved else ""
     marks += WHOLE_CLUSTER if cell.l2_slice_bytes == cell.cluster_bytes else ""
     ends = [slowdown(end, cost) or 0.0 for end in at_its_ends(cell) or ()]

@@ -9,11 +9,10 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
-from hbitmap_bench.history.amounts import before_after, times
 from hbitmap_bench.history.changes import fold_words, folded, weight
 from hbitmap_bench.history.series import Benchmark, Params
 from hbitmap_bench.history.trend import CANNOT_JUDGE, CLEAR, STANDS, Doubt, Found, Trend
-from hbitmap_bench.report.drawing import Table, encodable, to_rich
+from hbitmap_bench.report.drawing import Table, encodable, say, show
 from hbitmap_bench.report.front import (
     HASH_LENGTH,
     STYLES,
@@ -21,6 +20,7 @@ from hbitmap_bench.report.front import (
     machine_words,
     shortened,
 )
+from hbitmap_bench.report.wording import before_after, times
 
 SHOWN: Final = 40
 """Rows of a table: a terminal's worth; --json has all."""
@@ -41,29 +41,23 @@ EVIDENCE: Final = {
 
 def render_trend(found: Trend, console: Console) -> None:
     """Print one history; readable from 80 columns on. Text from data is never read as markup."""
-
-    def say(text: str, style: str = "") -> None:
-        console.print(Text(encodable(text, console.encoding), style=style))
-
     history, newest = found.history, found.history.commits[-1]
     say(
+        console,
         f"{len(history.commits)} commits, {found.n_series} series on "
         f"{machine_words(history.machine)}, {history.environment}",
         "dim",
     )
-    say("")
+    say(console, "")
     console.print(
         Text(f" {WORDS[found.exit_code]} ", style=STYLES[WORDS[found.exit_code]]),
         Text(encodable(_claim(found), console.encoding)),
     )
-    say(f"newest: {newest.hash[:HASH_LENGTH]} {newest.date:%Y-%m-%d} {newest.subject}")
+    say(console, f"newest: {newest.hash[:HASH_LENGTH]} {newest.date:%Y-%m-%d} {newest.subject}")
     for reason in found.reasons:
-        say(f"- {reason}")
+        say(console, f"- {reason}")
     for table in (commit_table(found), series_table(found), doubt_table(found.doubts)):
-        if table.rows:
-            console.print(to_rich(table, width=console.width, encoding=console.encoding))
-            for note in table.notes:
-                say(note, "dim")
+        show(console, table)
 
 
 def commit_table(found: Trend) -> Table:

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from hbitmap_bench.errors import UserError
-from hbitmap_bench.layout import layout
+from hbitmap_bench.geometry import layout
 from hbitmap_bench.qemu.builds import QemuBuild
 from hbitmap_bench.qemu.buildup import (
     backup_job,

@@ -8,9 +8,8 @@ import pytest
 
 from hbitmap_bench.account import Run
 from hbitmap_bench.disturbance import WARM_SHARE, counted
-from hbitmap_bench.geometry import words_access, words_deny
+from hbitmap_bench.geometry import layout, words_access, words_deny
 from hbitmap_bench.growth import extra_is_resolved
-from hbitmap_bench.layout import layout
 from hbitmap_bench.qemu import rows as rows_module
 from hbitmap_bench.qemu.builds import QemuBuild
 from hbitmap_bench.qemu.buildup import add_ends, backup_job, start_backup

@@ -95,15 +95,22 @@ def deliver(
         raise UserError("; ".join(failures))
 
 
-def put_json(path: Path | None, text: Callable[[], str], show: Callable[[], object]) -> None:
+def put_json(
+    path: Path | None,
+    text: Callable[[], str],
+    show: Callable[[], object],
+    others: Sequence[Output] = (),
+    say: Callable[[str], object] = lambda _: None,
+) -> None:
     """Write it, if it was asked for, and show the tables, unless it is on stdout in their place.
 
-    Raises ``UserError`` as ``deliver`` does.
+    ``others`` are written first. Raises ``UserError`` as ``deliver`` does.
     """
     if path == STDOUT:
-        deliver([], lambda: click.echo(text(), nl=False), text)
+        deliver(others, lambda: click.echo(text(), nl=False), text, say)
     else:
-        deliver([(path, write_text(text))] if path is not None else [], show, text)
+        more = [(path, write_text(text))] if path is not None else []
+        deliver([*others, *more], show, text, say)
 
 
 def write_atomic(path: Path, data: bytes) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import gettempdir
 
-import click
 from rich.console import Console
 
 from hbitmap_bench.filters import SETUPS
 from hbitmap_bench.geometry import Layout
 from hbitmap_bench.interrupt import stop_like_ctrl_c
-from hbitmap_bench.output import STDOUT, Output, check_output, deliver, write_atomic, write_text
+from hbitmap_bench.output import check_output, put_json, write_atomic
 from hbitmap_bench.profiling import Profile, profile_daemon, profile_model
 from hbitmap_bench.qemu.builds import QemuBuild, find_qemu_img
 from hbitmap_bench.qemu.images import check_images, ensure_images
@@ -36,7 +36,9 @@ def profile(
     with stop_like_ctrl_c():
         found = _of_builds(plan, builds, progress) if plan is not None and builds else []
         found += _in_process(place, progress)
-    _deliver(found, figure, json_path, progress)
+    figures = [] if figure is None else [(figure, lambda path: write_atomic(path, picture(found)))]
+    as_json, show = partial(to_json, found), partial(render, found, Console())
+    put_json(json_path, as_json, show, figures, progress.print)
 
 
 def _found_builds(plan: QemuPlan | None, progress: Console) -> list[QemuBuild]:
@@ -67,21 +69,3 @@ def _in_process(place: Layout, progress: Console) -> list[Profile]:
         progress.print(f"in process, {setup} bitmap, {format_size(place.image_bytes)} under perf")
         found.append(profile_model(place, setup))
     return found
-
-
-def _deliver(
-    found: Sequence[Profile], figure: Path | None, json_path: Path | None, progress: Console
-) -> None:
-    outputs: list[Output] = []
-    if figure is not None:
-        outputs.append((figure, lambda path: write_atomic(path, picture(found))))
-    if json_path is not None and json_path != STDOUT:
-        outputs.append((json_path, write_text(lambda: to_json(found))))
-
-    def show() -> None:
-        if json_path == STDOUT:
-            click.echo(to_json(found), nl=False)
-        else:
-            render(found, Console())
-
-    deliver(outputs, show, lambda: to_json(found), progress.print)

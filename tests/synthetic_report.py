@@ -6,12 +6,7 @@ from itertools import product
 
 from hbitmap_bench.account import Run
 from hbitmap_bench.filters import Setup
-from hbitmap_bench.geometry import (
-    answer_bytes,
-    n_queries,
-    words_access,
-    words_deny,
-)
+from hbitmap_bench.geometry import answer_bytes, n_queries, words_access, words_deny
 from hbitmap_bench.growth import growth_records
 from hbitmap_bench.published import published_cells
 from hbitmap_bench.records import CellRecord, Reproduction

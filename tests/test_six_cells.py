@@ -13,12 +13,7 @@ from hbitmap_bench.records import CellRecord, Reproduction
 from hbitmap_bench.report.differences import differences
 from hbitmap_bench.report.drawing import to_markdown
 from hbitmap_bench.report.figures import pictures
-from hbitmap_bench.report.model_against_qemu import (
-    match_lines,
-    match_picture,
-    match_table,
-    matches,
-)
+from hbitmap_bench.report.model_against_qemu import match_lines, match_picture, match_table, matches
 from hbitmap_bench.report.projection import QueryCost, pick_query_cost
 from hbitmap_bench.report.reproduction import render_markdown, render_terminal
 from hbitmap_bench.report.six_cells import Line, six_cells, six_cells_table

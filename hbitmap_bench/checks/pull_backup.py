@@ -36,13 +36,7 @@ from hbitmap_bench.account import process_totals
 from hbitmap_bench.children import kill_group
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.program import run_to_exit
-from hbitmap_bench.qemu.builds import (
-    QemuBuild,
-    find_daemon,
-    find_qemu_img,
-    parse_build,
-    run_tool,
-)
+from hbitmap_bench.qemu.builds import QemuBuild, find_daemon, find_qemu_img, parse_build, run_tool
 from hbitmap_bench.qemu.buildup import measure_once
 from hbitmap_bench.qemu.daemon import Daemon
 from hbitmap_bench.qemu.detect import detect_algorithm

@@ -106,7 +106,9 @@ def time_groups(run: Run, measured: Mapping[Cell, Pair]) -> tuple[TimeGroup, ...
     usable = {cell: pair for cell, pair in measured.items() if cell.benchmark == SECONDS}
     found = []
     for key, cells in _groups(usable).items():
-        timed = np.array([_timed_queries(run, cell) for cell in cells])
+        timed = np.array(
+            [run.counters.get(Cell(QUERIES, c.params), (math.nan, math.nan)) for c in cells]
+        )
         if not np.isfinite(timed).all():
             continue
         scale = np.array([[queries_of(cell.params)] for cell in cells]) / timed
@@ -195,8 +197,3 @@ def _groups(cells: Mapping[Cell, object]) -> dict[Key, tuple[Cell, ...]]:
 def _spans(group: tuple[Cell, ...]) -> bool:
     span = int(group[-1].params[1]) / int(group[0].params[1])
     return len(group) >= LEAST_SIZES and span >= limits.GROWTH_SPAN.value
-
-
-def _timed_queries(run: Run, cell: Cell) -> tuple[float, float]:
-    """Queries of the timed call, as counted on either side; NaN where they were not."""
-    return run.counters.get(Cell(QUERIES, cell.params), (math.nan, math.nan))

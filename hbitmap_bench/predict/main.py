@@ -54,13 +54,9 @@ def predict(plan: Plan) -> int:
     walked = _walk_all(plan, say)
     found = _predict_all(walked, build, plan.verified, say) if walked else []
     _show(found, plan.json_path)
-    complete = len(found) == len(plan.paths) + _n_planned(plan)
+    complete = len(found) == len(list(_subjects(plan)))
     as_asked = all(one.measured_s for one in found) or not plan.verified
     return 0 if complete and as_asked else 2
-
-
-def _n_planned(plan: Plan) -> int:
-    return len(plan.sizes) * max(len(plan.cluster_sizes), 1)
 
 
 def _build(plan: Plan) -> QemuBuild | None:

@@ -9,12 +9,7 @@ from hbitmap_bench.account import Run, process_totals, spent
 from hbitmap_bench.errors import UserError
 from hbitmap_bench.qemu.builds import QemuBuild
 from hbitmap_bench.qemu.daemon import Daemon
-from hbitmap_bench.qemu.graph import (
-    BACKUP_TARGET,
-    add_disk,
-    add_filters,
-    add_null_disk,
-)
+from hbitmap_bench.qemu.graph import BACKUP_TARGET, add_disk, add_filters, add_null_disk
 from hbitmap_bench.qemu.images import Image
 
 _JOB: Final = "backup"

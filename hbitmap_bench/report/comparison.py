@@ -7,13 +7,7 @@ from typing import Final
 
 from rich.console import Console
 
-from hbitmap_bench.compare import (
-    Comparison,
-    Group,
-    GrowthPair,
-    Pair,
-    contents,
-)
+from hbitmap_bench.compare import Comparison, Group, GrowthPair, Pair, contents
 from hbitmap_bench.contrast import DRIFT, Contrast, Difference, Estimate, Finding, chance_apart
 from hbitmap_bench.printable import printable
 from hbitmap_bench.records import CellRecord, HostFacts
@@ -45,7 +39,8 @@ _READING: Final = (
 
 def render_comparison(comparison: Comparison, console: Console) -> None:
     """Print header, tables and notes; readable from 80 columns on."""
-    for table in (header_table(comparison), *pair_tables(comparison), *growth_tables(comparison)):
+    growth = map(_growth_table, comparison.groups)
+    for table in (header_table(comparison), *pair_tables(comparison), *growth):
         show(console, table)
     say(console, "\nHow to read it", "bold")
     for line in (*_READING, *_by_chance(comparison), *_left_out(comparison)):
@@ -74,11 +69,6 @@ def pair_tables(comparison: Comparison) -> tuple[Table, ...]:
         if group.source == "model":
             found.append(_grid_table(group))
     return tuple(found)
-
-
-def growth_tables(comparison: Comparison) -> tuple[Table, ...]:
-    """Exponents of both sides, of all seconds and of the extra ones, and their difference."""
-    return tuple(_growth_table(group) for group in comparison.groups)
 
 
 def _commit(commit: str | None) -> str:

@@ -28,10 +28,7 @@ from hbitmap_bench.report.lines import (
 )
 from hbitmap_bench.report.model_against_qemu import match_picture, matches
 from hbitmap_bench.report.plotting import Picture, literal, png
-from hbitmap_bench.report.projection import (
-    REFERENCE_CLUSTER_BYTES,
-    QueryCost,
-)
+from hbitmap_bench.report.projection import REFERENCE_CLUSTER_BYTES, QueryCost
 from hbitmap_bench.report.six_cells import six_cells
 from hbitmap_bench.report.six_cells_figure import six_cells_picture
 from hbitmap_bench.report.span import ratio_to_plain, seconds

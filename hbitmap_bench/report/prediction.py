@@ -38,7 +38,10 @@ def _durations(estimate: Estimate) -> str:
 
 def setup_table(found: Prediction) -> Table:
     """The three set-ups on the image as it is."""
-    rows = tuple(_setup_row(found, setup) for setup in SETUPS)
+    rows = tuple(
+        (LONG_NAMES[setup], *_figures(found, setup, AS_IT_IS), *_measured(found, setup, AS_IT_IS))
+        for setup in SETUPS
+    )
     columns = ("build-up", *_FIGURES, *_measured_columns(found))
     return Table("As it is", columns, rows, _notes(found), 1, grouped=False)
 
@@ -75,14 +78,6 @@ def _what(found: Prediction) -> str:
     if subject.has_backing:
         words.append("with a backing file")
     return ", ".join(words)
-
-
-def _setup_row(found: Prediction, setup: Setup) -> tuple[str, ...]:
-    return (
-        LONG_NAMES[setup],
-        *_figures(found, setup, AS_IT_IS),
-        *_measured(found, setup, AS_IT_IS),
-    )
 
 
 def _knob_row(found: Prediction, knob: Knob) -> tuple[str, ...]:

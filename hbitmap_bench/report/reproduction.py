@@ -20,13 +20,9 @@ from hbitmap_bench.report.differences import differences
 from hbitmap_bench.report.drawing import Table, escaped, say, show, to_markdown
 from hbitmap_bench.report.figures import pictures
 from hbitmap_bench.report.grid import default_slice_grid, pinned_slice_grid
-from hbitmap_bench.report.model_against_qemu import Match, match_lines, match_table, matches
+from hbitmap_bench.report.model_against_qemu import match_lines, match_table, matches
 from hbitmap_bench.report.plotting import Picture
-from hbitmap_bench.report.projection import (
-    REFERENCE_CLUSTER_BYTES,
-    QueryCost,
-    pick_query_cost,
-)
+from hbitmap_bench.report.projection import REFERENCE_CLUSTER_BYTES, QueryCost, pick_query_cost
 from hbitmap_bench.report.six_cells import six_cells, six_cells_table
 
 STEM: Final = "reproduction"
@@ -99,6 +95,7 @@ def render_markdown(reproduction: Reproduction, drawn: Sequence[Picture]) -> str
     cells, picture = reproduction.cells, {found.name: found for found in drawn}
     cost = pick_query_cost(cells)
     six, found = six_cells(cells, cost), matches(cells)
+    compared = [*_tables([match_table(found)]), _bullets(match_lines(found))]
     sections: list[tuple[str, list[str]]] = [
         ("What differs from the published table, and why", [_bullets(differences(six, cells))]),
         ("What was found", [_bullets(findings.headline(cells, cost))]),
@@ -114,7 +111,7 @@ def render_markdown(reproduction: Reproduction, drawn: Sequence[Picture]) -> str
         ("The hour", [_bullets(findings.the_hour(cells, cost))]),
         ("Deny against access", [_figure(picture["deny"])]),
         ("Words and the time they take", [*_scan(reproduction), _figure(picture["words"])]),
-        ("Model against QEMU", [*_match(found), _figure(picture["model-against-qemu"])]),
+        ("Model against QEMU", [*compared, _figure(picture["model-against-qemu"])]),
         ("What is not measured", [_bullets(findings.not_measured(cells))]),
         ("How to reproduce it", [_AGAIN, f"The data of this page: [{STEM}.json]({STEM}.json)."]),
         ("Every row", [_folded(tables.every_row(cells, cost))]),
@@ -210,10 +207,6 @@ def _sweep(reproduction: Reproduction, cost: QueryCost) -> list[str]:
 def _scan(reproduction: Reproduction) -> list[str]:
     table = tables.scan_rate_table(reproduction.cells)
     return [*_tables([table]), _bullets(findings.scan_rates(reproduction.cells))]
-
-
-def _match(found: Sequence[Match]) -> list[str]:
-    return [*_tables([match_table(found)]), _bullets(match_lines(found))]
 
 
 def _figure(picture: Picture) -> str:

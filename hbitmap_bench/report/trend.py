@@ -13,13 +13,7 @@ from hbitmap_bench.history.changes import fold_words, folded, weight
 from hbitmap_bench.history.series import Benchmark, Params
 from hbitmap_bench.history.trend import CANNOT_JUDGE, CLEAR, STANDS, Doubt, Found, Trend
 from hbitmap_bench.report.drawing import Table, encodable, say, show
-from hbitmap_bench.report.front import (
-    HASH_LENGTH,
-    STYLES,
-    cell_words,
-    machine_words,
-    shortened,
-)
+from hbitmap_bench.report.front import HASH_LENGTH, STYLES, cell_words, machine_words, shortened
 from hbitmap_bench.report.wording import before_after, times
 
 SHOWN: Final = 40

@@ -6,12 +6,7 @@ import time
 
 import pytest
 
-from hbitmap_bench.qemu.buildup import (
-    backup_job,
-    cancel_backup,
-    start_backup,
-    wait_for_build_up,
-)
+from hbitmap_bench.qemu.buildup import backup_job, cancel_backup, start_backup, wait_for_build_up
 from hbitmap_bench.qemu.daemon import Daemon
 from hbitmap_bench.qemu.graph import BACKUP_TARGET, add_filters, add_null_disk
 from hbitmap_impl.image import SparseImage

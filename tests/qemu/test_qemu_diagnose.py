@@ -20,12 +20,7 @@ from hbitmap_bench.qemu import process
 from hbitmap_bench.qemu.builds import QemuBuild
 from hbitmap_bench.qemu.buildup import start_backup, wait_for_build_up
 from hbitmap_bench.qemu.daemon import Daemon
-from hbitmap_bench.qemu.graph import (
-    BACKUP_TARGET,
-    add_disk,
-    add_filters,
-    add_null_disk,
-)
+from hbitmap_bench.qemu.graph import BACKUP_TARGET, add_disk, add_filters, add_null_disk
 from hbitmap_bench.qemu.peek import QUESTIONS, NoAnswerError, Peek
 
 COMMAND = str(Path(sys.executable).with_name("hbitmap-bench"))

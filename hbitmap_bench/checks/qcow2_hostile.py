@@ -147,11 +147,12 @@ class Difference(NamedTuple):
 def compare(folder: Path, number: int, qemu_img: str) -> list[Difference]:
     """Differences between us and QEMU about the input of a number."""
     path = folder / f"compared-{number}"
+    length = f"--max-length={_MAP_BYTES}"
     path.write_bytes(Mutator(folder).image(number))
     try:
         pairs = [
             ("info", _our_info(path), _their_info(path, qemu_img)),
-            ("map", _our_map(path), _their_map(path, qemu_img)),
+            ("map", _our_map(path), _ask(path, qemu_img, "map", "--output=json", length)),
         ]
         return [
             Difference(number, command, str(ours)[:300], str(theirs)[:300], _reason(path, theirs))
@@ -187,10 +188,6 @@ def _our_map(path: Path) -> Answer:
 def _their_info(path: Path, qemu_img: str) -> Answer:
     answer = _ask(path, qemu_img, "info")
     return [] if isinstance(answer, list) else answer
-
-
-def _their_map(path: Path, qemu_img: str) -> Answer:
-    return _ask(path, qemu_img, "map", "--output=json", f"--max-length={_MAP_BYTES}")
 
 
 def _ask(path: Path, qemu_img: str, *command: str) -> Answer:

@@ -196,8 +196,8 @@ def _values(stored: Mapping[str, Any]) -> list[tuple[Cell, float]]:
         columns = dict(zip(stored["result_columns"], row, strict=False))
         if columns.get("result") is None:
             continue
-        parameters = columns["params"]
-        kind = Benchmark(name, "time", "", "", (), tuple(map(_literals, parameters)))
+        values = tuple(tuple(map(ast.literal_eval, one)) for one in columns["params"])
+        kind = Benchmark(name, "time", "", "", (), values)
         samples = columns.get("samples") or [None] * len(kind.cells)
         for params, value, taken in zip(kind.cells, columns["result"], samples, strict=True):
             number = summary(taken) if taken else value
@@ -255,10 +255,6 @@ def _cell_json(cell: Cell) -> list[object]:
 
 def _cells(stored: Iterable[Sequence[Any]]) -> tuple[Cell, ...]:
     return tuple(Cell(name, tuple(params)) for name, params in stored)
-
-
-def _literals(values: Sequence[str]) -> tuple[int | str, ...]:
-    return tuple(ast.literal_eval(value) for value in values)
 
 
 def _asv_versions() -> list[str]:

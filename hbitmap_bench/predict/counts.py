@@ -58,7 +58,7 @@ class _Tally:
         answer = self._status(offset, length)
         self.queries += 1
         self.allocated += answer.allocated
-        if self._span and _has_table(self._disk, offset):
+        if self._span and (not isinstance(self._disk, Qcow2Image) or self._disk.has_table(offset)):
             self.scanned += -(-(offset % self._cluster + answer.length) // self._cluster)
             if offset // self._span > self._newest:
                 self._newest = offset // self._span
@@ -82,10 +82,6 @@ class _Tally:
     def discard(self, offset: int, length: int) -> None:
         """What the disk below does."""
         self._disk.discard(offset, length)
-
-
-def _has_table(disk: FullImage | ImageFile, offset: int) -> bool:
-    return not isinstance(disk, Qcow2Image) or disk.has_table(offset)
 
 
 class _ClosedForm:

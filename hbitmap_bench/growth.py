@@ -5,7 +5,7 @@ squares on log t over log n, so that every size weighs the same in relative term
 seconds. Its interval comes from both kinds of error, and errs to the wide side by adding them:
 - the t interval of the slope with (sizes - 2) degrees of freedom, from the scatter *between sizes*,
   which holds what the runs of one size share: the state of the machine, any bend of the line. What
-  it covers is measured in tests/test_growth.py. Two sizes have none: they lie on their line;
+  it covers is measured in its tests. Two sizes have none: they lie on their line;
 - the least and the most slope that values inside the rows' own intervals can give.
 A row without an interval of its own (a single run) leaves the series without an exponent, and so
 does an interval wider than +-0.5: of two sizes 10% apart the growth in percent can be told.

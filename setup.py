@@ -39,7 +39,7 @@ class BuildPy(build_py):
         super().run()
         if not self.editable_mode and git("ls-files", "setup.py"):
             commit = git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
-            Path(self.build_lib, "hbitmap_bench", "commit.txt").write_text(commit)
+            Path(self.build_lib, "hbitmap_bench", "base", "commit.txt").write_text(commit)
 
 
 setup(cmdclass={"build_py": BuildPy}, ext_modules=cythonize([core, qcow2_entries]))

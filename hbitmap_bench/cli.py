@@ -8,11 +8,11 @@ import sys
 import click
 
 from hbitmap_bench import __version__
-from hbitmap_bench.commands import compare, reproduce
-from hbitmap_bench.field_commands import diagnose, predict, profile
-from hbitmap_bench.gate.commands import calibrate, gate, judge
-from hbitmap_bench.history.commands import bench, publish, show, trend
-from hbitmap_bench.program import run_to_exit
+from hbitmap_bench.base.program import run_to_exit
+from hbitmap_bench.commits.commands import bench, publish, show, trend
+from hbitmap_bench.commits.gate.commands import calibrate, gate, judge
+from hbitmap_bench.field.commands import diagnose, predict, profile
+from hbitmap_bench.reproduction.commands import compare, reproduce
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

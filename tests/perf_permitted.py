@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from hbitmap_bench import perf
+from hbitmap_bench.qemu import perf
 
 
 def _may_look():

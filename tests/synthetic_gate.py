@@ -18,11 +18,11 @@ from asv.results import Results
 from asv.runner import BenchmarkResult
 from synthetic_history import benchmarks
 
-from hbitmap_bench.gate.runs import COUNTERS, PASSES, Manifest, Run, save_manifest
-from hbitmap_bench.gate.suites import Cell
-from hbitmap_bench.gate.thresholds import Threshold
-from hbitmap_bench.gate.verdict import Finding, Judgement, RunFacts, SideFacts
-from hbitmap_bench.history import sources
+from hbitmap_bench.commits import sources
+from hbitmap_bench.commits.gate.runs import COUNTERS, PASSES, Manifest, Run, save_manifest
+from hbitmap_bench.commits.gate.suites import Cell
+from hbitmap_bench.commits.gate.thresholds import Threshold
+from hbitmap_bench.commits.gate.verdict import Finding, Judgement, RunFacts, SideFacts
 
 BASE = SideFacts("main", "1f3aae6" + "b" * 33, "Search a deny bitmap for ones", dirty=False)
 HEAD = SideFacts("HEAD", "e0a1360" + "c" * 33, "Scan four words at a time", dirty=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hbitmap_bench.history.series import Benchmark, Commit, History, Measured
+from hbitmap_bench.commits.series import Benchmark, Commit, History, Measured
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "benchmarks.json").read_text())
 HOSTILE = "</script><img src=x onerror=\"document.title='broken'\"> & 'it' \"is\" \u2028"

@@ -4,12 +4,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 from itertools import product
 
-from hbitmap_bench.account import Run
-from hbitmap_bench.filters import Setup
-from hbitmap_bench.geometry import answer_bytes, n_queries, words_access, words_deny
-from hbitmap_bench.growth import growth_records
-from hbitmap_bench.published import published_cells
-from hbitmap_bench.records import CellRecord, Reproduction
+from hbitmap_bench.qemu.account import Run
+from hbitmap_bench.qemu.filters import Setup
+from hbitmap_bench.qemu.geometry import answer_bytes, n_queries, words_access, words_deny
+from hbitmap_bench.reproduction.growth import growth_records
+from hbitmap_bench.reproduction.published import published_cells
+from hbitmap_bench.reproduction.records import CellRecord, Reproduction
 from hbitmap_impl.image import default_l2_slice
 
 T = 2**40

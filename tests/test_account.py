@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from hbitmap_bench.account import Totals, process_totals, spent, thread_totals
+from hbitmap_bench.qemu.account import Totals, process_totals, spent, thread_totals
 
 SPIN = "while True: pass"
 THREADS = f"""

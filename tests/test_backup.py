@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hbitmap_bench import geometry
+from hbitmap_bench.qemu import geometry
 from hbitmap_impl.access_check import AccessBitmap, DenyBitmap
 from hbitmap_impl.backup import BackupJob, BuildUp
 from hbitmap_impl.copy_before_write import CopyBeforeWrite

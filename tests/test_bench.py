@@ -15,10 +15,11 @@ import psutil
 import pytest
 from tiny import COMMAND, ROOT, bench, commit, git, make_repo
 
-from hbitmap_bench import scratch
-from hbitmap_bench.errors import UserError
-from hbitmap_bench.history import run, sources
-from hbitmap_bench.history.machine import machine_fields
+from hbitmap_bench.base import scratch
+from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.commits import bench as run
+from hbitmap_bench.commits import sources
+from hbitmap_bench.commits.machine import machine_fields
 
 TRACKER = re.compile(r"resource_tracker: |^  warnings\.warn\(")
 """What Python 3.14's own process says that clears away after a killed one."""

@@ -19,7 +19,7 @@ from asv.benchmarks import Benchmarks
 from asv.runner import BENCHMARK_RUN_SCRIPT
 from asv_runner.discovery import get_benchmark_from_name
 
-from hbitmap_bench.geometry import layout
+from hbitmap_bench.qemu.geometry import layout
 
 ROOT = Path(__file__).parent.parent
 SUITES = ROOT / "benchmarks"

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hbitmap_bench.cells import default_layouts
-from hbitmap_bench.errors import UserError
-from hbitmap_bench.geometry import layout
-from hbitmap_bench.sizes import format_size, parse_size
+from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.base.sizes import format_size, parse_size
+from hbitmap_bench.qemu.geometry import layout
+from hbitmap_bench.reproduction.cells import default_layouts
 
 T = 2**40
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hbitmap_bench.commands import reproduce
+from hbitmap_bench.reproduction.commands import reproduce
 
 ROOT = Path(__file__).parent.parent
 COMMAND = [str(Path(sys.executable).with_name("hbitmap-bench"))]

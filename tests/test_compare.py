@@ -17,16 +17,16 @@ import pytest
 import synthetic_report as synthetic
 from rich.console import Console
 
-from hbitmap_bench.account import Run
+from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.base.program import exit_code
 from hbitmap_bench.cli import cli
-from hbitmap_bench.compare import Comparison, build_pairs, compare
-from hbitmap_bench.contrast import Contrast, Difference, Estimate, chance_apart
-from hbitmap_bench.errors import UserError
-from hbitmap_bench.growth import growth_records
-from hbitmap_bench.program import exit_code
-from hbitmap_bench.records import CellRecord, Reproduction
-from hbitmap_bench.report.comparison import render_comparison
-from hbitmap_bench.report.comparison_json import to_json
+from hbitmap_bench.qemu.account import Run
+from hbitmap_bench.reproduction.comparison import Comparison, build_pairs, compare
+from hbitmap_bench.reproduction.comparison_json import to_json
+from hbitmap_bench.reproduction.comparison_text import render_comparison
+from hbitmap_bench.reproduction.contrast import Contrast, Difference, Estimate, chance_apart
+from hbitmap_bench.reproduction.growth import growth_records
+from hbitmap_bench.reproduction.records import CellRecord, Reproduction
 
 GOLDEN = Path(__file__).parent / "golden"
 COMMAND = str(Path(sys.executable).with_name("hbitmap-bench"))

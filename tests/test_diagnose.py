@@ -15,16 +15,15 @@ import pytest
 from perf_permitted import needs_perf
 from rich.console import Console
 
-from hbitmap_bench import remaining
-from hbitmap_bench.diagnosis import Facts, diagnose
-from hbitmap_bench.geometry import words_access
-from hbitmap_bench.perf import Samples
-from hbitmap_bench.qemu import process
-from hbitmap_bench.qemu.job import Job, Node, View
-from hbitmap_bench.qemu.watch import Window, watch
-from hbitmap_bench.remaining import Motion, motion
-from hbitmap_bench.report.diagnosis import render
-from hbitmap_bench.report.diagnosis_json import to_json
+from hbitmap_bench.field.diagnose import process, remaining
+from hbitmap_bench.field.diagnose.diagnosis import Facts, diagnose
+from hbitmap_bench.field.diagnose.diagnosis_json import to_json
+from hbitmap_bench.field.diagnose.diagnosis_text import render
+from hbitmap_bench.field.diagnose.job import Job, Node, View
+from hbitmap_bench.field.diagnose.remaining import Motion, motion
+from hbitmap_bench.field.diagnose.watch import Window, watch
+from hbitmap_bench.qemu.geometry import words_access
+from hbitmap_bench.qemu.perf import Samples
 
 COMMAND = str(Path(sys.executable).with_name("hbitmap-bench"))
 K, G, T = 2**10, 2**30, 2**40

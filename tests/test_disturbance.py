@@ -2,9 +2,9 @@
 
 import pytest
 
-from hbitmap_bench.account import Run
-from hbitmap_bench.disturbance import judged, reason_of_all, usual_loop_words_s
-from hbitmap_bench.scan_loop import ScanLoop
+from hbitmap_bench.qemu.account import Run
+from hbitmap_bench.reproduction.disturbance import judged, reason_of_all, usual_loop_words_s
+from hbitmap_bench.reproduction.scan_loop import ScanLoop
 
 USUAL = 3e9
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from synthetic_history import history
 
-from hbitmap_bench.history.changes import FOLDED_SHARE, fold_words, folded, weight
-from hbitmap_bench.history.front import front_page
-from hbitmap_bench.history.store import load_histories
-from hbitmap_bench.history.trend import trend
-from hbitmap_bench.html.pages import PARTS, write_pages
-from hbitmap_bench.report.front import change_table
-from hbitmap_bench.report.trend import commit_table, series_table
+from hbitmap_bench.commits.changes import FOLDED_SHARE, fold_words, folded, weight
+from hbitmap_bench.commits.front import front_page
+from hbitmap_bench.commits.front_text import change_table
+from hbitmap_bench.commits.pages.writer import PARTS, write_pages
+from hbitmap_bench.commits.store import load_histories
+from hbitmap_bench.commits.trend import trend
+from hbitmap_bench.commits.trend_text import commit_table, series_table
 
 ROOT = Path(__file__).parent.parent
 SLIGHT = "34,087,280 bytes"

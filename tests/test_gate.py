@@ -15,13 +15,13 @@ import pytest
 from rich.console import Console
 from tiny import COMMAND, commit, git, make_repo
 
-from hbitmap_bench.gate.commands import FORMATS
-from hbitmap_bench.gate.commits import measured_ids
-from hbitmap_bench.gate.confirm import confirm
-from hbitmap_bench.history.bisect import Bisection
-from hbitmap_bench.history.series import Commit
-from hbitmap_bench.history.store import decode_benchmark
-from hbitmap_bench.history.trend import Found
+from hbitmap_bench.commits.bisect import Bisection
+from hbitmap_bench.commits.gate.commands import FORMATS
+from hbitmap_bench.commits.gate.confirm import confirm
+from hbitmap_bench.commits.gate.sides import measured_ids
+from hbitmap_bench.commits.series import Commit
+from hbitmap_bench.commits.store import decode_benchmark
+from hbitmap_bench.commits.trend import Found
 
 PROFILES = """
 from types import SimpleNamespace

@@ -5,9 +5,9 @@ from math import nan
 
 import pytest
 
-from hbitmap_bench.errors import UserError
-from hbitmap_bench.gate import thresholds
-from hbitmap_bench.gate.calibration import Calibration, band_of, load_band, path_of
+from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.commits.gate import thresholds
+from hbitmap_bench.commits.gate.resolution import Calibration, band_of, load_band, path_of
 
 
 def test_the_band_holds_what_a_commit_differs_from_itself():

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hbitmap_bench.errors import UserError
-from hbitmap_bench.gate import instructions
+from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.commits.gate import instructions
 
 PYTHON = Path(sys.executable)
 

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from synthetic_gate import make_run, steady, write_run
 
-from hbitmap_bench.gate import thresholds
-from hbitmap_bench.gate.allowances import Allowance
-from hbitmap_bench.gate.judge import judge, levels, n_tests, suspects
-from hbitmap_bench.gate.runs import load_run
-from hbitmap_bench.gate.suites import Cell
+from hbitmap_bench.commits.gate import thresholds
+from hbitmap_bench.commits.gate.allowances import Allowance
+from hbitmap_bench.commits.gate.judge import judge, levels, n_tests, suspects
+from hbitmap_bench.commits.gate.runs import load_run
+from hbitmap_bench.commits.gate.suites import Cell
 
 TIME = "bitmap_ops.BitmapOps.time_set"
 SECONDS = "buildup.BuildUp.time_queries"

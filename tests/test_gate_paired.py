@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from hbitmap_bench.gate import paired
-from hbitmap_bench.gate.paired import (
+from hbitmap_bench.commits.gate import paired
+from hbitmap_bench.commits.gate.paired import (
     MOST_EXACT,
     estimate,
     fast_mean,

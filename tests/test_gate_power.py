@@ -25,10 +25,10 @@ from hbitmap_bench.checks.gate_power import (
     resolvable,
     steeper,
 )
-from hbitmap_bench.gate import noisy, thresholds
-from hbitmap_bench.gate.judge import judge, levels, n_tests, suspects
-from hbitmap_bench.gate.measure import ROUNDS
-from hbitmap_bench.gate.noisy import Levels, too_few
+from hbitmap_bench.commits.gate import noisy, thresholds
+from hbitmap_bench.commits.gate.judge import judge, levels, n_tests, suspects
+from hbitmap_bench.commits.gate.measure import ROUNDS
+from hbitmap_bench.commits.gate.noisy import Levels, too_few
 
 DEFAULT = thresholds.DEFAULT_BAND.value
 

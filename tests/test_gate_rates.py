@@ -5,6 +5,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
+from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.checks.gate_rates import (
     INJECTED,
     SELF,
@@ -16,7 +17,6 @@ from hbitmap_bench.checks.gate_rates import (
     save,
     table,
 )
-from hbitmap_bench.errors import UserError
 
 
 def outcome(what, gate="PASSED", regressed=(), asv_worse=0, asv_code=None):

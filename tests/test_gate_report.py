@@ -20,14 +20,14 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 from synthetic_gate import FACTS, finding, judgement, not_judged, passed, regressed, same_code
 
-from hbitmap_bench.gate import report_markdown
-from hbitmap_bench.gate.commands import FORMATS
-from hbitmap_bench.gate.report import render
-from hbitmap_bench.gate.report_text import print_text
-from hbitmap_bench.gate.report_words import change_words, resolution, resolution_lines
-from hbitmap_bench.gate.thresholds import ALL
-from hbitmap_bench.gate.verdict import Finding, Judgement, RunFacts, SideFacts
-from hbitmap_bench.printable import printable
+from hbitmap_bench.base.printable import printable
+from hbitmap_bench.commits.gate import verdict_markdown
+from hbitmap_bench.commits.gate.commands import FORMATS
+from hbitmap_bench.commits.gate.thresholds import ALL
+from hbitmap_bench.commits.gate.verdict import Finding, Judgement, RunFacts, SideFacts
+from hbitmap_bench.commits.gate.verdict_formats import render
+from hbitmap_bench.commits.gate.verdict_text import print_text
+from hbitmap_bench.commits.gate.verdict_words import change_words, resolution, resolution_lines
 
 GOLDEN = Path(__file__).parent / "golden"
 JUDGEMENTS = {
@@ -103,7 +103,9 @@ def test_every_threshold_is_printed_with_value_unit_and_reason(form):
         return
     flat = " ".join(page.split())
     for threshold in ALL:
-        reason = report_markdown._text(threshold.reason) if form == "markdown" else threshold.reason
+        reason = (
+            verdict_markdown._text(threshold.reason) if form == "markdown" else threshold.reason
+        )
         assert reason in flat
         assert threshold.name in flat
         assert threshold.unit in flat
@@ -325,7 +327,7 @@ def test_hostile_text_in_markdown():
 
 @given(st.text() | st.text(alphabet="|`\\ <&*_~$@[]#x\n"))
 def test_any_text_survives_markdown(text):
-    words, code = report_markdown._text(text), report_markdown._code(text)
+    words, code = verdict_markdown._text(text), verdict_markdown._code(text)
     page = rendered(f"| a | b |\n| --- | --- |\n| x{words}x | y{code}y |\n\n- z {words} z\n")
     assert page.rows == [2, 2]
     assert "em" not in page.tags

@@ -10,11 +10,11 @@ import pytest
 from synthetic_gate import steady, write_run
 from tiny import COMMAND
 
-from hbitmap_bench.errors import UserError
-from hbitmap_bench.gate.judge import judge
-from hbitmap_bench.gate.runs import load_run
-from hbitmap_bench.gate.suites import Cell
-from hbitmap_bench.history import sources
+from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.commits import sources
+from hbitmap_bench.commits.gate.judge import judge
+from hbitmap_bench.commits.gate.runs import load_run
+from hbitmap_bench.commits.gate.suites import Cell
 
 TIME = "bitmap_ops.BitmapOps.time_set"
 EXAMINED = "buildup.Words.track_words_examined"

@@ -2,8 +2,8 @@
 
 import pytest
 
-from hbitmap_bench.errors import UserError
-from hbitmap_bench.gate.suites import decode_judged
+from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.commits.gate.suites import decode_judged
 
 
 def test_a_benchmark_that_no_rule_is_for_is_refused():

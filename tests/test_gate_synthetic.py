@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from synthetic_gate import make_run, write_run
 
-from hbitmap_bench.gate.judge import judge
-from hbitmap_bench.gate.runs import load_run
-from hbitmap_bench.gate.suites import Cell
+from hbitmap_bench.commits.gate.judge import judge
+from hbitmap_bench.commits.gate.runs import load_run
+from hbitmap_bench.commits.gate.suites import Cell
 
 TIME = "buildup.BuildUp.time_queries"
 WORDS = "buildup.Words.track_words_examined"

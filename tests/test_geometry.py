@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hbitmap_bench.geometry import answer_bytes, n_bits, n_queries, words_access, words_deny
+from hbitmap_bench.qemu.geometry import answer_bytes, n_bits, n_queries, words_access, words_deny
 
 K, M, G, T = 2**10, 2**20, 2**30, 2**40
 

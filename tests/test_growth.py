@@ -6,11 +6,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hbitmap_bench.errors import UserError
-from hbitmap_bench.growth import WIDEST_HALF, extra_is_resolved, growth_of, growth_records, series
-from hbitmap_bench.published import published_cells
-from hbitmap_bench.records import CellRecord
-from hbitmap_bench.slopes import loglog_slope, loglog_slopes
+from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.base.slopes import loglog_slope, loglog_slopes
+from hbitmap_bench.reproduction.growth import (
+    WIDEST_HALF,
+    extra_is_resolved,
+    growth_of,
+    growth_records,
+    series,
+)
+from hbitmap_bench.reproduction.published import published_cells
+from hbitmap_bench.reproduction.records import CellRecord
 
 T = 2**40
 SIZES = (1, 2, 4, 8, 16, 32, 64)

@@ -15,8 +15,8 @@ LIMIT_S = 60
 
 BEGIN = """
 import os, subprocess, sys, time
-from hbitmap_bench import guard
-from hbitmap_bench.children import start
+from hbitmap_bench.base import guard
+from hbitmap_bench.base.children import start
 
 def tell(*pids):
     for pid in pids:

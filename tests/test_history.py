@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hbitmap_bench.errors import UserError
-from hbitmap_bench.geometry import layout
-from hbitmap_bench.history import changes, derived, front, sources
-from hbitmap_bench.history.store import load_histories
+from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.commits import changes, derived, front, sources
+from hbitmap_bench.commits.store import load_histories
+from hbitmap_bench.qemu.geometry import layout
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "benchmarks.json").read_text())

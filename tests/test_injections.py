@@ -11,10 +11,10 @@ import sys
 import pytest
 from tiny import ROOT, git
 
+from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.checks import injections
+from hbitmap_bench.checks.counter_cost import build_core
 from hbitmap_bench.checks.injections import INJECTIONS, apply, scratch_clone
-from hbitmap_bench.checks.instructions import build_core
-from hbitmap_bench.errors import UserError
 
 # A build-up of 64 GiB with nothing denied, and checks behind a denied cluster.
 COSTS = """

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from hbitmap_bench import interrupt
-from hbitmap_bench.interrupt import (
+from hbitmap_bench.base import interrupt
+from hbitmap_bench.base.interrupt import (
     rather_than_errors,
     run_stoppable,
     stop_like_ctrl_c,

@@ -7,12 +7,20 @@ import random
 import numpy as np
 import pytest
 
-from hbitmap_bench import disturbance, measure
-from hbitmap_bench.account import Run
-from hbitmap_bench.filters import SETUPS
-from hbitmap_bench.geometry import layout
-from hbitmap_bench.growth import over_plain
-from hbitmap_bench.measure import (
+from hbitmap_bench.qemu.account import Run
+from hbitmap_bench.qemu.filters import SETUPS
+from hbitmap_bench.qemu.geometry import layout
+from hbitmap_bench.reproduction import disturbance, timing
+from hbitmap_bench.reproduction.growth import over_plain
+from hbitmap_bench.reproduction.model import (
+    TABLE_VISITS,
+    Beside,
+    _require_same_words,
+    exact_rows,
+    sampled_rows,
+)
+from hbitmap_bench.reproduction.records import CellRecord
+from hbitmap_bench.reproduction.timing import (
     STRATA,
     SamplePass,
     Seconds,
@@ -25,8 +33,6 @@ from hbitmap_bench.measure import (
     sample_pass,
     summarize,
 )
-from hbitmap_bench.model import TABLE_VISITS, Beside, _require_same_words, exact_rows, sampled_rows
-from hbitmap_bench.records import CellRecord
 
 T = 2**40
 
@@ -109,12 +115,12 @@ def test_cells_beside_a_real_build_are_sampled_before_each_of_its_runs():
     beside = Beside([layout(T), layout(2 * T), layout(2**30)], seed=1)
     assert layout(T) in beside
     assert layout(2**30) not in beside, "too small for a sample"
-    for _ in range(measure.MIN_PASSES + 1):
+    for _ in range(timing.MIN_PASSES + 1):
         beside.visit(layout(T))
     beside.visit(layout(4 * T))
     rows = beside.rows()
     found = [(row.image_bytes, row.setup, len(row.runs)) for row in rows]
-    visits = {T: measure.MIN_PASSES + 1, 2 * T: measure.MIN_PASSES}
+    visits = {T: timing.MIN_PASSES + 1, 2 * T: timing.MIN_PASSES}
     assert found == [(size, setup, visits[size]) for size in visits for setup in SETUPS]
     assert {row.mode for row in rows} == {"sampled"}
     assert all(run.loop_words_s for row in rows for run in row.runs)
@@ -125,12 +131,12 @@ def test_passes_spread_each_cell_over_the_run():
     seen = [index for index, _ in sample_cells(cells, seed=3)]
     rounds = [sorted(seen[i : i + 3]) for i in range(0, len(seen), 3)]
     assert rounds == [[0, 1, 2]] * len(rounds)
-    assert len(rounds) == measure.PASSES
+    assert len(rounds) == timing.PASSES
 
 
 def test_without_time_there_are_fewer_passes_but_some():
     seen = [index for index, _ in sample_cells([(layout(T), "deny")], seed=3, budget_s=0)]
-    assert len(seen) == measure.MIN_PASSES
+    assert len(seen) == timing.MIN_PASSES
 
 
 @pytest.fixture
@@ -175,7 +181,7 @@ def second_a_query(monkeypatch):
         calls.append((offset, n_queries))
         return Seconds(*[job.build_up(offset, n_queries).queries + 0.25] * 2)
 
-    monkeypatch.setattr(measure, "time_queries", time_queries)
+    monkeypatch.setattr(timing, "time_queries", time_queries)
     return calls
 
 
@@ -191,7 +197,7 @@ def test_seconds_are_scaled_to_the_whole_without_the_clocks_own(setup, second_a_
 
 def test_each_block_is_warmed_up_by_the_queries_before_it(monkeypatch):
     asked = []
-    real = measure.open_job
+    real = timing.open_job
 
     class Watched:
         def __init__(self, job):
@@ -201,7 +207,7 @@ def test_each_block_is_warmed_up_by_the_queries_before_it(monkeypatch):
             asked.append((start, n_queries))
             return self.job.build_up(start, n_queries)
 
-    monkeypatch.setattr(measure, "open_job", lambda *cell: Watched(real(*cell)))
+    monkeypatch.setattr(timing, "open_job", lambda *cell: Watched(real(*cell)))
     cell = layout(T)
     sample_pass(cell, "deny", random.Random(1))
     blocks = [call for call in asked if call[0] != cell.image_bytes]
@@ -242,7 +248,7 @@ def test_a_row_whose_words_are_not_those_of_the_formula_is_refused():
 
 def test_the_published_sizes_are_visited_more_often():
     rows = sampled_rows([layout(10 * T)], seed=1, progress=lambda _: None)
-    assert {len(row.runs) for row in rows} == {TABLE_VISITS * measure.PASSES}
+    assert {len(row.runs) for row in rows} == {TABLE_VISITS * timing.PASSES}
 
 
 def test_extra_seconds_within_the_noise_give_no_scan_rate():

@@ -12,13 +12,13 @@ import pytest
 from synthetic_gate import steady, write_run
 from test_cli import COMMAND, ROOT, SMALL, run
 
-from hbitmap_bench import reproduce
-from hbitmap_bench.errors import UserError
-from hbitmap_bench.gate.judge import judge
-from hbitmap_bench.gate.measure import _finish
-from hbitmap_bench.gate.runs import load_run
-from hbitmap_bench.output import check_folder, check_output, deliver, write_text
-from hbitmap_bench.records import Reproduction
+from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.base.output import check_folder, check_output, deliver, write_text
+from hbitmap_bench.commits.gate.judge import judge
+from hbitmap_bench.commits.gate.measure import _finish
+from hbitmap_bench.commits.gate.runs import load_run
+from hbitmap_bench.reproduction import main
+from hbitmap_bench.reproduction.records import Reproduction
 
 CELL = ("buildup.BuildUp.time_queries", ("deny", 16, 64))
 NOWHERE = Path("/proc/nope")
@@ -127,17 +127,17 @@ def test_a_disk_that_is_full_in_the_end_costs_no_result(tmp_path, rescue):
 
 
 def test_a_report_whose_folder_is_gone_is_in_tmpdir(tmp_path, rescue, monkeypatch, capsys):
-    measured = reproduce.measure_model
+    measured = main.measure_model
 
     def measure(plan, console, besides):
         rows = measured(plan, console, besides)
         (tmp_path / "out").write_text("in the way")
         return rows
 
-    monkeypatch.setattr(reproduce, "measure_model", measure)
-    plan = reproduce.ModelPlan(sizes=[2**36])
+    monkeypatch.setattr(main, "measure_model", measure)
+    plan = main.ModelPlan(sizes=[2**36])
     with pytest.raises(UserError) as refused:
-        reproduce.reproduce(plan, None, out_dir=tmp_path / "out", json_path=tmp_path / "r.json")
+        main.reproduce(plan, None, out_dir=tmp_path / "out", json_path=tmp_path / "r.json")
     kept = only(rescue)
     assert str(refused.value).endswith(f"the result is in {kept}")
     assert Reproduction.load(kept / "reproduction.json") == Reproduction.load(tmp_path / "r.json")

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from synthetic_history import HOSTILE, history
 
-from hbitmap_bench.errors import UserError
-from hbitmap_bench.front_part import added_part
-from hbitmap_bench.history.front import front_page
-from hbitmap_bench.history.series import Benchmark, Measured
-from hbitmap_bench.html import data, pages_front
-from hbitmap_bench.html.pages import OWN, PARTS, suite_pages, write_pages
-from hbitmap_bench.html.pages_suite import cell_table
-from hbitmap_bench.report.wording import amount, before_after, times
+from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.base.front_part import added_part
+from hbitmap_bench.base.wording import amount, before_after, times
+from hbitmap_bench.commits.front import front_page
+from hbitmap_bench.commits.pages import data, front_rows
+from hbitmap_bench.commits.pages.suite_page import cell_table
+from hbitmap_bench.commits.pages.writer import OWN, PARTS, suite_pages, write_pages
+from hbitmap_bench.commits.series import Benchmark, Measured
 
 ROOT = Path(__file__).parent.parent
 SUITES = ("buildup.html", "access_check.html", "bitmap_ops.html", "memory.html")
@@ -193,7 +193,7 @@ def test_a_cell_says_what_is_newest_what_was_before_and_what_is_missing():
 
 def test_changes_lead_to_the_cell_here_and_on_the_page_of_asv(publish):
     found = history(6, regression=(3, 2.0))
-    rows = pages_front.change_list(front_page(found, None)).shown
+    rows = front_rows.change_list(front_page(found, None)).shown
     row = next(r for r in rows if r.benchmark == SECONDS)
     assert (row.word, row.commit) == ("REGRESSED", found.commits[3])
     assert row.href.startswith(f"buildup.html#{SECONDS}?view=commits&p-implementation=deny&")
@@ -209,7 +209,7 @@ def test_changes_lead_to_the_cell_here_and_on_the_page_of_asv(publish):
 def test_an_open_verdict_says_that_it_is_no_pass(publish, word):
     front = front_page(history(3), None)
     front = replace(front, verdict=replace(front.verdict, word=word))
-    assert pages_front.VERDICTS[word].startswith("not a pass")
+    assert front_rows.VERDICTS[word].startswith("not a pass")
 
 
 def test_one_commit_without_reproduction_says_what_is_missing(publish):
@@ -282,7 +282,7 @@ def test_missing_parts_are_named(tmp_path):
 
 
 def test_assets_are_all_copied():
-    folder = ROOT / "hbitmap_bench" / "html" / "assets"
+    folder = ROOT / "hbitmap_bench" / "commits" / "pages" / "assets"
     assert sorted(path.name for path in folder.iterdir()) == sorted(OWN)
 
 

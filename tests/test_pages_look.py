@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from synthetic_history import HOSTILE, history
 
-from hbitmap_bench.errors import UserError
-from hbitmap_bench.front_part import added_part
-from hbitmap_bench.history.front import front_page
-from hbitmap_bench.history.store import load_histories
-from hbitmap_bench.html.pages import write_pages
-from hbitmap_bench.html.parts import install_parts
+from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.base.front_part import added_part
+from hbitmap_bench.commits.front import front_page
+from hbitmap_bench.commits.pages.npm import install_parts
+from hbitmap_bench.commits.pages.writer import write_pages
+from hbitmap_bench.commits.store import load_histories
 
 ROOT = Path(__file__).parent.parent
 SECONDS = "buildup.seconds"

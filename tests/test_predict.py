@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.checks.predict_accuracy import Row
-from hbitmap_bench.errors import UserError
-from hbitmap_bench.geometry import layout
-from hbitmap_bench.predict import calibrate
-from hbitmap_bench.predict.calibrate import REFERENCE, Calibration, scan_geometry
-from hbitmap_bench.predict.costs import NAMES, Costs, fit
-from hbitmap_bench.predict.counts import Counts, count
-from hbitmap_bench.predict.knobs import AS_IT_IS, Knob, knobs
-from hbitmap_bench.predict.prediction import Counted, Prediction
-from hbitmap_bench.predict.subject import of_file, of_plan
+from hbitmap_bench.field.predict import calibrate
+from hbitmap_bench.field.predict.calibrate import REFERENCE, Calibration, scan_geometry
+from hbitmap_bench.field.predict.costs import NAMES, Costs, fit
+from hbitmap_bench.field.predict.counts import Counts, count
+from hbitmap_bench.field.predict.knobs import AS_IT_IS, Knob, knobs
+from hbitmap_bench.field.predict.prediction import Counted, Prediction
+from hbitmap_bench.field.predict.prediction_text import headline
+from hbitmap_bench.field.predict.subject import of_file, of_plan
 from hbitmap_bench.qemu.blueprint import Blueprint, alternating, empty, fragmented
-from hbitmap_bench.report.prediction import headline
+from hbitmap_bench.qemu.geometry import layout
 from hbitmap_impl.clusters import full_bitmap
 from hbitmap_impl.qcow2 import Qcow2Image
 from hbitmap_impl.setups import assemble

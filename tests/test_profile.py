@@ -10,12 +10,19 @@ import pytest
 from perf_permitted import needs_perf
 from rich.console import Console
 
-from hbitmap_bench import perf, published
-from hbitmap_bench.geometry import layout
-from hbitmap_bench.perf import Samples, readable
-from hbitmap_bench.profiling import Profile
+from hbitmap_bench.field.profile.profile import Profile
+from hbitmap_bench.field.profile.profile_report import (
+    interval,
+    picture,
+    render,
+    share_table,
+    to_json,
+)
+from hbitmap_bench.qemu import perf
 from hbitmap_bench.qemu.builds import find_daemon
-from hbitmap_bench.report.profile import interval, picture, render, share_table, to_json
+from hbitmap_bench.qemu.geometry import layout
+from hbitmap_bench.qemu.perf import Samples, readable
+from hbitmap_bench.reproduction import published
 
 COMMAND = str(Path(sys.executable).with_name("hbitmap-bench"))
 NOBODY = 65534
@@ -97,7 +104,7 @@ def test_a_real_daemon_is_profiled_by_its_own_symbols(tmp_path):
 def test_a_refusal_says_how_to_be_permitted():
     """Of a process that is root's, to somebody who is not."""
     source = (
-        "import os; from hbitmap_bench.perf import recording\n"
+        "import os; from hbitmap_bench.qemu.perf import recording\n"
         f"os.getuid() or [os.setgroups([]), os.setgid({NOBODY}), os.setuid({NOBODY})]\n"
         "with recording(1) as recorder: recorder.enable()"
     )

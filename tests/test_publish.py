@@ -17,10 +17,10 @@ import pytest
 from playwright.sync_api import expect
 from tiny import COMMAND, ROOT, bench, commit, git, make_repo
 
-from hbitmap_bench.errors import UserError
-from hbitmap_bench.history import sources
-from hbitmap_bench.html import stock
-from hbitmap_bench.html.parts import install_parts
+from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.commits import sources
+from hbitmap_bench.commits.pages import stock
+from hbitmap_bench.commits.pages.npm import install_parts
 
 HTML = "<img src=x onerror=alert(1)>&amp;"
 """What a machine and a commit are called here."""
@@ -305,7 +305,9 @@ def test_parts_without_npm_or_a_registry_say_what_to_do(tmp_path, monkeypatch):
 
 
 def test_every_part_is_pinned_by_digest_and_names_no_registry():
-    lock = (ROOT / "hbitmap_bench" / "html" / "parts" / "package-lock.json").read_text()
+    lock = (
+        ROOT / "hbitmap_bench" / "commits" / "pages" / "parts" / "package-lock.json"
+    ).read_text()
     assert "resolved" not in lock
     packages = json.loads(lock)["packages"]
     manifest = packages.pop("")

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from tiny import git
 
+from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.checks import publishing
 from hbitmap_bench.checks.publishing import Comparison, Round, run
 from hbitmap_bench.checks.synthetic import MACHINE, make_history
-from hbitmap_bench.errors import UserError
-from hbitmap_bench.history import sources
-from hbitmap_bench.history.project import find_project
-from hbitmap_bench.history.store import load_histories
+from hbitmap_bench.commits import sources
+from hbitmap_bench.commits.project import find_project
+from hbitmap_bench.commits.store import load_histories
 
 
 @pytest.fixture(scope="module")

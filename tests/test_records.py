@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hbitmap_bench import host
-from hbitmap_bench.account import Run
-from hbitmap_bench.disturbance import counted
-from hbitmap_bench.errors import UserError
-from hbitmap_bench.growth import growth_records
-from hbitmap_bench.output import write_atomic
-from hbitmap_bench.published import QUERY_S, published_cells
-from hbitmap_bench.records import CellRecord, GrowthRecord, Reproduction
+from hbitmap_bench.base import host
+from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.base.output import write_atomic
+from hbitmap_bench.qemu.account import Run
+from hbitmap_bench.reproduction.disturbance import counted
+from hbitmap_bench.reproduction.growth import growth_records
+from hbitmap_bench.reproduction.published import QUERY_S, published_cells
+from hbitmap_bench.reproduction.records import CellRecord, GrowthRecord, Reproduction
 
 QEMU_CELL = CellRecord(
     source="qemu",

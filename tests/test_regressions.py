@@ -12,11 +12,11 @@ from rich.console import Console
 from synthetic_history import history
 from tiny import ROOT, git
 
+from hbitmap_bench.base.consoles import LOG_COLUMNS
 from hbitmap_bench.checks import regressions
 from hbitmap_bench.checks.injections import INJECTIONS, scratch_clone
 from hbitmap_bench.checks.regressions import Step, find, make_commits, uncalled_for
-from hbitmap_bench.history.project import MEASURED
-from hbitmap_bench.report.piped import LOG_COLUMNS
+from hbitmap_bench.commits.project import MEASURED
 
 BUG = INJECTIONS["old-bug"]
 

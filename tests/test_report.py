@@ -16,15 +16,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from hbitmap_bench import published
-from hbitmap_bench.errors import UserError
-from hbitmap_bench.growth import growth_records
-from hbitmap_bench.records import CellRecord, Reproduction
-from hbitmap_bench.report import findings, lines, naming, tables, wording
-from hbitmap_bench.report.drawing import Table, to_markdown, to_rich
-from hbitmap_bench.report.figures import pictures, time_picture
-from hbitmap_bench.report.grid import default_slice_grid, pinned_slice_grid
-from hbitmap_bench.report.projection import (
+from hbitmap_bench.base import wording
+from hbitmap_bench.base.drawing import Table, to_markdown, to_rich
+from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.reproduction import published
+from hbitmap_bench.reproduction.growth import growth_records
+from hbitmap_bench.reproduction.records import CellRecord, Reproduction
+from hbitmap_bench.reproduction.report import findings, lines, naming, tables
+from hbitmap_bench.reproduction.report.document import (
+    render_markdown,
+    render_terminal,
+    write_report,
+)
+from hbitmap_bench.reproduction.report.figures import pictures, time_picture
+from hbitmap_bench.reproduction.report.grid import default_slice_grid, pinned_slice_grid
+from hbitmap_bench.reproduction.report.projection import (
     QueryCost,
     at_its_ends,
     pick_query_cost,
@@ -33,7 +39,6 @@ from hbitmap_bench.report.projection import (
     size_reaching,
     slowdown,
 )
-from hbitmap_bench.report.reproduction import render_markdown, render_terminal, write_report
 
 GOLDEN = Path(__file__).parent / "golden"
 T = 2**40

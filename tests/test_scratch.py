@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from hbitmap_bench import scratch
+from hbitmap_bench.base import scratch
 
 HOLD = """
 import sys
 from pathlib import Path
-from hbitmap_bench import scratch
+from hbitmap_bench.base import scratch
 with scratch.folder(Path(sys.argv[1])) as folder:
     (folder / "file").touch()
     print(folder, flush=True)

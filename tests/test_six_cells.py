@@ -8,17 +8,22 @@ import pytest
 import synthetic_report as synthetic
 from rich.console import Console
 
-from hbitmap_bench.published import published_cells
-from hbitmap_bench.records import CellRecord, Reproduction
-from hbitmap_bench.report.differences import differences
-from hbitmap_bench.report.drawing import to_markdown
-from hbitmap_bench.report.figures import pictures
-from hbitmap_bench.report.model_against_qemu import match_lines, match_picture, match_table, matches
-from hbitmap_bench.report.projection import QueryCost, pick_query_cost
-from hbitmap_bench.report.reproduction import render_markdown, render_terminal
-from hbitmap_bench.report.six_cells import Line, six_cells, six_cells_table
-from hbitmap_bench.report.six_cells_figure import six_cells_picture
-from hbitmap_bench.report.span import Span, growth, ratio_to_plain
+from hbitmap_bench.base.drawing import to_markdown
+from hbitmap_bench.reproduction.published import published_cells
+from hbitmap_bench.reproduction.records import CellRecord, Reproduction
+from hbitmap_bench.reproduction.report.differences import differences
+from hbitmap_bench.reproduction.report.document import render_markdown, render_terminal
+from hbitmap_bench.reproduction.report.figures import pictures
+from hbitmap_bench.reproduction.report.model_against_qemu import (
+    match_lines,
+    match_picture,
+    match_table,
+    matches,
+)
+from hbitmap_bench.reproduction.report.projection import QueryCost, pick_query_cost
+from hbitmap_bench.reproduction.report.six_cells import Line, six_cells, six_cells_table
+from hbitmap_bench.reproduction.report.six_cells_figure import six_cells_picture
+from hbitmap_bench.reproduction.report.span import Span, growth, ratio_to_plain
 
 T = 2**40
 

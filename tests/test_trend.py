@@ -19,17 +19,17 @@ import synthetic_history
 from rich.console import Console
 from test_history import PEAK, SECONDS, WORDS, Stored, git, timed
 
+from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.base.program import exit_code
 from hbitmap_bench.checks import step_rules
 from hbitmap_bench.cli import cli
-from hbitmap_bench.errors import UserError
-from hbitmap_bench.history import bisect as bisecting
-from hbitmap_bench.history.changes import FLOORS, Line
-from hbitmap_bench.history.series import Benchmark
-from hbitmap_bench.history.steps import level_now, rises_steadily, stands, steps_of, undone_by
-from hbitmap_bench.history.trend import trend, worst
-from hbitmap_bench.program import exit_code
-from hbitmap_bench.report.trend import render_trend
-from hbitmap_bench.report.trend_json import to_json
+from hbitmap_bench.commits import bisect as bisecting
+from hbitmap_bench.commits.changes import FLOORS, Line
+from hbitmap_bench.commits.series import Benchmark
+from hbitmap_bench.commits.steps import level_now, rises_steadily, stands, steps_of, undone_by
+from hbitmap_bench.commits.trend import trend, worst
+from hbitmap_bench.commits.trend_json import to_json
+from hbitmap_bench.commits.trend_text import render_trend
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = Path(__file__).parent / "golden" / "trend-80.txt"

@@ -11,8 +11,8 @@ import pytest
 import yaml
 from synthetic_gate import TIME, write_run
 
+from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.checks import workflows
-from hbitmap_bench.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKFLOW = ROOT / ".github" / "workflows" / "gate.yml"

@@ -27,11 +27,11 @@ from typing import Final, NamedTuple
 import click
 from rich.table import Table
 
-from hbitmap_bench import scratch
-from hbitmap_bench.children import kill_group, running
-from hbitmap_bench.errors import UserError
-from hbitmap_bench.program import run_to_exit
-from hbitmap_bench.report.piped import table_console
+from hbitmap_bench.base import scratch
+from hbitmap_bench.base.children import kill_group, running
+from hbitmap_bench.base.consoles import table_console
+from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.base.program import run_to_exit
 
 MIRROR: Final = "http://deb.debian.org/debian"
 BARE: Final = "python3-venv,python3-dev,gcc,libc6-dev,git,ca-certificates"

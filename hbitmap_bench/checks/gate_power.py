@@ -29,17 +29,17 @@ from rich.progress import track
 from rich.table import Table
 from scipy.stats import binomtest
 
-from hbitmap_bench.gate import LOCAL
-from hbitmap_bench.gate.calibration import band_of
-from hbitmap_bench.gate.judge import judge, suspects
-from hbitmap_bench.gate.measure import ROUNDS
-from hbitmap_bench.gate.paired import POWER, log_ratio
-from hbitmap_bench.gate.runs import Manifest, Pair, Run
-from hbitmap_bench.gate.suites import Cell
-from hbitmap_bench.gate.thresholds import DEFAULT_BAND
-from hbitmap_bench.gate.verdict import Judgement, RunFacts, SideFacts
-from hbitmap_bench.history.derived import QUERIES, SECONDS
-from hbitmap_bench.history.series import Benchmark
+from hbitmap_bench.commits.derived import QUERIES, SECONDS
+from hbitmap_bench.commits.gate import LOCAL
+from hbitmap_bench.commits.gate.judge import judge, suspects
+from hbitmap_bench.commits.gate.measure import ROUNDS
+from hbitmap_bench.commits.gate.paired import POWER, log_ratio
+from hbitmap_bench.commits.gate.resolution import band_of
+from hbitmap_bench.commits.gate.runs import Manifest, Pair, Run
+from hbitmap_bench.commits.gate.suites import Cell
+from hbitmap_bench.commits.gate.thresholds import DEFAULT_BAND
+from hbitmap_bench.commits.gate.verdict import Judgement, RunFacts, SideFacts
+from hbitmap_bench.commits.series import Benchmark
 
 Floats = NDArray[np.float64]
 Rng = np.random.Generator

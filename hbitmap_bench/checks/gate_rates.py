@@ -31,21 +31,21 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import binomtest
 
-from hbitmap_bench import scratch
+from hbitmap_bench.base import scratch
+from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.base.output import check_output, write_atomic
+from hbitmap_bench.base.program import run_to_exit
 from hbitmap_bench.checks.injections import CHECKS, apply, commit, scratch_clone
-from hbitmap_bench.errors import UserError
-from hbitmap_bench.gate.commits import resolve
-from hbitmap_bench.gate.environments import Workshop
-from hbitmap_bench.gate.judge import judge
-from hbitmap_bench.gate.measure import Request, measure
-from hbitmap_bench.gate.runs import load_run
-from hbitmap_bench.gate.thresholds import DEFAULT_BAND
-from hbitmap_bench.gate.verdict import Judgement
-from hbitmap_bench.history.machine import machine_fields
-from hbitmap_bench.history.project import Project, find_project, git
-from hbitmap_bench.history.run import prepare
-from hbitmap_bench.output import check_output, write_atomic
-from hbitmap_bench.program import run_to_exit
+from hbitmap_bench.commits.bench import prepare
+from hbitmap_bench.commits.gate.environments import Workshop
+from hbitmap_bench.commits.gate.judge import judge
+from hbitmap_bench.commits.gate.measure import Request, measure
+from hbitmap_bench.commits.gate.runs import load_run
+from hbitmap_bench.commits.gate.sides import resolve
+from hbitmap_bench.commits.gate.thresholds import DEFAULT_BAND
+from hbitmap_bench.commits.gate.verdict import Judgement
+from hbitmap_bench.commits.machine import machine_fields
+from hbitmap_bench.commits.project import Project, find_project, git
 
 SELF: Final = "itself"
 SELF_A_CYCLE: Final = 4

@@ -23,11 +23,11 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from hbitmap_bench import scratch
-from hbitmap_bench.checks.instructions import build_core
-from hbitmap_bench.errors import UserError
-from hbitmap_bench.history.project import git
-from hbitmap_bench.html.parts import install_parts
+from hbitmap_bench.base import scratch
+from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.checks.counter_cost import build_core
+from hbitmap_bench.commits.pages.npm import install_parts
+from hbitmap_bench.commits.project import git
 
 CORE: Final = "hbitmap_impl/hbitmap.pyx"
 CHECKS: Final = "hbitmap_impl/access_check.py"

@@ -33,11 +33,11 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from hbitmap_bench import scratch
-from hbitmap_bench.children import running
-from hbitmap_bench.errors import UserError
-from hbitmap_bench.program import run_to_exit
-from hbitmap_bench.report.piped import table_console
+from hbitmap_bench.base import scratch
+from hbitmap_bench.base.children import running
+from hbitmap_bench.base.consoles import table_console
+from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.base.program import run_to_exit
 
 COMMAND: Final = Path(sys.executable).with_name("hbitmap-bench")
 MARK: Final = "HBITMAP_BENCH_KILLS"

@@ -26,18 +26,18 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from hbitmap_bench import scratch
-from hbitmap_bench.filters import Detected, Setup
-from hbitmap_bench.predict.calibrate import BuildCalibration
-from hbitmap_bench.predict.counts import Counts, count
-from hbitmap_bench.predict.main import probe
-from hbitmap_bench.predict.subject import Subject, of_file
-from hbitmap_bench.program import run_to_exit
+from hbitmap_bench.base import scratch
+from hbitmap_bench.base.consoles import table_console
+from hbitmap_bench.base.program import run_to_exit
+from hbitmap_bench.field.predict.calibrate import BuildCalibration
+from hbitmap_bench.field.predict.counts import Counts, count
+from hbitmap_bench.field.predict.main import probe
+from hbitmap_bench.field.predict.subject import Subject, of_file
 from hbitmap_bench.qemu.blueprint import Blueprint, alternating, fragmented
 from hbitmap_bench.qemu.builds import QemuBuild, find_daemon, parse_build
 from hbitmap_bench.qemu.buildup import measure_once
+from hbitmap_bench.qemu.filters import Detected, Setup
 from hbitmap_bench.qemu.images import Image
-from hbitmap_bench.report.piped import table_console
 
 K, M, G, T = 2**10, 2**20, 2**30, 2**40
 

@@ -27,14 +27,14 @@ from typing import Final, NamedTuple
 import click
 from rich.console import Console
 
-from hbitmap_bench import scratch
+from hbitmap_bench.base import scratch
+from hbitmap_bench.base.children import running
+from hbitmap_bench.base.drawing import Table, to_rich
+from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.base.program import run_to_exit
 from hbitmap_bench.checks.injections import lend_parts
 from hbitmap_bench.checks.synthetic import make_history
-from hbitmap_bench.children import running
-from hbitmap_bench.errors import UserError
-from hbitmap_bench.history.project import Project, find_project
-from hbitmap_bench.program import run_to_exit
-from hbitmap_bench.report.drawing import Table, to_rich
+from hbitmap_bench.commits.project import Project, find_project
 
 MAX_RATIO: Final = 1.5
 """Ours over asv's alone, in time and in memory."""

@@ -31,11 +31,14 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from hbitmap_bench import scratch
-from hbitmap_bench.account import process_totals
-from hbitmap_bench.children import kill_group
-from hbitmap_bench.errors import UserError
-from hbitmap_bench.program import run_to_exit
+from hbitmap_bench.base import scratch
+from hbitmap_bench.base.children import kill_group
+from hbitmap_bench.base.consoles import table_console
+from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.base.program import run_to_exit
+from hbitmap_bench.base.sizes import format_size, parse_size
+from hbitmap_bench.base.slopes import loglog_slope
+from hbitmap_bench.qemu.account import process_totals
 from hbitmap_bench.qemu.builds import QemuBuild, find_daemon, find_qemu_img, parse_build, run_tool
 from hbitmap_bench.qemu.buildup import measure_once
 from hbitmap_bench.qemu.daemon import Daemon
@@ -43,9 +46,6 @@ from hbitmap_bench.qemu.detect import detect_algorithm
 from hbitmap_bench.qemu.graph import COPY_CLUSTER_BYTES, add_disk, add_filters
 from hbitmap_bench.qemu.images import Image, ensure_images
 from hbitmap_bench.qemu.nbd import MAX_REQUEST_BYTES, connected, whole_status
-from hbitmap_bench.report.piped import table_console
-from hbitmap_bench.sizes import format_size, parse_size
-from hbitmap_bench.slopes import loglog_slope
 
 PIECE_BYTES: Final = 16 * 2**20
 WORDS_A_REQUEST: Final = MAX_REQUEST_BYTES // COPY_CLUSTER_BYTES // 64

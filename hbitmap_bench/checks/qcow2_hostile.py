@@ -36,7 +36,7 @@ import click
 from rich.console import Console
 from rich.progress import track
 
-from hbitmap_bench import scratch
+from hbitmap_bench.base import scratch
 from hbitmap_bench.checks.hostile import Mutator, exercise, make_seeds
 from hbitmap_impl.host_file import HostFile, ImageError
 from hbitmap_impl.image_file import Extent

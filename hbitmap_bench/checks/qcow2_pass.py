@@ -25,12 +25,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from hbitmap_bench import scratch
-from hbitmap_bench.errors import UserError
+from hbitmap_bench.base import scratch
+from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.base.sizes import parse_size
 from hbitmap_bench.qemu.builds import QemuBuild, find_daemon, find_qemu_img, parse_build, run_tool
 from hbitmap_bench.qemu.buildup import measure_once
 from hbitmap_bench.qemu.images import Image, ensure_images
-from hbitmap_bench.sizes import parse_size
 
 MAX_RATIO: Final = 0.5
 MAX_BYTES: Final = 200 * 10**6

@@ -7,7 +7,7 @@ Run it where npm is, for the pages (half an hour on two idle cores)::
 
 For each injection the clone has two commits without it, the one that brings it, and one that
 changes nothing more, so that a step is confirmed by the rule of every history
-(``hbitmap_bench.history.changes``). All are measured by ``hbitmap-bench bench``, in some cells of
+(``hbitmap_bench.commits.changes``). All are measured by ``hbitmap-bench bench``, in some cells of
 the suites only (``CELLS``) and in more rounds than a profile takes, interleaved among all commits:
 what disturbs the machine for minutes then disturbs all of them. The exit code is 1 when an
 injection was caught by no benchmark that it makes dearer. What else changed, and so should not have
@@ -28,7 +28,12 @@ import click
 import numpy as np
 from rich.console import Console
 
-from hbitmap_bench import scratch
+from hbitmap_bench.base import scratch
+from hbitmap_bench.base.consoles import table_console
+from hbitmap_bench.base.drawing import Table, to_rich
+from hbitmap_bench.base.output import check_folder, write_atomic
+from hbitmap_bench.base.program import run_to_exit
+from hbitmap_bench.base.wording import before_after, times
 from hbitmap_bench.checks.injections import (
     INJECTIONS,
     Injection,
@@ -37,20 +42,15 @@ from hbitmap_bench.checks.injections import (
     lend_parts,
     scratch_clone,
 )
-from hbitmap_bench.history.changes import Change, changes
-from hbitmap_bench.history.derived import SECONDS, Exponents, exponents
-from hbitmap_bench.history.project import find_project, git
-from hbitmap_bench.history.run import bench
-from hbitmap_bench.history.series import Benchmark, History, Params
-from hbitmap_bench.history.store import load_histories
-from hbitmap_bench.html.site import publish
-from hbitmap_bench.output import check_folder, write_atomic
-from hbitmap_bench.program import run_to_exit
-from hbitmap_bench.report.drawing import Table, to_rich
-from hbitmap_bench.report.front import EVIDENCE, cell_words
-from hbitmap_bench.report.over_commits import cell_picture
-from hbitmap_bench.report.piped import table_console
-from hbitmap_bench.report.wording import before_after, times
+from hbitmap_bench.checks.over_commits import cell_picture
+from hbitmap_bench.commits.bench import bench
+from hbitmap_bench.commits.changes import Change, changes
+from hbitmap_bench.commits.derived import SECONDS, Exponents, exponents
+from hbitmap_bench.commits.front_text import EVIDENCE, cell_words
+from hbitmap_bench.commits.pages.site import publish
+from hbitmap_bench.commits.project import find_project, git
+from hbitmap_bench.commits.series import Benchmark, History, Params
+from hbitmap_bench.commits.store import load_histories
 
 CELLS: Final = (
     # Three sizes, for the exponent; the shortest calls and the longest.

@@ -25,7 +25,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from hbitmap_bench.host import compiler_of_core
+from hbitmap_bench.base.host import compiler_of_core
 from hbitmap_impl.hbitmap import BUILD_FLAGS, HBitmap
 
 try:

@@ -39,7 +39,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Column, Table
 
-from hbitmap_bench.history.changes import (
+from hbitmap_bench.commits.changes import (
     FLOORS,
     LEAST_RATIO,
     Floats,
@@ -48,8 +48,8 @@ from hbitmap_bench.history.changes import (
     moves,
     series_of,
 )
-from hbitmap_bench.history.series import Benchmark
-from hbitmap_bench.history.steps import (
+from hbitmap_bench.commits.series import Benchmark
+from hbitmap_bench.commits.steps import (
     NEAR,
     Step,
     is_suspect,
@@ -59,7 +59,7 @@ from hbitmap_bench.history.steps import (
     stands,
     steps_of,
 )
-from hbitmap_bench.history.store import load_histories
+from hbitmap_bench.commits.store import load_histories
 
 SAMPLES: Final = 12
 """Of a commit: asv's default settings give 8 to 20 in the suites here."""

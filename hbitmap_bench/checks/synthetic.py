@@ -18,9 +18,9 @@ from asv import util
 from numpy.typing import NDArray
 from rich.progress import track
 
-from hbitmap_bench.history import sources
-from hbitmap_bench.history.project import git
-from hbitmap_bench.history.store import RESULT_SCHEMA
+from hbitmap_bench.commits import sources
+from hbitmap_bench.commits.project import git
+from hbitmap_bench.commits.store import RESULT_SCHEMA
 
 MACHINE: Final = "synthetic"
 FIELDS: Final = {

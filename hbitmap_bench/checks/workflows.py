@@ -18,8 +18,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from hbitmap_bench.errors import UserError
-from hbitmap_bench.html.parts import Parts, install_parts
+from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.commits.pages.npm import Parts, install_parts
 
 FOLDER: Final = Path(".github", "workflows")
 LINTER: Final = Parts(
@@ -80,6 +80,6 @@ def _is_newer_runner(finding: Finding) -> bool:
 
 
 if __name__ == "__main__":
-    from hbitmap_bench.program import exit_code
+    from hbitmap_bench.base.program import exit_code
 
     sys.exit(exit_code(lambda: main(*map(Path, sys.argv[1:3]))))

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from hbitmap_bench.children import running
-from hbitmap_bench.errors import UserError
-from hbitmap_bench.sizes import parse_size
+from hbitmap_bench.base.children import running
+from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.base.sizes import parse_size
 
 DAEMON: Final = "qemu-storage-daemon"
 _VERSION: Final = re.compile(rf"{DAEMON} version (\S+)")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
-from hbitmap_bench.account import Run, process_totals, spent
-from hbitmap_bench.errors import UserError
+from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.qemu.account import Run, process_totals, spent
 from hbitmap_bench.qemu.builds import QemuBuild
 from hbitmap_bench.qemu.daemon import Daemon
 from hbitmap_bench.qemu.graph import BACKUP_TARGET, add_disk, add_filters, add_null_disk

@@ -24,10 +24,10 @@ from qemu.qmp import (
     StateError,
 )
 
-from hbitmap_bench import scratch
-from hbitmap_bench.children import running
-from hbitmap_bench.errors import UserError
-from hbitmap_bench.interrupt import run_stoppable, stop_like_ctrl_c
+from hbitmap_bench.base import scratch
+from hbitmap_bench.base.children import running
+from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.base.interrupt import run_stoppable, stop_like_ctrl_c
 from hbitmap_bench.qemu.builds import QemuBuild
 
 # A lost connection is told by our own error, once.

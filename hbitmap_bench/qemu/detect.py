@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from hbitmap_bench.filters import Detected
 from hbitmap_bench.qemu.daemon import Daemon
+from hbitmap_bench.qemu.filters import Detected
 from hbitmap_bench.qemu.graph import add_null_disk, first_unnamed_count
 
 PROBE_BYTES: Final = 64 * 2**20

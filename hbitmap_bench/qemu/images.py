@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from hbitmap_bench import scratch
-from hbitmap_bench.errors import UserError
-from hbitmap_bench.geometry import layout
-from hbitmap_bench.interrupt import stop_like_ctrl_c
+from hbitmap_bench.base import scratch
+from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.base.interrupt import stop_like_ctrl_c
+from hbitmap_bench.base.sizes import format_size
 from hbitmap_bench.qemu.builds import run_tool
-from hbitmap_bench.sizes import format_size
+from hbitmap_bench.qemu.geometry import layout
 
 _L2_ENTRY_BYTES: Final = 8
 _SECTOR_BYTES: Final = 512

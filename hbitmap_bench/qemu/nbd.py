@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from hbitmap_bench.errors import UserError
+from hbitmap_bench.base.errors import UserError
 
 MAX_REQUEST_BYTES: Final = 2**32 - 2**16
 """Lengths have 32 bits; less a copy cluster, so that each request starts at one."""

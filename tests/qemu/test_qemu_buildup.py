@@ -8,8 +8,7 @@ import time
 import psutil
 import pytest
 
-from hbitmap_bench.errors import UserError
-from hbitmap_bench.geometry import layout
+from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.qemu.builds import QemuBuild
 from hbitmap_bench.qemu.buildup import (
     backup_job,
@@ -20,6 +19,7 @@ from hbitmap_bench.qemu.buildup import (
 )
 from hbitmap_bench.qemu.daemon import DaemonDied
 from hbitmap_bench.qemu.detect import detect_algorithm
+from hbitmap_bench.qemu.geometry import layout
 from hbitmap_bench.qemu.graph import BACKUP_TARGET, add_disk, add_filters, add_null_disk
 from hbitmap_bench.qemu.images import ensure_images
 
@@ -117,7 +117,7 @@ def test_interrupt_in_mid_job_leaves_nothing(
 from pathlib import Path
 from hbitmap_bench.qemu.builds import QemuBuild
 from hbitmap_bench.qemu.images import Image
-from hbitmap_bench.qemu.rows import measure_rows, plan_rows
+from hbitmap_bench.reproduction.rows import measure_rows, plan_rows
 build = QemuBuild("x", Path({str(build.path)!r}), "1")
 image = Image(Path({str(image_1t.path)!r}), {T}, 65536)
 measure_rows(plan_rows([build], [image]) * 100, print, lambda _: None)

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hbitmap_bench.errors import UserError
+from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.qemu.builds import QemuBuild, find_qemu_img, parse_build, run_tool, version
 from hbitmap_bench.qemu.daemon import Daemon, DaemonDied, QmpError
 

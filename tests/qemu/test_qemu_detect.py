@@ -11,7 +11,7 @@ from hbitmap_bench.qemu.detect import (
     missing_parts,
 )
 from hbitmap_bench.qemu.graph import first_unnamed_count
-from hbitmap_bench.qemu.rows import probe
+from hbitmap_bench.reproduction.rows import probe
 
 
 def test_unpatched_build_has_the_access_bitmap(daemon):

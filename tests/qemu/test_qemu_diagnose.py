@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from hbitmap_bench import diagnose as command
-from hbitmap_bench.diagnose import observe
-from hbitmap_bench.diagnosis import BUSY, diagnose
-from hbitmap_bench.errors import UserError
-from hbitmap_bench.qemu import process
+from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.field.diagnose import main as command
+from hbitmap_bench.field.diagnose import process
+from hbitmap_bench.field.diagnose.diagnosis import BUSY, diagnose
+from hbitmap_bench.field.diagnose.main import observe
+from hbitmap_bench.field.diagnose.peek import QUESTIONS, NoAnswerError, Peek
 from hbitmap_bench.qemu.builds import QemuBuild
 from hbitmap_bench.qemu.buildup import start_backup, wait_for_build_up
 from hbitmap_bench.qemu.daemon import Daemon
 from hbitmap_bench.qemu.graph import BACKUP_TARGET, add_disk, add_filters, add_null_disk
-from hbitmap_bench.qemu.peek import QUESTIONS, NoAnswerError, Peek
 
 COMMAND = str(Path(sys.executable).with_name("hbitmap-bench"))
 G, T = 2**30, 2**40

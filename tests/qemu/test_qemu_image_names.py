@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hbitmap_bench.errors import UserError
-from hbitmap_bench.predict.subject import of_file
+from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.field.predict.subject import of_file
 from hbitmap_impl.host_file import ImageError
 from hbitmap_impl.qcow2 import Qcow2Image
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from hbitmap_bench.errors import UserError
+from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.qemu.images import check_images, ensure_images, image_path
 
 K, M, G, T = 2**10, 2**20, 2**30, 2**40

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hbitmap_bench.errors import UserError
-from hbitmap_bench.predict import main, verify
+from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.field.predict import main, verify
 from hbitmap_bench.qemu.blueprint import Blueprint, alternating, empty, fragmented
 from hbitmap_bench.qemu.buildup import measure_once
 from hbitmap_bench.qemu.daemon import Daemon

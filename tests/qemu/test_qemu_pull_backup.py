@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.checks import pull_backup
 from hbitmap_bench.checks.pull_backup import (
     PIECE_BYTES,
@@ -15,7 +16,6 @@ from hbitmap_bench.checks.pull_backup import (
     fragment,
     verdict,
 )
-from hbitmap_bench.errors import UserError
 from hbitmap_bench.qemu.daemon import Daemon
 from hbitmap_bench.qemu.graph import add_disk, add_filters
 from hbitmap_bench.qemu.images import Image, ensure_images

@@ -6,18 +6,18 @@ from statistics import median
 
 import pytest
 
-from hbitmap_bench.account import Run
-from hbitmap_bench.disturbance import WARM_SHARE, counted
-from hbitmap_bench.geometry import layout, words_access, words_deny
-from hbitmap_bench.growth import extra_is_resolved
-from hbitmap_bench.qemu import rows as rows_module
+from hbitmap_bench.qemu.account import Run
 from hbitmap_bench.qemu.builds import QemuBuild
 from hbitmap_bench.qemu.buildup import add_ends, backup_job, start_backup
 from hbitmap_bench.qemu.daemon import Daemon
+from hbitmap_bench.qemu.geometry import layout, words_access, words_deny
 from hbitmap_bench.qemu.images import Image, ensure_images
 from hbitmap_bench.qemu.page_cache import cached_share
-from hbitmap_bench.qemu.rows import Probe, Row, Session, measure_rows, plan_rows
-from hbitmap_bench.records import Reproduction
+from hbitmap_bench.reproduction import rows as rows_module
+from hbitmap_bench.reproduction.disturbance import WARM_SHARE, counted
+from hbitmap_bench.reproduction.growth import extra_is_resolved
+from hbitmap_bench.reproduction.records import Reproduction
+from hbitmap_bench.reproduction.rows import Probe, Row, Session, measure_rows, plan_rows
 
 K, M, G, T = 2**10, 2**20, 2**30, 2**40
 

@@ -1,0 +1,239 @@
+"""Measure commits by asv, and store what was really measured on them.
+
+asv works in a staging folder, with a home folder of its own. Only results whose processes imported
+the commit's own files go from there to ``results/``, each with its side record.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TextIO
+
+from asv import util
+from rich.console import Console
+
+from hbitmap_bench.base import scratch
+from hbitmap_bench.base.children import kill_group, running
+from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.base.interrupt import uninterrupted
+from hbitmap_bench.base.output import check_folder, deliver, folder_as_text, write_atomic
+from hbitmap_bench.commits import sources
+from hbitmap_bench.commits.machine import machine_fields
+from hbitmap_bench.commits.project import MEASURED, Project, find_project, git
+
+EVIDENCE = "HBITMAP_BENCH_EVIDENCE"
+"""The folder where measuring processes tell what they imported: see ``benchmarks/common.py``."""
+
+PROGRESS = re.compile(r"\[|·+ \w")
+"""Lines of asv's that tell how far it is; rows of its tables have neither form."""
+
+STOP_S = 20
+"""asv's time to end its processes when it is interrupted."""
+
+
+def bench(
+    folder: Path, *, profile: str, machine: str, commits: str | None, more: Sequence[str] = ()
+) -> int:
+    """Measure a range of commits, or the new ones; asv's exit code, 0 if nothing failed.
+
+    ``more`` are arguments of ``asv run``, which go behind the profile's own. Raises
+    ``UserError`` where there is nothing to measure, and for results that are refused, once the
+    others are stored.
+    """
+    project = find_project(folder)
+    fields = machine_fields(machine, project.results_dir)
+    chosen = commits_to_measure(project, machine, commits)
+    console = Console(soft_wrap=True, highlight=False)
+    if not chosen:
+        console.print(
+            f"Nothing to measure: no commit since the newest result of {machine} changes "
+            f"{' or '.join(MEASURED)}. Name commits, such as HEAD~20..HEAD, to measure them again.",
+            markup=False,
+        )
+        return 0
+    check_folder(project.results_dir / machine, "make it writable")
+    refused: list[str] = []
+    beside = project.env_dir.parent
+    beside.mkdir(parents=True, exist_ok=True)
+    with scratch.folder(beside) as staging:
+        prepare(project, staging, fields)
+        with scratch.for_all():
+            code = _run_asv(project, staging, fields, [profile, *more], chosen)
+
+        def write(results_dir: Path) -> None:
+            stored, refused[:] = store(project, staging, machine, results_dir)
+            told = f"{stored} of {len(chosen)} commits stored in {results_dir / machine}"
+            console.print(told, markup=False)
+
+        as_text = partial(folder_as_text, staging / "results")
+        deliver([(project.results_dir, write)], lambda: None, as_text)
+    if refused:
+        raise UserError("; ".join(["results that can't be trusted were not stored", *refused]))
+    return code
+
+
+def commits_to_measure(project: Project, machine: str, commits: str | None) -> list[str]:
+    """Hashes, oldest first, of commits that changed what is measured.
+
+    Of a range, all; else those after the newest with a valid result of this machine. Where there
+    is none, the newest alone: a whole history is only measured if someone asks for it.
+    """
+    changed = git(
+        project.root, "log", "--format=%H", commits or "HEAD", "--", *MEASURED
+    ).splitlines()
+    if commits:
+        if not changed:
+            raise UserError(
+                f"only commits that change {' or '.join(MEASURED)} measure anything new, and "
+                f"{commits!r} has none: name a longer range"
+            )
+        return changed[::-1]
+    refused = sources.refusals(project.results_dir, project.root)
+    paths = (project.results_dir / machine).glob("*-*.json")
+    known = {path.name.split("-")[0] for path in paths if path not in refused}
+    measured = [i for i, commit in enumerate(changed) if any(map(commit.startswith, known))]
+    return changed[: measured[0] if measured else 1][::-1]
+
+
+def prepare(project: Project, staging: Path, fields: Mapping[str, str]) -> None:
+    """Give asv a configuration, the machine, and the results that it may add to."""
+    conf = dict(project.conf)
+    conf["repo"] = str(project.root)
+    conf["benchmark_dir"] = str(project.root / str(conf["benchmark_dir"]))
+    conf["env_dir"] = str(project.env_dir)
+    conf["results_dir"] = str(staging / "results")
+    (staging / "asv.conf.json").write_text(json.dumps(conf))
+    (staging / "evidence").mkdir()
+    (staging / "home").mkdir()
+    machine_file = staging / "home" / ".asv-machine.json"
+    machine_file.write_text(json.dumps({fields["machine"]: dict(fields), "version": 1}))
+    if project.results_dir.is_dir():
+        refused = sources.refusals(project.results_dir, project.root)
+        left_out = {path.name for path in refused}
+        shutil.copytree(
+            project.results_dir,
+            staging / "results",
+            ignore=lambda _, names: [name for name in names if name in left_out],
+        )
+
+
+def store(
+    project: Project, staging: Path, machine: str, results_dir: Path
+) -> tuple[int, list[str]]:
+    """Copy results that asv has made or changed, with side records: how many; others' reasons.
+
+    Made or changed: not as they are in the project's folder. They are written to ``results_dir``.
+    """
+    evidence = _evidence(staging / "evidence")
+    stored, refused = 0, []
+    for path in sorted((staging / "results" / machine).glob("*-*.json")):
+        known = project.results_dir / machine / path.name
+        if known.exists() and known.read_bytes() == path.read_bytes():
+            continue
+        commit = str(util.load_json(str(path))["commit_hash"])
+        wrong = _untrusted(project, commit, evidence.get(commit, []))
+        if wrong:
+            refused.append(wrong)
+            continue
+        imported = [*sources.recorded(known), *evidence[commit]]
+        target = results_dir / machine / path.name
+        with uninterrupted():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(target, path.read_bytes())
+            sources.write_record(target, commit, _distinct(imported))
+        stored += 1
+    for name in ("benchmarks.json", f"{machine}/machine.json") if stored else ():
+        write_atomic(results_dir / name, (staging / "results" / name).read_bytes())
+    return stored, refused
+
+
+def _untrusted(project: Project, commit: str, imported: Sequence[sources.Imported]) -> str | None:
+    """Why a commit's processes did not measure the commit, if so."""
+    wheels = sorted(project.env_dir.glob(f"*/asv-build-cache/{commit}/*.whl"))
+    if not imported:
+        return f"commit {commit[:10]}: nothing was measured, it was not built or lacks all parts"
+    if not wheels:
+        return f"commit {commit[:10]}: its wheel is not in {project.env_dir}"
+    wanted = [(commit, files) for files in imported]
+    known = sources.committed_files(project.root, wanted)
+    for files in imported:
+        wrong = sources.difference(files, commit, known)
+        if wrong:
+            return wrong
+        wrongs = [sources.difference_from_wheel(files, wheel) for wheel in wheels]
+        if all(wrongs):  # one environment each; the files are those of one of them
+            return wrongs[0]
+    return None
+
+
+def _evidence(folder: Path) -> dict[str, list[sources.Imported]]:
+    """What processes imported, by the commit that asv had installed for them."""
+    found: dict[str, list[sources.Imported]] = {}
+    for path in sorted(folder.iterdir()):
+        told = json.loads(path.read_text(encoding="utf-8"))
+        found.setdefault(told["commit"], []).append(told["files"])
+    return found
+
+
+def _distinct(imported: Sequence[sources.Imported]) -> list[sources.Imported]:
+    """Each set of files once."""
+    return [files for i, files in enumerate(imported) if files not in imported[:i]]
+
+
+def _run_asv(
+    project: Project,
+    staging: Path,
+    fields: Mapping[str, str],
+    arguments: Sequence[str],
+    commits: Sequence[str],
+) -> int:
+    """``asv run`` over commits, its rounds interleaved among them; a profile's name comes first."""
+    hashes = staging / "commits"
+    hashes.write_text("\n".join(commits))
+    command = [sys.executable, "-m", "benchmarks.profiles", *arguments, f"HASHFILE:{hashes}"]
+    command += ["--config", str(staging / "asv.conf.json"), "--machine", fields["machine"]]
+    environment = {
+        **os.environ,
+        "HOME": str(staging / "home"),
+        EVIDENCE: str(staging / "evidence"),
+    }
+    log = project.env_dir.parent / "bench.log"
+    command += ["--interleave-rounds"]
+    with (
+        log.open("w", encoding="utf-8") as kept,
+        running(
+            command, cwd=project.root, env=environment,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, end=_end,
+        ) as asv,
+    ):  # fmt: skip
+        _show_progress(asv, kept)
+        code = asv.wait()
+    if code:
+        print(f"asv ended with {code}, which says that something failed: see {log}")
+    return code
+
+
+def _show_progress(asv: subprocess.Popen[bytes], kept: TextIO) -> None:
+    """Show asv's progress. Its tables, a row for each cell that there could be, go to the log."""
+    for line in map(bytes.decode, asv.stdout or ()):
+        kept.write(line)
+        if PROGRESS.match(line):
+            print(line, end="", flush=True)
+
+
+def _end(asv: subprocess.Popen[bytes]) -> None:
+    """Interrupt asv, unless it has ended: it ends its benchmark. After a while, kill all."""
+    asv.send_signal(signal.SIGINT)
+    with suppress(subprocess.TimeoutExpired):
+        asv.wait(STOP_S)
+    kill_group(asv)

@@ -1,0 +1,166 @@
+"""The commands ``bench``, ``show``, ``trend`` and ``publish``: arguments and exit codes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from hbitmap_bench.commits.gate import LOCAL
+
+results_option = click.option(
+    "--results", type=click.Path(file_okay=False, path_type=Path), default="results",
+    show_default=True, help="Folder of stored results.",
+)  # fmt: skip
+repo_option = click.option(
+    "--repo", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".",
+    show_default=True, help="The clone whose commits they are.",
+)  # fmt: skip
+
+
+@click.command()
+@click.argument("commits", required=False)
+@click.option(
+    "--profile", type=click.Choice(["quick", "full"]), default="quick", show_default=True,
+    help="Which cells, how often: a minute and a half a commit, or half an hour.",
+)  # fmt: skip
+@click.option(
+    "--machine", metavar="NAME", default=LOCAL, show_default=True,
+    envvar="HBITMAP_BENCH_MACHINE", show_envvar=True,
+    help="What results of this machine are stored under.",
+)  # fmt: skip
+def bench(commits: str | None, profile: str, machine: str) -> int:
+    """Measure commits of hbitmap_impl by asv, and store the results.
+
+    COMMITS is a range, as git has it. Without one, those are measured that are newer than the
+    newest result of this machine; on a new machine, the newest alone. Commits that do not change
+    hbitmap_impl are left out: they would measure the same code again. Run it in a clone.
+
+    Every measuring process tells which files it imported. A result is stored only if they are the
+    commit's, with a side record that says so.
+
+    \b
+    Examples:
+      hbitmap-bench bench
+      hbitmap-bench bench HEAD~20..HEAD
+      hbitmap-bench bench --profile full HEAD^!
+    """  # noqa: D301 - click wants the control character, not its name
+    from hbitmap_bench.commits import bench as run
+
+    failed = run.bench(Path.cwd(), profile=profile, machine=machine, commits=commits)
+    return 2 if failed else 0
+
+
+@click.command()
+@results_option
+@repo_option
+def show(results: Path, repo: Path) -> None:
+    """Show the stored history: the newest commit's verdict, growth, regressions, improvements.
+
+    The same as the front page that publish makes, without its graphs. A cost of a noisy benchmark
+    counts as changed when its level changed by 10% and stayed; one commit alone is unconfirmed.
+    A counter counts with any difference. The largest changes come first; those of less than 1% are
+    counted and not listed.
+
+    \b
+    Examples:
+      hbitmap-bench show
+      hbitmap-bench show --results /tmp/results
+    """  # noqa: D301 - click wants the control character, not its name
+    from hbitmap_bench.base.front_part import added_part
+    from hbitmap_bench.commits.front import front_page
+    from hbitmap_bench.commits.front_text import render_front
+    from hbitmap_bench.commits.store import load_histories
+
+    part = added_part(repo)
+    for history in load_histories(results, repo):
+        render_front(front_page(history, part), Console())
+
+
+@click.command()
+@results_option
+@repo_option
+@click.option(
+    "--json", "json_path", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    help="Write all that was found as JSON here, too; - prints JSON instead of the tables.",
+)  # fmt: skip
+@click.option(
+    "--bisect", is_flag=True,
+    help="Confirm each regression that stands by measuring, and the commits between: minutes each.",
+)  # fmt: skip
+def trend(results: Path, repo: Path, json_path: Path | None, bisect: bool) -> int:
+    """Find the commits since which series of the stored history cost more.
+
+    Looks at every series: exact counters, where any difference counts; seconds and peak memory,
+    where a level must have changed by 10% and by more than noise, shown by two commits or more. For
+    each regression it names the first bad commit that was measured, the last good one, and how many
+    commits between them changed what is measured and were not measured.
+
+    A regression stands while the newest commit costs more than the one before the regression. What
+    was mended since is listed, and does not count.
+
+    \b
+    Examples:
+      hbitmap-bench trend
+      hbitmap-bench trend --json - | jq '.histories[].regressions[] | select(.state == "stands")'
+
+    \b
+    Exit codes:
+      0  every series was judged, and no regression stands at the newest commit
+      1  a regression stands
+      2  can't judge: one commit measured, results refused, series missing at the
+         newest commit, above their level there alone, or creeping without a step
+    With several histories (machines, environments): 1 before 2 before 0.
+    """  # noqa: D301 - click wants the control character, not its name
+    from hbitmap_bench.base.output import STDOUT, check_output, put_json
+    from hbitmap_bench.commits.trend import trends, worst
+    from hbitmap_bench.commits.trend_json import to_json
+    from hbitmap_bench.commits.trend_text import render_trend
+
+    check_output(json_path)
+    found = trends(results, repo)
+
+    def tables() -> None:
+        for one in found:
+            render_trend(one, Console())
+
+    put_json(json_path, lambda: to_json(found), tables)
+    if bisect:
+        from hbitmap_bench.commits.gate.confirm import confirm, tell
+
+        tell(confirm(repo, found, Console(stderr=True)), Console(stderr=json_path == STDOUT))
+    return worst([one.exit_code for one in found])
+
+
+@click.command()
+@results_option
+@repo_option
+@click.option(
+    "--html", "html_dir", type=click.Path(file_okay=False, path_type=Path),
+    default="reports/html", show_default=True, help="Folder of the pages; replaced as a whole.",
+)  # fmt: skip
+def publish(results: Path, repo: Path, html_dir: Path) -> None:
+    """Build the pages: the front page, one for each suite, and asv's own behind them.
+
+    They load nothing from any other host, and open from the file system. What others wrote for
+    them (d3, Observable Plot, and what asv's pages need) comes from npm the first time, pinned and
+    checked, and is kept in .asv/parts.
+
+    \b
+    Examples:
+      hbitmap-bench publish
+      hbitmap-bench publish --html /srv/www/hbitmap-bench
+    """  # noqa: D301 - click wants the control character, not its name
+    from hbitmap_bench.commits.pages.site import publish as build
+
+    console = Console(soft_wrap=True, highlight=False)
+    front = build(repo, results, html_dir, console)
+    history, verdict = front.history, front.verdict
+    for line in history.refused:
+        console.print(f"Refused, not published: {line}", markup=False)
+    console.print(
+        f"{len(history.commits)} commits of {history.machine['machine']}; the newest, "
+        f"{verdict.commit.hash[:10]}, is {verdict.word}.\nOpen {html_dir / 'index.html'}",
+        markup=False,
+    )

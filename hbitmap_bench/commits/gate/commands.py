@@ -1,0 +1,151 @@
+"""The commands ``gate``, ``judge`` and ``calibrate``: arguments and exit codes, nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hbitmap_bench.base.interrupt import rather_than_errors
+from hbitmap_bench.commits.gate import LOCAL
+
+if TYPE_CHECKING:
+    from hbitmap_bench.commits.gate.verdict_formats import Format
+
+FORMATS = ("text", "json", "markdown", "github")
+
+machine_option = click.option(
+    "--machine", metavar="NAME", default=LOCAL, show_default=True,
+    envvar="HBITMAP_BENCH_MACHINE", show_envvar=True, help="What this machine is called.",
+)  # fmt: skip
+profile_option = click.option(
+    "--profile", type=click.Choice(["quick", "full"]), default="quick", show_default=True,
+    help="Which cells: some five minutes on two cores, or hours.",
+)  # fmt: skip
+bench_option = click.option(
+    "--bench", metavar="REGEX",
+    help="Of the profile, only cells that match, such as \"^buildup.*'deny'\".",
+)  # fmt: skip
+format_option = click.option(
+    "--format", "format_", type=click.Choice(FORMATS), default="text", show_default=True,
+    help="github: annotations of a workflow run.",
+)  # fmt: skip
+output_option = click.option(
+    "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+    help="Write the report there, and its first lines here. Default: all of it here.",
+)  # fmt: skip
+
+
+@contextmanager
+def judging_nothing_if_interrupted() -> Iterator[None]:
+    """End by exit code 2: an interrupted gate has not judged."""
+    try:
+        with rather_than_errors():
+            yield
+    except KeyboardInterrupt:
+        click.echo(
+            "hbitmap-bench: interrupted: nothing is judged; earlier runs are as they were", err=True
+        )
+        raise click.exceptions.Exit(2) from None
+
+
+@click.command()
+@click.option("--base", metavar="REF", help="Default: where HEAD left the main branch.")
+@click.option("--head", metavar="REF", help="Default: HEAD, which needs a clean working tree.")
+@click.option("--allow-dirty", is_flag=True, help="Take uncommitted work for the head.")
+@profile_option
+@bench_option
+@click.option("--instructions", is_flag=True, help="Count them by callgrind too: a minute or two.")
+@machine_option
+@format_option
+@output_option
+def gate(
+    base: str | None,
+    head: str | None,
+    allow_dirty: bool,
+    profile: str,
+    bench: str | None,
+    instructions: bool,
+    machine: str,
+    format_: Format,
+    output: Path | None,
+) -> int:
+    """Say whether a change made things slower, by asv, both commits measured in turn.
+
+    Exact counters (words examined, bytes) may not rise at all, but by an entry in
+    benchmarks/allowed.toml. Times count as regressed if the whole interval of their ratio lies
+    beyond the machine's band of noise and the change beyond a floor, in two passes measured apart.
+    Growth exponents are held against what the algorithms promise, and against the base.
+
+    \b
+    Examples:
+      hbitmap-bench gate
+      hbitmap-bench gate --base v1.0 --head HEAD~3 --format markdown --output verdict.md
+      hbitmap-bench gate --bench '^access_check' --allow-dirty
+
+    \b
+    Exit codes:
+      0  measured, and nothing regressed; or both sides are the same code
+      1  regressed
+      2  could not be judged: something failed, is missing, was not measured, or was interrupted
+    """  # noqa: D301 - click wants the control character, not its name
+    with judging_nothing_if_interrupted():
+        from hbitmap_bench.commits.gate import main
+
+        options = main.Options(profile, bench, machine, instructions)
+        report = main.Report(format_, output)
+        return main.gate(Path.cwd(), base, head, allow_dirty, options, report)
+
+
+@click.command()
+@click.argument(
+    "runs", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path)
+)
+@format_option
+@output_option
+def judge(runs: tuple[Path, ...], format_: Format, output: Path | None) -> int:
+    """Judge stored runs of the gate again, without measuring anything.
+
+    RUNS are folders as gate leaves them, in .asv/gate/runs of the clone.
+
+    \b
+    Examples:
+      hbitmap-bench judge .asv/gate/runs/20260102T030405-1a2b3c4d-5e6f7a8b
+      hbitmap-bench judge RUN --format github
+
+    The exit code is that of gate; of several runs, the worst: 1, then 2, then 0. If one of them is
+    damaged, none is judged. The JSON of several runs is a list.
+    """  # noqa: D301 - click wants the control character, not its name
+    with judging_nothing_if_interrupted():
+        from hbitmap_bench.commits.gate import main
+
+        return main.judge_stored(runs, main.Report(format_, output))
+
+
+@click.command()
+@profile_option
+@bench_option
+@machine_option
+@click.option(
+    "--passes", type=click.IntRange(1, 100), default=3, show_default=True,
+    help="Sessions, the package installed anew in each: some five minutes each.",
+)  # fmt: skip
+def calibrate(profile: str, bench: str | None, machine: str, passes: int) -> None:
+    """Find out what this machine can resolve: HEAD is measured against itself.
+
+    What differs between a commit and itself is noise. The band that holds 99% of it is stored
+    beside the machine's results, and the gate takes it from there: results/NAME/band.calibration.
+
+    \b
+    Examples:
+      hbitmap-bench calibrate
+      hbitmap-bench calibrate --passes 5 --machine runner-7
+    """  # noqa: D301 - click wants the control character, not its name
+    with judging_nothing_if_interrupted():
+        from hbitmap_bench.commits.gate import main
+
+        options = main.Options(profile, bench, machine, instructions=False)
+        main.calibrate(Path.cwd(), options, passes)

@@ -1,0 +1,173 @@
+"""What the gate's commands do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from hbitmap_bench.base.consoles import PipedConsole
+from hbitmap_bench.base.output import check_folder, check_output, deliver, write_text
+from hbitmap_bench.commits.gate import resolution
+from hbitmap_bench.commits.gate.environments import Workshop
+from hbitmap_bench.commits.gate.instructions import require_valgrind
+from hbitmap_bench.commits.gate.judge import judge
+from hbitmap_bench.commits.gate.measure import ROUNDS, Request, measure
+from hbitmap_bench.commits.gate.paired import log_ratio
+from hbitmap_bench.commits.gate.runs import Run, load_run
+from hbitmap_bench.commits.gate.sides import Side, resolve
+from hbitmap_bench.commits.gate.suites import compiled
+from hbitmap_bench.commits.gate.thresholds import DEFAULT_BAND
+from hbitmap_bench.commits.gate.verdict import Judgement
+from hbitmap_bench.commits.gate.verdict_formats import Format, render
+from hbitmap_bench.commits.gate.verdict_text import print_text
+from hbitmap_bench.commits.machine import machine_fields
+from hbitmap_bench.commits.project import find_project
+
+WORST_FIRST = (1, 2, 0)
+"""A regression that was seen outweighs what could not be seen."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to measure, as the commands take it."""
+
+    profile: str
+    bench: str | None
+    machine: str
+    instructions: bool
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a judgement is told: in which format, and in which file, if any."""
+
+    format: Format
+    output: Path | None
+
+    def check(self) -> None:
+        """Raise ``UserError`` if the file could not be written, before minutes of measuring."""
+        check_output(self.output)
+
+    def tell(self, judgements: Sequence[Judgement]) -> None:
+        """Write to the file and say so, or print."""
+        console = PipedConsole(soft_wrap=True, highlight=False)
+        if self.output is None and self.format == "text":
+            for judgement in judgements:
+                print_text(judgement, PipedConsole())
+            return
+        told = [render(judgement, self.format) for judgement in judgements]
+        is_list = self.format == "json" and len(told) > 1
+        text = f"[{','.join(told)}]\n" if is_list else "".join(told)
+        if self.output is None:
+            console.out(text, end="", highlight=False)
+            return
+
+        def outcomes() -> None:
+            for judgement in judgements:
+                console.print(f"{judgement.outcome}: {'; '.join(judgement.reasons)}", markup=False)
+
+        say = partial(console.print, markup=False)
+        deliver([(self.output, write_text(lambda: text))], outcomes, lambda: text, say)
+
+
+def gate(
+    folder: Path,
+    base: str | None,
+    head: str | None,
+    allow_dirty: bool,
+    options: Options,
+    report: Report,
+) -> int:
+    """Measure, judge and tell; the exit code."""
+    report.check()
+    compiled([options.bench or ""])
+    if options.instructions:
+        require_valgrind()
+    workshop = Workshop(find_project(folder))
+    sides = resolve(workshop.project.root, base, head, allow_dirty=allow_dirty)
+    check_folder(workshop.folder / "runs", "make it writable")
+    progress = Console(stderr=True, soft_wrap=True, highlight=False)
+    run = measure(workshop, _request(workshop, sides, options), progress)
+    judgement = judge(load_run(run))
+    try:
+        report.tell([judgement])
+    finally:  # most of all where the report could not be written
+        progress.print(f"Stored in {run}: judge it again by hbitmap-bench judge", markup=False)
+    return judgement.exit_code
+
+
+def judge_stored(runs: Sequence[Path], report: Report) -> int:
+    """Judge stored runs and tell; the exit code of the worst."""
+    report.check()
+    judgements = [judge(load_run(run)) for run in runs]
+    report.tell(judgements)
+    return min((j.exit_code for j in judgements), key=WORST_FIRST.index)
+
+
+def calibrate(folder: Path, options: Options, n_passes: int) -> None:
+    """Measure HEAD against itself, and store what the machine can resolve."""
+    workshop = Workshop(find_project(folder))
+    sides = resolve(workshop.project.root, "HEAD", "HEAD", allow_dirty=False)
+    default = (DEFAULT_BAND.value, "none: this is a calibration")
+    request = _request(workshop, sides, options, band=default)
+    path = resolution.path_of(workshop.project.results_dir, request.machine)
+    check_folder(path.parent, "make it writable")
+    progress = Console(stderr=True, soft_wrap=True, highlight=False)
+    found: list[float] = []
+    for number in range(1, n_passes + 1):
+        progress.print(f"Session {number} of {n_passes}", style="dim")
+        found += noise(load_run(measure(workshop, request, progress)))
+    stored = resolution.Calibration(
+        commit=sides[1].commit,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        machine=request.machine,
+        profile=options.profile,
+        n_passes=n_passes,
+        n_rounds=ROUNDS[0],
+        log_ratios=found,
+        band=resolution.band_of(found),
+    )
+    say = partial(Console(soft_wrap=True, highlight=False).print, markup=False)
+    told = (
+        f"A commit against itself differed by {np.expm1(np.median(np.abs(found))):.1%} in the "
+        f"median and {np.expm1(np.max(np.abs(found))):.1%} at most ({len(found)} differences).\n"
+        f"Band: {stored.band:.1%}"
+    )
+    deliver([(path, stored.save)], partial(say, told), stored.to_json, say)
+
+
+def noise(run: Run) -> list[float]:
+    """Log ratios of a run's noisy cells, first pass: of a commit against itself they are noise."""
+    return [
+        log_ratio(base, head)
+        for one in run.passes[:1]
+        for base, head in one.values()
+        if np.isfinite(base).all() and np.isfinite(head).all()
+    ]
+
+
+def _request(
+    workshop: Workshop,
+    sides: tuple[Side, Side],
+    options: Options,
+    band: tuple[float, str] | None = None,
+) -> Request:
+    """Of a calibration, which says its band, the same code is measured too."""
+    machine = machine_fields(options.machine, workshop.project.results_dir)
+    value, source = band or resolution.load_band(workshop.project.results_dir, machine, ROUNDS[0])
+    return Request(
+        *sides,
+        profile=options.profile,
+        bench=options.bench,
+        machine=machine,
+        band=value,
+        band_source=source,
+        instructions=options.instructions,
+        same_code_too=band is not None,
+    )

@@ -1,0 +1,291 @@
+"""Measures two commits for the gate, into a run's folder."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from itertools import chain, count
+from pathlib import Path
+from time import perf_counter
+from typing import Final
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from hbitmap_bench.base import scratch
+from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.base.output import deliver, folder_as_text
+from hbitmap_bench.commits import sources
+from hbitmap_bench.commits.gate import environments, suites
+from hbitmap_bench.commits.gate.allowances import check_allowances, new_allowances
+from hbitmap_bench.commits.gate.environments import SideName, Workshop
+from hbitmap_bench.commits.gate.instructions import check_installed, count_both
+from hbitmap_bench.commits.gate.judge import suspects
+from hbitmap_bench.commits.gate.runs import COUNTERS, PASSES, Manifest, load_passes, save_manifest
+from hbitmap_bench.commits.gate.session import Session, discover
+from hbitmap_bench.commits.gate.sides import Side, tree_ids
+from hbitmap_bench.commits.gate.suites import Cell, Plan
+from hbitmap_bench.commits.gate.verdict import RunFacts
+
+ROUNDS: Final = (12, 28)
+"""Of the first pass, over all noisy cells, and of the second, over the suspects alone."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to compare: two sides, a profile, cells of it alone if ``bench``, on a named machine.
+
+    The suites are the head's, and the list of what must be measured is the base's, unless
+    ``suites_of`` names a commit that both come from.
+    """
+
+    base: Side
+    head: Side
+    profile: str
+    bench: str | None
+    machine: Mapping[str, str]
+    band: float
+    band_source: str
+    instructions: bool = False
+    same_code_too: bool = False
+    suites_of: Side | None = None
+
+    @property
+    def sides(self) -> dict[SideName, Side]:
+        """By name."""
+        return {"base": self.base, "head": self.head}
+
+    @property
+    def suites(self) -> dict[SideName, Side]:
+        """Whose suites and lists count for either side."""
+        return {name: self.suites_of or side for name, side in self.sides.items()}
+
+
+def measure(workshop: Workshop, request: Request, console: Console) -> Path:
+    """Measure, and return the folder of the run; it appears there only once it is whole.
+
+    Sides whose measured sources are one are not timed, unless ``same_code_too``; where their suites
+    differ, it is looked whether the head still has what the base's list names. Raises
+    ``UserError`` and ``KeyboardInterrupt``, which leave earlier runs as they are.
+    """
+    started = perf_counter()
+    with workshop.alone(), _new_run(workshop, request) as (unfinished, folder):
+        manifest = _manifest(workshop, request)
+        with scratch.for_all():
+            if not manifest.same_code or request.same_code_too:
+                manifest = _measure(workshop, request, manifest, unfinished, console)
+            elif _suites_differ(workshop, request):
+                manifest = _look_for_what_is_gone(workshop, request, manifest, unfinished, console)
+        elapsed_s = perf_counter() - started
+        facts = replace(manifest.facts, elapsed_s=elapsed_s)
+        return _finish(unfinished, folder, replace(manifest, facts=facts))
+
+
+def _finish(unfinished: Path, folder: Path, manifest: Manifest) -> Path:
+    """Make a run whole and let it appear; where that fails a copy is made elsewhere."""
+    appeared: list[Path] = []
+
+    def write(place: Path) -> None:
+        if place == folder:
+            save_manifest(unfinished, manifest)
+            appeared.append(_appear(unfinished, folder))
+        else:
+            shutil.copytree(unfinished, place)
+            save_manifest(place, manifest)
+
+    deliver([(folder, write)], lambda: None, partial(folder_as_text, unfinished))
+    return appeared[0]
+
+
+def _appear(unfinished: Path, folder: Path) -> Path:
+    """Rename a run; beside one of the same second and commits, by a number. Returns where."""
+    for place in chain([folder], (folder.with_name(f"{folder.name}-{n}") for n in count(2))):
+        try:
+            return unfinished.rename(place)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+    raise AssertionError("there is always a next number")
+
+
+def _measure(
+    workshop: Workshop, request: Request, manifest: Manifest, folder: Path, console: Console
+) -> Manifest:
+    console.print("Preparing both environments", style="dim")
+    wheels = environments.prepare(workshop, request.sides)
+    packages = {side: environments.package_files(wheel) for side, wheel in wheels.items()}
+    _check_packages(workshop, request, packages)
+    if packages["base"] == packages["head"] and not manifest.same_code:
+        return replace(manifest, same_package=True)
+    plan = _plan(workshop, request, folder)
+    check_allowances(manifest.allowances, plan.benchmarks)
+    manifest = replace(
+        manifest,
+        benchmarks=plan.benchmarks,
+        cells=plan.cells,
+        required=plan.required,
+        versions=plan.versions,
+        same_code=False,  # asked for: calibration
+    )
+    if request.instructions:
+        manifest = replace(manifest, instructions=_instructions(workshop, packages, console))
+    session = Session(
+        workshop=workshop,
+        wheels=wheels,
+        commits={side: one.commit for side, one in request.sides.items()},
+        packages=packages,
+        machine=request.machine,
+        suites=folder / "suites" / "head" / str(workshop.project.conf["benchmark_dir"]),
+        described={found["name"]: found for found in plan.described},
+    )
+    exact = [cell for cell in plan.cells if plan.benchmarks[cell.benchmark].is_exact]
+    noisy = [cell for cell in plan.cells if not plan.benchmarks[cell.benchmark].is_exact]
+    _rounds(session, exact, folder / COUNTERS, 1, "counters", console)
+    if noisy:
+        rounds = _passes(session, noisy, folder, manifest, console)
+        manifest = replace(manifest, facts=replace(manifest.facts, rounds=rounds))
+    shutil.rmtree(folder / "suites")
+    failures = tuple((f.side, f.cell, f.reason) for f in session.failures.values())
+    return replace(manifest, failures=failures)
+
+
+def _instructions(
+    workshop: Workshop, packages: Mapping[SideName, Mapping[str, str]], console: Console
+) -> dict[str, tuple[int, int]]:
+    console.print("Counting instructions", style="dim")
+    for side, package in packages.items():
+        check_installed(workshop.python(side), package)
+    return count_both(workshop.python("base"), workshop.python("head"))
+
+
+def _suites_differ(workshop: Workshop, request: Request) -> bool:
+    paths = [str(workshop.project.conf["benchmark_dir"]), suites.REVIEWED]
+    base, head = (
+        tree_ids(workshop.project.root, side.commit, paths) for side in request.suites.values()
+    )
+    return base != head
+
+
+def _look_for_what_is_gone(
+    workshop: Workshop, request: Request, manifest: Manifest, folder: Path, console: Console
+) -> Manifest:
+    """What the base's list names and the head's suites have, of one code: nothing is timed.
+
+    Else a change that takes a benchmark away, and nothing more, would pass; and after it any other.
+    """
+    console.print("Preparing both environments, since the suites differ", style="dim")
+    environments.prepare(workshop, request.sides)
+    plan = _plan(workshop, request, folder)
+    shutil.rmtree(folder / "suites")
+    return replace(
+        manifest, benchmarks=plan.benchmarks, cells=plan.cells, required=plan.required,
+        versions=plan.versions,
+    )  # fmt: skip
+
+
+def _passes(
+    session: Session, cells: Sequence[Cell], folder: Path, manifest: Manifest, console: Console
+) -> tuple[int, ...]:
+    """The first pass over all noisy cells, the second over suspects; the rounds of each."""
+    _rounds(session, cells, folder / PASSES[0], ROUNDS[0], "first pass", console)
+    first = replace(manifest, facts=replace(manifest.facts, rounds=ROUNDS[:1]))
+    again = suspects(load_passes(folder, first))
+    if not again:
+        return ROUNDS[:1]
+    console.print(f"Suspected, and measured again: {len(again)} cells", style="dim")
+    session.exchange()
+    _rounds(session, again, folder / PASSES[1], ROUNDS[1], "second pass", console)
+    return ROUNDS
+
+
+def _rounds(
+    session: Session,
+    cells: Sequence[Cell],
+    folder: Path,
+    n_rounds: int,
+    what: str,
+    console: Console,
+) -> None:
+    """Rounds over some cells, with a bar; halfway the sides exchange environments."""
+    if not cells:
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
+        task = progress.add_task(what, total=n_rounds * len(cells))
+        for number in range(1, n_rounds + 1):
+            if number == n_rounds // 2 + 1 > 1:
+                session.exchange()
+            session.measure_round(
+                cells, folder / f"round-{number:02}", number, lambda: progress.advance(task)
+            )
+
+
+def _plan(workshop: Workshop, request: Request, folder: Path) -> Plan:
+    suites.extract_suites(workshop, request.suites, folder / "suites")
+    described = discover(
+        workshop, folder / "suites" / "head" / str(workshop.project.conf["benchmark_dir"])
+    )
+    return suites.make_plan(
+        workshop, request.suites, folder / "suites",
+        profile=request.profile, bench=request.bench, described=described,
+    )  # fmt: skip
+
+
+def _check_packages(
+    workshop: Workshop, request: Request, packages: Mapping[SideName, Mapping[str, str]]
+) -> None:
+    """Every file of a wheel that is not compiled must be its commit's."""
+    wanted = [(side.commit, packages[name]) for name, side in request.sides.items()]
+    known = sources.committed_files(workshop.project.root, wanted)
+    for name, side in request.sides.items():
+        if wrong := sources.difference(packages[name], side.commit, known):
+            raise UserError(f"the wheel of the {name} is not its commit's: {wrong}")
+
+
+def _manifest(workshop: Workshop, request: Request) -> Manifest:
+    """What is known before anything is measured."""
+    facts = RunFacts(
+        base=request.base.facts,
+        head=request.head.facts,
+        profile=request.profile,
+        bench=request.bench,
+        machine=request.machine,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        rounds=(),
+        elapsed_s=0.0,
+    )
+    root = workshop.project.root
+    return Manifest(
+        facts=facts,
+        band=request.band,
+        band_source=request.band_source,
+        benchmarks={},
+        cells=(),
+        required=(),
+        versions={},
+        failures=(),
+        allowances=new_allowances(root, request.base.commit, request.head.commit),
+        instructions={},
+        same_code=request.base.measured == request.head.measured,
+        same_package=False,
+    )
+
+
+@contextmanager
+def _new_run(workshop: Workshop, request: Request) -> Iterator[tuple[Path, Path]]:
+    """A folder to work in, gone unless it was renamed, and where it is to appear."""
+    runs = workshop.folder / "runs"
+    runs.mkdir(parents=True, exist_ok=True)
+    now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    name = f"{now}-{request.base.commit[:8]}-{request.head.commit[:8]}"
+    unfinished = Path(tempfile.mkdtemp(prefix=environments.UNFINISHED, dir=runs))  # noqa: TID251
+    try:
+        yield unfinished, runs / name
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)

@@ -1,0 +1,261 @@
+"""A stored run of the gate: a folder with ``run.json`` and a results folder a round and side.
+
+======================================  =================================================
+``run.json``                            what was compared, where, in which band: ``Manifest``
+``counters/round-01/base|head/...``     exact counters, once a side, as asv stores results
+``pass-1/round-NN/base|head/...``       noisy cells
+``pass-2/round-NN/base|head/...``       suspects of the first pass, measured afresh
+======================================  =================================================
+
+Beside each result stands its side record, with the digest of the file and what was imported.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.base.output import write_atomic
+from hbitmap_bench.commits import sources
+from hbitmap_bench.commits.gate.allowances import Allowance
+from hbitmap_bench.commits.gate.environments import SIDES, SideName
+from hbitmap_bench.commits.gate.paired import summary
+from hbitmap_bench.commits.gate.suites import Cell
+from hbitmap_bench.commits.gate.verdict import RunFacts, SideFacts
+from hbitmap_bench.commits.series import Benchmark
+from hbitmap_bench.commits.store import RESULT_SCHEMA, decode_benchmark
+
+SCHEMA: Final = 1
+MANIFEST: Final = "run.json"
+COUNTERS: Final = "counters"
+PASSES: Final = ("pass-1", "pass-2")
+
+DAMAGE: Final = (
+    OSError, ValueError, KeyError, TypeError, AttributeError, SyntaxError, RecursionError
+)  # fmt: skip
+"""What reading a damaged result may raise; the last where brackets are nested thousands deep."""
+
+Floats = NDArray[np.float64]
+Pair = tuple[Floats, Floats]
+"""Base and head: a number a round, NaN where there is none."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All of a run but its numbers.
+
+    ``required`` are the cells that the base's reviewed list has, ``versions`` the reviewed versions
+    of its benchmarks. ``failures`` are (side, cell, reason). ``same_code``: the measured sources of
+    both sides are one; ``same_package``: the sources differ, and what was installed does not.
+    """
+
+    facts: RunFacts
+    band: float
+    band_source: str
+    benchmarks: Mapping[str, Benchmark]
+    cells: tuple[Cell, ...]
+    required: tuple[Cell, ...]
+    versions: Mapping[str, str]
+    failures: tuple[tuple[SideName, str, str], ...]
+    allowances: tuple[Allowance, ...]
+    instructions: Mapping[str, tuple[int, int]]
+    same_code: bool
+    same_package: bool
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run with its numbers: counters by cell, and of each pass every cell's rounds."""
+
+    manifest: Manifest
+    counters: Mapping[Cell, tuple[float, float]]
+    passes: tuple[Mapping[Cell, Pair], ...]
+
+
+def save_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write ``run.json``."""
+    facts = asdict(manifest.facts)
+    stored = {
+        "schema": SCHEMA,
+        "asv": _asv_versions(),
+        "facts": facts,
+        "band": manifest.band,
+        "band_source": manifest.band_source,
+        "benchmarks": {name: _encoded(b) for name, b in manifest.benchmarks.items()},
+        "cells": [_cell_json(cell) for cell in manifest.cells],
+        "required": [_cell_json(cell) for cell in manifest.required],
+        "versions": dict(manifest.versions),
+        "failures": [list(failure) for failure in manifest.failures],
+        "allowances": [asdict(allowance) for allowance in manifest.allowances],
+        "instructions": {name: list(pair) for name, pair in manifest.instructions.items()},
+        "same_code": manifest.same_code,
+        "same_package": manifest.same_package,
+    }
+    write_atomic(folder / MANIFEST, (json.dumps(stored, indent=1) + "\n").encode())
+
+
+def load_run(folder: Path) -> Run:
+    """Read a stored run. Raises ``UserError`` if it is damaged, unfinished, or another asv's."""
+    return load_passes(folder, load_manifest(folder))
+
+
+def load_passes(folder: Path, manifest: Manifest) -> Run:
+    """The numbers of a run whose manifest is known; of the passes, those that it tells of."""
+    passes = tuple(
+        load_pass(folder / name, manifest, n_rounds)
+        for name, n_rounds in zip(PASSES, manifest.facts.rounds, strict=False)
+    )
+    counters = {}
+    if (folder / COUNTERS).exists():
+        pairs = load_pass(folder / COUNTERS, manifest, 1)
+        counters = {cell: (float(b[0]), float(h[0])) for cell, (b, h) in pairs.items()}
+    return Run(manifest, counters, passes)
+
+
+def load_manifest(folder: Path) -> Manifest:
+    """Read ``run.json``."""
+    path = folder / MANIFEST
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(
+            f"a run of the gate has a {MANIFEST}, and {folder} has none: name the folder that "
+            "`hbitmap-bench gate` printed"
+        ) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(
+            f"{path} must be JSON, and can't be read ({error}): measure again"
+        ) from None
+    try:
+        if stored["schema"] != SCHEMA:
+            raise ValueError(f"schema {stored['schema']}, not {SCHEMA}")
+        if stored["asv"] != _asv_versions():
+            raise UserError(
+                f"{folder} was measured by asv {' and runner '.join(stored['asv'])}, and this is "
+                f"{' and runner '.join(_asv_versions())}: samples of two do not compare"
+            )
+        if not 0 < stored["band"] < math.inf:  # nothing would lie beyond NaN
+            raise ValueError(f"a band of {stored['band']}")
+        return _manifest(stored)
+    except (KeyError, TypeError, ValueError, AttributeError, SyntaxError) as error:
+        raise UserError(f"{path} is no run of the gate ({error!r}): measure again") from None
+
+
+def load_pass(folder: Path, manifest: Manifest, n_rounds: int) -> dict[Cell, Pair]:
+    """Numbers of a pass, of those cells that have any: arrays of ``n_rounds``."""
+    known = set(manifest.cells)
+    found: dict[Cell, Pair] = {}
+    for number in range(n_rounds):
+        for index, side in enumerate(SIDES):
+            values = _load_side(folder / f"round-{number + 1:02}" / side, side, manifest)
+            for cell, value in values:
+                if cell in known:
+                    pair = found.setdefault(
+                        cell, (np.full(n_rounds, np.nan), np.full(n_rounds, np.nan))
+                    )
+                    pair[index][number] = value
+    return found
+
+
+def _load_side(folder: Path, side: SideName, manifest: Manifest) -> list[tuple[Cell, float]]:
+    paths = list(sources.result_paths(folder))
+    if len(paths) != 1:
+        raise UserError(
+            f"a round has one result a side, and {folder} has {len(paths)}: measure again"
+        )
+    (path,) = paths
+    commit = getattr(manifest.facts, side).commit
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        values = _values(stored)
+        if (values and sources.read_record(path)[0] != commit) or stored["commit_hash"] != commit:
+            raise ValueError(f"not of commit {commit[:10]}")
+        if stored["version"] != RESULT_SCHEMA:
+            raise ValueError(f"asv's result version {stored['version']}, not {RESULT_SCHEMA}")
+        if stored["params"] != dict(manifest.facts.machine):
+            raise ValueError("of another machine")
+        return values
+    except DAMAGE as error:
+        raise UserError(f"{path} can't be judged: {error}: measure again") from None
+
+
+def _values(stored: Mapping[str, Any]) -> list[tuple[Cell, float]]:
+    """What a result file says of each cell: the summary of its samples, or its value."""
+    found = []
+    for name, row in stored["results"].items():
+        columns = dict(zip(stored["result_columns"], row, strict=False))
+        if columns.get("result") is None:
+            continue
+        values = tuple(tuple(map(ast.literal_eval, one)) for one in columns["params"])
+        kind = Benchmark(name, "time", "", "", (), values)
+        samples = columns.get("samples") or [None] * len(kind.cells)
+        for params, value, taken in zip(kind.cells, columns["result"], samples, strict=True):
+            number = summary(taken) if taken else value
+            if taken and not number > 0:
+                raise ValueError(f"{name} took {number} s, and a time is above 0")
+            if number is not None and not math.isnan(number):
+                found.append((Cell(name, params), float(number)))
+    return found
+
+
+def _manifest(stored: Mapping[str, Any]) -> Manifest:
+    return Manifest(
+        facts=_facts(**stored["facts"]),
+        band=float(stored["band"]),
+        band_source=str(stored["band_source"]),
+        benchmarks={
+            name: decode_benchmark({**b, "name": name}) for name, b in stored["benchmarks"].items()
+        },
+        cells=_cells(stored["cells"]),
+        required=_cells(stored["required"]),
+        versions=dict(stored["versions"]),
+        failures=tuple((side, cell, reason) for side, cell, reason in stored["failures"]),
+        allowances=tuple(Allowance(**allowance) for allowance in stored["allowances"]),
+        instructions={name: (int(b), int(h)) for name, (b, h) in stored["instructions"].items()},
+        same_code=bool(stored["same_code"]),
+        same_package=bool(stored["same_package"]),
+    )
+
+
+def _facts(
+    base: Mapping[str, Any],
+    head: Mapping[str, Any],
+    rounds: Sequence[int],
+    elapsed_s: float,
+    **rest: Any,  # noqa: ANN401 - the fields
+) -> RunFacts:
+    numbers = tuple(int(n) for n in rounds)
+    sides = SideFacts(**base), SideFacts(**head)
+    return RunFacts(*sides, rounds=numbers, elapsed_s=float(elapsed_s), **rest)
+
+
+def _encoded(benchmark: Benchmark) -> dict[str, object]:
+    return {
+        "type": benchmark.kind,
+        "unit": benchmark.unit,
+        "version": benchmark.version,
+        "param_names": list(benchmark.param_names),
+        "params": [list(map(repr, values)) for values in benchmark.param_values],
+    }
+
+
+def _cell_json(cell: Cell) -> list[object]:
+    return [cell.benchmark, list(cell.params)]
+
+
+def _cells(stored: Iterable[Sequence[Any]]) -> tuple[Cell, ...]:
+    return tuple(Cell(name, tuple(params)) for name, params in stored)
+
+
+def _asv_versions() -> list[str]:
+    return [version("asv"), version("asv-runner")]

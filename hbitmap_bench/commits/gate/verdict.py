@@ -1,0 +1,107 @@
+"""What the gate says: a finding for each cell, and one judgement of the whole."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from hbitmap_bench.commits.changes import Word
+from hbitmap_bench.commits.gate.thresholds import Threshold
+from hbitmap_bench.commits.series import Params
+
+Evidence = Literal["exact", "time", "memory", "growth", "instructions"]
+
+NOISY_EVIDENCE: Final[Mapping[str, Evidence]] = {"time": "time", "peakmemory": "memory"}
+"""By asv's kind of benchmark."""
+
+Outcome = Literal["PASSED", "REGRESSED", "NOT_JUDGED", "SAME_CODE"]
+
+EXIT_CODES: dict[Outcome, int] = {"PASSED": 0, "SAME_CODE": 0, "REGRESSED": 1, "NOT_JUDGED": 2}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One cell's verdict, by one kind of evidence.
+
+    ``before`` and ``after`` are the base's and the head's value in ``unit``, None where there is
+    none. ``ratio`` is after over before, with ``interval``, its one-sided bounds at ``level``,
+    where the evidence is noisy; of growth, value, difference and interval are exponents and there
+    is no ratio. ``resolvable`` is the smallest relative change that it would have shown.
+    ``reason`` is one sentence. ``command`` measures the cell alone, again.
+    """
+
+    benchmark: str
+    params: Params
+    evidence: Evidence
+    word: Word
+    unit: str
+    before: float | None
+    after: float | None
+    ratio: float | None
+    interval: tuple[float, float] | None
+    level: float | None
+    resolvable: float | None
+    reason: str
+    command: str
+
+    @property
+    def cell(self) -> str:
+        """As asv names it: ``suite.Class.method('deny', 16, 64)``."""
+        return f"{self.benchmark}({', '.join(map(repr, self.params))})"
+
+
+@dataclass(frozen=True)
+class SideFacts:
+    """One side: what was asked for (``ref``), and the commit that was measured for it.
+
+    ``dirty`` says that the commit holds what the working tree had, committed or not.
+    """
+
+    ref: str
+    commit: str
+    subject: str
+    dirty: bool
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """Where, what and how long. ``rounds`` of the passes; none where nothing was timed."""
+
+    base: SideFacts
+    head: SideFacts
+    profile: str
+    bench: str | None
+    machine: Mapping[str, str]
+    created: str
+    rounds: tuple[int, ...]
+    elapsed_s: float
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The whole. ``reasons`` are sentences, the weightiest first; findings in order of weight.
+
+    ``band`` is the relative change taken for noise, ``band_source`` where it comes from.
+    ``new`` names the cells that only the head has, which nothing can be compared with.
+    """
+
+    outcome: Outcome
+    reasons: tuple[str, ...]
+    run: RunFacts
+    findings: tuple[Finding, ...]
+    new: tuple[str, ...]
+    band: float
+    band_source: str
+    thresholds: tuple[Threshold, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """0 passed, 1 regressed, 2 not judged."""
+        return EXIT_CODES[self.outcome]
+
+    @property
+    def counts(self) -> Mapping[Word, int]:
+        """How many findings are each word."""
+        return Counter(finding.word for finding in self.findings)

@@ -1,0 +1,75 @@
+"""A judgement as GitHub's workflow commands: annotations of a pull request's check.
+
+``::error title=T::M`` in a step's output. Whatever others wrote can neither end a command nor
+start another: line breaks, per cents, and in a title colons and commas, are encoded as the runner
+decodes them.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from hbitmap_bench.base.printable import printable
+from hbitmap_bench.commits.changes import Word
+from hbitmap_bench.commits.gate import verdict_words as words
+from hbitmap_bench.commits.gate.verdict import Finding, Judgement
+
+Level = Literal["error", "warning", "notice"]
+
+LEVELS: Final[dict[Word, Level]] = {
+    "REGRESSED": "error",
+    "NOT_MEASURED": "error",
+    "INCONCLUSIVE": "warning",
+    "IMPROVED": "notice",
+}
+
+MOST: Final = 10
+"""Of each level: GitHub shows no more of a step, and drops the others without a word."""
+
+
+def to_github(judgement: Judgement) -> str:
+    """The outcome, then what is not UNCHANGED, the weightiest first; a line each.
+
+    At most ``MOST`` of a level: where there are more, the last one says how many are left out.
+    """
+    lines = [_outcome(judgement)]
+    for level in ("error", "warning", "notice"):
+        found = [f for f in judgement.findings if LEVELS.get(f.word) == level]
+        room = MOST - (_level(judgement) == level)
+        shown = found if len(found) <= room else found[: room - 1]
+        lines += [_command(level, words.title(f), _message(f)) for f in shown]
+        if shown != found:
+            left_out = f"{len(found) - len(shown)} more: see the summary, or --format json"
+            lines.append(_command(level, "hbitmap-bench gate", left_out))
+    return "\n".join(lines) + "\n"
+
+
+def _outcome(judgement: Judgement) -> str:
+    title = f"{judgement.outcome}: {words.headline(judgement)}"
+    facts = [f"{name}: {value}" for name, value in words.facts(judgement.run)[:2]]
+    lines = [*map(words.shortened, judgement.reasons), *facts, *words.resolution_lines(judgement)]
+    return _command(_level(judgement), title, lines)
+
+
+def _level(judgement: Judgement) -> Level:
+    """Of the outcome."""
+    return "error" if judgement.exit_code else "notice"
+
+
+def _message(finding: Finding) -> list[str]:
+    lines = (words.change_words(finding), words.shortened(finding.reason), finding.command)
+    return [line for line in lines if line]
+
+
+def _command(level: str, title: str, message: str | list[str]) -> str:
+    lines = [message] if isinstance(message, str) else message
+    encoded = "%0A".join(_encoded(printable(line)) for line in lines)
+    return f"::{level} title={_property(printable(title))}::{encoded}"
+
+
+def _encoded(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _encoded(text).replace(":", "%3A").replace(",", "%2C")

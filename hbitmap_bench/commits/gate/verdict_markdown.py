@@ -1,0 +1,139 @@
+"""A judgement in GitHub's Markdown: the summary of a pull request's check."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from hbitmap_bench.base.drawing import escaped
+from hbitmap_bench.base.printable import printable
+from hbitmap_bench.commits.gate import verdict_words as words
+from hbitmap_bench.commits.gate.verdict import Finding, Judgement
+
+SHOWN: Final = 200
+"""Of findings and of new cells: GitHub refuses a summary of more than 1 MiB as a whole."""
+
+COLUMNS: Final = (
+    "verdict",
+    "benchmark",
+    "evidence",
+    "before",
+    "after",
+    "change",
+    "interval",
+    "why",
+)
+N_LABELS: Final = 3
+
+
+def to_markdown(judgement: Judgement) -> str:
+    """The verdict, what is not UNCHANGED, counts, what this run could show, thresholds.
+
+    What others wrote stands in code spans or is escaped: it makes no markup, no link to a person.
+    """
+    parts = [
+        f"## {judgement.outcome}: {words.headline(judgement)}",
+        "\n".join(_list(_text(words.shortened(reason)) for reason in judgement.reasons)),
+        _table(("", "compared"), [(n, _code(v)) for n, v in words.facts(judgement.run)], 2),
+    ]
+    if judgement.outcome != "SAME_CODE":
+        parts += [*_findings(judgement), *_counts(judgement), *_new(judgement)]
+        parts.append("\n".join(_list(map(_text, words.resolution_lines(judgement)))))
+        parts.append(_thresholds(judgement))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _findings(judgement: Judgement) -> list[str]:
+    """The table of what is not UNCHANGED, and the command of each."""
+    found = [finding for finding in judgement.findings if finding.word != "UNCHANGED"]
+    if not found:
+        return []
+    shown = found[:SHOWN]
+    left_out = len(found) - len(shown)
+    parts = [_table(COLUMNS, [_row(finding) for finding in shown], N_LABELS)]
+    if left_out:
+        parts.append(f"{left_out} more are not listed here: the JSON report has them all.")
+    if again := [finding for finding in shown if finding.word in words.IN_FULL]:
+        parts.append(_details("Commands that measure one of them alone, again", _commands(again)))
+    return parts
+
+
+def _row(finding: Finding) -> tuple[str, ...]:
+    numbers = words.shown(finding)
+    kind = "" if finding.word == "NOT_MEASURED" else words.EVIDENCE[finding.evidence]
+    level = f"level {finding.level:.2g}" if finding.level is not None else ""
+    interval = "<br>".join(filter(None, (numbers.interval, level)))
+    return (
+        finding.word,
+        _code(finding.cell),
+        kind,
+        *map(_text, (numbers.before, numbers.after, numbers.change)),
+        interval,
+        _text(words.shortened(finding.reason)),
+    )
+
+
+def _commands(findings: Sequence[Finding]) -> str:
+    """A fenced block to copy from, with what each command measures in a comment above it."""
+    lines = []
+    for finding in findings:
+        lines += [f"# {printable(words.title(finding))}", printable(finding.command)]
+    fence = "`" * max(3, 1 + _longest_ticks("\n".join(lines)))
+    return "\n".join([f"{fence}sh", *lines, fence])
+
+
+def _counts(judgement: Judgement) -> list[str]:
+    table = words.counts_table(judgement)
+    if not table.rows:
+        return []
+    return [f"### {table.title}", _table(table.columns, table.rows, table.n_labels)]
+
+
+def _new(judgement: Judgement) -> list[str]:
+    if not judgement.new:
+        return []
+    left_out = len(judgement.new) - SHOWN
+    more = [f"{left_out} more: the JSON report has them all"] if left_out > 0 else []
+    names = [*map(_code, judgement.new[:SHOWN]), *more]
+    said = f"New, with nothing to compare with: {len(judgement.new)} cells"
+    return [_details(said, "\n".join(_list(names)))]
+
+
+def _thresholds(judgement: Judgement) -> str:
+    rows = [tuple(map(_text, row)) for row in words.threshold_rows(judgement)]
+    return _details("Thresholds", _table(("threshold", "value", "unit", "reason"), rows, 4))
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], n_labels: int) -> str:
+    """Cells are Markdown already; all but the first ``n_labels`` columns are figures."""
+    rule = ["---" if i < n_labels or columns[i] == "why" else "---:" for i in range(len(columns))]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (columns, rule, *rows))
+
+
+def _details(summary: str, content: str) -> str:
+    return f"<details><summary>{summary}</summary>\n\n{content}\n\n</details>"
+
+
+def _list(lines: Iterable[str]) -> list[str]:
+    return [f"- {line}" for line in lines]
+
+
+def _text(text: str) -> str:
+    """Text that is shown as it is: no markup, no formula, nobody mentioned."""
+    text = escaped(printable(text)).replace("~", "\\~")
+    return text.replace("$", "<span>$</span>").replace("@", "<span>@</span>")
+
+
+def _code(text: str) -> str:
+    """Text as code, in a table too: in backticks, more than it has in a row."""
+    text = printable(text).replace("|", "\\|")
+    if not text:
+        return ""
+    ticks = "`" * (1 + _longest_ticks(text))
+    padding = " " if "`" in text else ""
+    return f"{ticks}{padding}{text}{padding}{ticks}"
+
+
+def _longest_ticks(text: str) -> int:
+    return max(map(len, re.findall("`+", text)), default=0)

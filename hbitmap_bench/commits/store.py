@@ -1,0 +1,245 @@
+"""Reads asv's stored results into histories.
+
+The files are decoded here, not by ``asv.results``: that keeps the samples, nine tenths of a file,
+of all benchmarks, and gives values cell by cell where this needs arrays.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.commits import sources
+from hbitmap_bench.commits.series import Benchmark, Commit, History, Kind, Measured, Param
+
+RESULT_SCHEMA = 2
+"""asv's version of its result files: 2 since asv 0.4."""
+
+MACHINE_FIELDS = ("machine", "cpu", "arch", "num_cpu", "os", "ram")
+COLUMNS = ("result", "stats_ci_99_a", "stats_ci_99_b")
+
+
+@dataclass(frozen=True)
+class _Result:
+    """One file: a commit on one machine in one environment, a row of floats a benchmark."""
+
+    commit: str
+    environment: str
+    machine: str
+    rows: Mapping[str, tuple[NDArray[np.float64], ...]]
+
+
+def load_histories(results_dir: Path, repo: Path) -> tuple[History, ...]:
+    """All histories in a folder of results, that with the newest commit first.
+
+    Results that can't be used are told in ``History.refused`` of every history. Costs some 3 ms a
+    result file. Raises ``UserError`` where there are no results, or none that can be used.
+    """
+    benchmarks = load_benchmarks(results_dir)
+    refused = dict(sources.refusals(results_dir, repo))
+    found: list[_Result] = []
+    for path in sources.result_paths(results_dir):
+        if path not in refused:
+            try:
+                found.append(_load_result(path, benchmarks))
+            except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+                refused[path] = f"not a result of asv as this version stores it ({error!r})"
+    reasons = _reasons(refused)
+    if not found:
+        raise _nothing_usable(results_dir, reasons)
+    commits = _commits(repo, {result.commit for result in found})
+    groups: dict[tuple[str, str], list[_Result]] = {}
+    for result in found:
+        groups.setdefault((result.machine, result.environment), []).append(result)
+    histories = [
+        _history(_machine(results_dir, key[0]), benchmarks, commits, group, reasons)
+        for key, group in groups.items()
+    ]
+    order = {commit.hash: i for i, commit in enumerate(commits)}
+    return tuple(sorted(histories, key=lambda h: order[h.commits[-1].hash], reverse=True))
+
+
+def require_results(results_dir: Path, repo: Path) -> dict[Path, str]:
+    """Results that are refused, with reasons, before anything is loaded.
+
+    Raises ``UserError`` as ``load_histories``, where no others are left.
+    """
+    load_benchmarks(results_dir)
+    refused = sources.refusals(results_dir, repo)
+    if all(path in refused for path in sources.result_paths(results_dir)):
+        raise _nothing_usable(results_dir, _reasons(refused))
+    return refused
+
+
+def _reasons(refused: Mapping[Path, str]) -> tuple[str, ...]:
+    return tuple(f"{path.parent.name}/{path.name}: {why}" for path, why in refused.items())
+
+
+def _nothing_usable(results_dir: Path, reasons: tuple[str, ...]) -> UserError:
+    more = f" (refused: {'; '.join(reasons)})" if reasons else ""
+    return UserError(
+        f"a history needs stored results, and {results_dir} has none that can be used{more}: "
+        "measure some by tox -e bench"
+    )
+
+
+def load_benchmarks(results_dir: Path) -> dict[str, Benchmark]:
+    """The benchmarks that asv found last. Raises ``UserError`` where there are none."""
+    path = results_dir / "benchmarks.json"
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            name: decode_benchmark(found)
+            for name, found in stored.items()
+            if isinstance(found, dict)
+        }
+    except FileNotFoundError:
+        raise UserError(
+            f"a history needs stored results, and {results_dir} has no benchmarks.json: "
+            "measure some by tox -e bench, or name their folder by --results"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path} must be asv's list of benchmarks, and is not ({error!r}): restore it"
+        ) from None
+
+
+def decode_benchmark(found: Mapping[str, Any]) -> Benchmark:
+    """A benchmark as asv describes it. Raises ``KeyError``, ``TypeError``, ``ValueError``."""
+    return Benchmark(
+        name=found["name"],
+        kind=cast(Kind, found["type"]),
+        unit=found["unit"],
+        version=found["version"],
+        param_names=tuple(found["param_names"]),
+        param_values=_param_values(found["params"]),
+    )
+
+
+def _param_values(stored: Sequence[Sequence[str]]) -> tuple[tuple[Param, ...], ...]:
+    """Parameters, of which asv stores the ``repr``."""
+    return tuple(tuple(_param(value) for value in values) for values in stored)
+
+
+@cache
+def _param(stored: str) -> Param:
+    """The same few values stand in every result file. Raises as ``ast.literal_eval``."""
+    return cast(Param, ast.literal_eval(stored))
+
+
+def _load_result(path: Path, benchmarks: Mapping[str, Benchmark]) -> _Result:
+    """Decode a file, and put each row into the order of today's parameters."""
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    if stored["version"] != RESULT_SCHEMA:
+        raise ValueError(f"version {stored['version']}")
+    columns = stored["result_columns"]
+    rows = {}
+    for name, row in stored["results"].items():
+        cells = dict(zip(columns, row, strict=False))  # asv leaves out the last ones if null
+        benchmark = benchmarks.get(name)
+        if benchmark and cells.get("result") and cells["version"] == benchmark.version:
+            rows[name] = _row(benchmark, cells)
+    commit, machine = str(stored["commit_hash"]), str(stored["params"]["machine"])
+    return _Result(commit, str(stored["env_name"]), machine, rows)
+
+
+def _row(benchmark: Benchmark, cells: Mapping[str, Any]) -> tuple[NDArray[np.float64], ...]:
+    """Value, low and high of each cell of a benchmark; NaN for what is not in the file."""
+    stored = Benchmark("", "time", "", "", (), _param_values(cells["params"]))
+    taken = [_floats(cells.get(column), len(stored.cells)) for column in COLUMNS]
+    if benchmark.is_exact:
+        taken[1:] = [taken[0], taken[0]]
+    if stored.param_values == benchmark.param_values:
+        return tuple(taken)
+    places = [benchmark.place.get(params, -1) for params in stored.cells]
+    rows = []
+    for values in taken:
+        row = np.full(len(benchmark.cells), np.nan)
+        for place, value in zip(places, values, strict=True):
+            if place >= 0:
+                row[place] = value
+        rows.append(row)
+    return tuple(rows)
+
+
+def _floats(values: Sequence[float | None] | None, n_cells: int) -> NDArray[np.float64]:
+    """A column as asv stores it; NaN for null, and for the infinite ends of too few samples."""
+    row = np.full(n_cells, np.nan)
+    if values is not None:
+        row[:] = np.array(values, dtype=np.float64)
+    row[np.isinf(row)] = np.nan
+    return row
+
+
+def _history(
+    machine: Mapping[str, str],
+    benchmarks: Mapping[str, Benchmark],
+    commits: Sequence[Commit],
+    group: Iterable[_Result],
+    refused: tuple[str, ...],
+) -> History:
+    """The results of one machine and environment, as arrays over its commits."""
+    by_commit = {result.commit: result for result in group}
+    measured_commits = tuple(commit for commit in commits if commit.hash in by_commit)
+    results = [by_commit[commit.hash] for commit in measured_commits]
+    measured = {
+        name: Measured(*_stacked(benchmark, [result.rows.get(name) for result in results]))
+        for name, benchmark in benchmarks.items()
+    }
+    return History(
+        machine=machine,
+        environment=results[0].environment,
+        benchmarks=dict(benchmarks),
+        commits=measured_commits,
+        measured=measured,
+        refused=refused,
+    )
+
+
+def _stacked(
+    benchmark: Benchmark, rows: Sequence[tuple[NDArray[np.float64], ...] | None]
+) -> list[NDArray[np.float64]]:
+    """Value, low and high: commits x cells."""
+    stacked = [np.full((len(rows), len(benchmark.cells)), np.nan) for _ in COLUMNS]
+    for i, row in enumerate(rows):
+        if row is not None:
+            for target, values in zip(stacked, row, strict=True):
+                target[i] = values
+    return stacked
+
+
+def _machine(results_dir: Path, name: str) -> dict[str, str]:
+    """Fields that asv gives a machine; its name alone where they can't be read."""
+    try:
+        path = results_dir / name / "machine.json"
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        return {field: str(stored[field]) for field in MACHINE_FIELDS}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {"machine": name}
+
+
+def _commits(repo: Path, hashes: set[str]) -> list[Commit]:
+    """Commits in the order of the repository, oldest first, by one git process."""
+    git = ["git", "-C", str(repo), "log", "--stdin", "--topo-order", "--reverse"]
+    ran = subprocess.run(
+        [*git, "--format=%H%x00%ct%x00%s"], input="\n".join(hashes).encode(), capture_output=True
+    )
+    if ran.returncode != 0:
+        raise UserError(f"git log failed in {repo}: {ran.stderr.decode().strip()}")
+    found = []
+    for line in ran.stdout.decode(errors="replace").split("\n")[:-1]:
+        name, seconds, subject = line.split("\0")
+        if name in hashes:
+            found.append(Commit(name, datetime.fromtimestamp(int(seconds), UTC), subject))
+    return found

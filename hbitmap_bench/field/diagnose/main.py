@@ -1,0 +1,143 @@
+"""``hbitmap-bench diagnose``: look at a QEMU that is not ours, and say what its backup job does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.base.interrupt import stop_like_ctrl_c
+from hbitmap_bench.base.output import check_output, put_json
+from hbitmap_bench.base.printable import printable
+from hbitmap_bench.field.diagnose import process
+from hbitmap_bench.field.diagnose.diagnosis import Facts, diagnose
+from hbitmap_bench.field.diagnose.diagnosis_json import to_json
+from hbitmap_bench.field.diagnose.diagnosis_text import render
+from hbitmap_bench.field.diagnose.job import FILES, Job, View, jobs_of, look
+from hbitmap_bench.field.diagnose.libvirt import Domain
+from hbitmap_bench.field.diagnose.peek import Asked, NoAnswerError, Peek
+from hbitmap_bench.field.diagnose.watch import Window, watch
+
+_NO_SOCKET: Final = (
+    "job and filters: process {pid} serves QMP on no socket that its command line names (libvirt "
+    "hands it an open file: give --libvirt DOMAIN); give --qmp one"
+)
+
+
+def run(
+    qmp: Path | None,
+    domain: str | None,
+    pid: int | None,
+    seconds: float,
+    json_path: Path | None = None,
+) -> None:
+    """Look for about ``seconds``, and print, or write JSON (``-`` for stdout) beside that.
+
+    Raises ``UserError`` where nothing can be seen.
+    """
+    check_output(json_path)
+    progress = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+    if pid is not None and process.state(pid) is None:
+        raise UserError(f"there is no process {pid} here: give --pid that of a running QEMU")
+    with stop_like_ctrl_c():
+        facts = observe(qmp, pid, seconds, domain=domain, tell=progress.print)
+    if facts.view is None and facts.window is None:
+        raise UserError("; ".join(facts.notes))
+    found = diagnose(facts)
+    put_json(json_path, lambda: to_json(facts, found), lambda: render(facts, found, Console()))
+
+
+def observe(
+    qmp: Path | None,
+    pid: int | None,
+    seconds: float,
+    *,
+    domain: str | None = None,
+    tell: Callable[[str], object] = lambda _: None,
+) -> Facts:
+    """See what can be seen, over QMP and in ``/proc``; what can't be is noted.
+
+    Before the watching begins, what is not answered till then is told by ``tell``, too.
+    """
+    notes: list[str] = []
+    if qmp is None and domain is None and pid is not None:
+        qmp = next(iter(process.qmp_sockets(pid)), None)
+        if qmp is None:
+            notes.append(_NO_SOCKET.format(pid=pid))
+    with ExitStack() as stack:
+        peek = Domain(domain) if domain is not None else Peek(qmp) if qmp is not None else None
+        view = _view(stack, peek, pid, notes)
+        greeted = peek.pid if peek is not None and _has_greeted(peek, view) else None
+        pid = _named(pid, greeted, notes) or _served_by(peek, greeted, notes)
+        if pid is not None:
+            tell("\n".join((*notes, f"watching for {seconds:g} s")))
+        window = _watch(pid, seconds, view, notes)
+        later = _later(peek if view is not None else None, notes)
+    age_s = time.perf_counter() - window.closed_s if window is not None else 0.0
+    return Facts(view=view, later=later, window=window, notes=tuple(notes), age_s=age_s)
+
+
+def _view(stack: ExitStack, peek: Asked | None, pid: int | None, notes: list[str]) -> View | None:
+    """What QEMU tells; None where nobody answers, which leaves the process to look at."""
+    if peek is None:
+        return None
+    try:
+        return look(stack.enter_context(peek))
+    except NoAnswerError as error:
+        if pid is None and peek.pid is None:
+            raise
+        notes.append(f"job and filters: {error}")
+        return None
+
+
+def _later(peek: Asked | None, notes: list[str]) -> tuple[Job, ...]:
+    """The jobs when the window closed; none if QEMU has ended meanwhile."""
+    try:
+        return jobs_of(peek) if peek is not None else ()
+    except NoAnswerError as error:
+        notes.append(f"what became of the job: {error}")
+        return ()
+
+
+def _has_greeted(peek: Asked, view: View | None) -> bool:
+    """Whether who listens is the QEMU that greeted: socat or ssh, which pass on, read no image."""
+    if view is None or peek.pid is None:
+        return False
+    image = view.node(*FILES)
+    return image is None or image.file is None or process.may_read(peek.pid, image.file)
+
+
+def _named(pid: int | None, greeted: int | None, notes: list[str]) -> int | None:
+    """The process that the user names. It is looked at whatever it is, since builds have names."""
+    if pid is not None and pid != greeted and not process.is_qemu(pid):
+        name = printable(process.program(pid))
+        notes.append(f"whether process {pid} is a QEMU at all: its program is called {name!r}")
+    return pid
+
+
+def _served_by(peek: Asked | None, greeted: int | None, notes: list[str]) -> int | None:
+    """The process behind the socket, if it is a QEMU that can be seen from here."""
+    if greeted is None and peek is not None and peek.pid is not None and process.is_qemu(peek.pid):
+        return peek.pid
+    if greeted is None:
+        notes.append("the process: who answers is no QEMU that is seen from here; give --pid")
+    return greeted
+
+
+def _watch(pid: int | None, seconds: float, view: View | None, notes: list[str]) -> Window | None:
+    if pid is None:
+        return None
+    file = view.node(*FILES) if view is not None else None
+    runs_guest = view is not None and view.runs_guest
+    image = file.file if file is not None else None
+    window = watch(pid, seconds, image, runs_guest=runs_guest)
+    if window is None:
+        notes.append(f"the process: {pid} has ended")
+    elif window.no_samples:
+        notes.append(f"the scan's share: {window.no_samples}")
+    return window

@@ -1,0 +1,1 @@
+"""Which functions have the time of a build-up."""

@@ -1,0 +1,1 @@
+"""The published table, measured anew: in process and on real builds."""

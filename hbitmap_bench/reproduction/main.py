@@ -1,0 +1,232 @@
+"""``hbitmap-bench reproduce``: measure in process and on real builds, print, write the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import gettempdir
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from hbitmap_bench.base import scratch
+from hbitmap_bench.base.consoles import PipedConsole
+from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.base.output import Output, check_folder, check_output, deliver
+from hbitmap_bench.base.sizes import format_size
+from hbitmap_bench.qemu.builds import QemuBuild, find_daemon, find_qemu_img, parse_build
+from hbitmap_bench.qemu.geometry import Layout, layout
+from hbitmap_bench.qemu.images import check_images, ensure_images
+from hbitmap_bench.reproduction.cells import TABLE_SIZES, default_layouts, unique
+from hbitmap_bench.reproduction.growth import growth_records
+from hbitmap_bench.reproduction.model import Beside, exact_rows, exact_seconds, sampled_rows
+from hbitmap_bench.reproduction.published import published_cells
+from hbitmap_bench.reproduction.records import CellRecord, Reproduction
+from hbitmap_bench.reproduction.report.document import render_terminal, write_report
+from hbitmap_bench.reproduction.rows import BUDGET_S, RUNS, measure_rows, plan_rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelPlan:
+    """What to measure in process; without sizes and clusters the default cells and sweeps."""
+
+    sizes: Sequence[int] = ()
+    cluster_sizes: Sequence[int] = ()
+    copy_cluster_bytes: int = 65536
+    l2_slice_bytes: int | None = None
+    exact: bool = False
+    seed: int = 1
+
+    @property
+    def layouts(self) -> list[Layout]:
+        """The layouts to measure; ``UserError`` for one that QEMU would refuse."""
+        if not self.sizes and not self.cluster_sizes:
+            return default_layouts(
+                l2_slice_bytes=self.l2_slice_bytes, copy_cluster_bytes=self.copy_cluster_bytes
+            )
+        return unique(
+            layout(
+                size,
+                cluster,
+                l2_slice_bytes=self.l2_slice_bytes,
+                copy_cluster_bytes=self.copy_cluster_bytes,
+            )
+            for cluster in self.cluster_sizes or (65536,)
+            for size in self.sizes or TABLE_SIZES
+        )
+
+
+def measure_model(
+    plan: ModelPlan, console: Console, besides: Container[Layout] = ()
+) -> list[CellRecord]:
+    """The model's rows but for ``besides``, with a progress bar on ``console``."""
+    layouts = [layout for layout in plan.layouts if layout not in besides]
+    if plan.exact:
+        _refuse_default_exact(plan, layouts)
+    with _bar(console, "in process, exact" if plan.exact else "in process, sampled") as advance:
+        if plan.exact:
+            return exact_rows(layouts, advance)
+        return sampled_rows(layouts, seed=plan.seed, progress=advance)
+
+
+def beside_qemu(model: ModelPlan, qemu: QemuPlan | None) -> Beside:
+    """What of the model is sampled in turn with QEMU's runs; nothing if whole build-ups are run."""
+    shared = set() if qemu is None or model.exact else set(qemu.layouts)
+    return Beside((layout for layout in model.layouts if layout in shared), seed=model.seed)
+
+
+def _refuse_default_exact(plan: ModelPlan, layouts: list[Layout]) -> None:
+    if not plan.sizes and not plan.cluster_sizes:
+        hours = exact_seconds(layouts) / 3600
+        raise UserError(
+            f"--exact runs whole build-ups: the default {len(layouts)} cells would take about "
+            f"{hours:.0f} hours; name the sizes, as in --exact --size 10T"
+        )
+
+
+@contextmanager
+def _bar(console: Console, title: str) -> Iterator[Callable[[float], object]]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f}%"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    if not console.is_terminal:
+        console.print(title)  # a log gets a line instead of a bar
+        yield lambda share: None
+        return
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(title, total=1.0)
+        yield lambda share: progress.advance(task, share)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QemuPlan:
+    """What to measure on real builds; without builds the daemon on PATH, if there is one.
+
+    ``l2_slice_bytes`` pins one slice for all rows; without it they have QEMU's default slice, and
+    the remedy of a larger one beside it.
+    """
+
+    builds: Sequence[str] = ()
+    sizes: Sequence[int] = ()
+    cluster_sizes: Sequence[int] = ()
+    l2_slice_bytes: int | None = None
+    image_dir: Path | None = None
+    n_runs: int = RUNS
+    budget_s: float = BUDGET_S
+
+    def found_builds(self) -> list[QemuBuild]:
+        """The builds to measure, none twice under one label; ``UserError`` for a bad one."""
+        daemon = find_daemon()
+        texts = self.builds or ([str(daemon)] if daemon else [])
+        builds = [parse_build(text) for text in texts]
+        labels = [build.label for build in builds]
+        if len(set(labels)) < len(labels):
+            raise UserError(
+                f"each build needs a label of its own, not {', '.join(labels)}: "
+                "name them, as in --qemu old=PATH --qemu new=PATH"
+            )
+        for build in builds:
+            largest = build.largest_bytes
+            if largest is not None and all(size > largest for size in self.sizes):
+                raise UserError(
+                    f"{build.name} is measured up to {format_size(largest)}, and no "
+                    "image is that small: give --qemu a larger @SIZE, or a smaller --qemu-size"
+                )
+        return builds
+
+    @property
+    def images(self) -> list[tuple[int, int]]:
+        """(image_bytes, cluster_bytes) of the images; ``UserError`` for one QEMU would refuse."""
+        clusters = self.cluster_sizes or (65536,)
+        pairs = [(size, cluster) for cluster in clusters for size in self.sizes]
+        for size, cluster in pairs:
+            layout(size, cluster, l2_slice_bytes=self.l2_slice_bytes)
+        return pairs
+
+    @property
+    def layouts(self) -> list[Layout]:
+        """The geometry of the images, with the slice that is pinned or QEMU's default."""
+        return [layout(*image, l2_slice_bytes=self.l2_slice_bytes) for image in self.images]
+
+
+def measure_qemu(
+    plan: QemuPlan, builds: Sequence[QemuBuild], console: Console, beside: Beside
+) -> list[CellRecord]:
+    """The rows of these builds, with what is done and a progress bar on ``console``."""
+    if not builds:
+        console.print("no qemu-storage-daemon on PATH: measured in process only")
+        return []
+    with image_folder(plan.image_dir, console) as folder, _bar(console, "real QEMU") as advance:
+        images = ensure_images(folder, plan.images, find_qemu_img(builds[0].path), console.print)
+        rows = plan_rows(builds, images, plan.l2_slice_bytes)
+        return measure_rows(
+            rows,
+            console.print,
+            advance,
+            n_runs=plan.n_runs,
+            budget_s=plan.budget_s,
+            before_run=beside.visit,
+        )
+
+
+@contextmanager
+def image_folder(kept: Path | None, console: Console) -> Iterator[Path]:
+    """The folder to keep images in, or one that is removed again, whatever ends the block."""
+    if kept is not None:
+        yield kept
+        return
+    with scratch.folder() as folder:
+        try:
+            yield folder
+        finally:
+            console.print("removing the images")
+
+
+def reproduce(
+    model: ModelPlan,
+    qemu: QemuPlan | None,
+    *,
+    out_dir: Path,
+    json_path: Path | None,
+    about_builds: Path | None = None,
+) -> None:
+    """Measure, write the report, and print its tables; nothing is written before all is measured.
+
+    ``about_builds`` is a file of Markdown that the report has under "The builds".
+    Progress goes to stderr, tables to stdout. Raises ``UserError``, where it can before measuring.
+    """
+    progress = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+    output = PipedConsole()  # the report is written, whoever reads on
+    about = _text(about_builds) if about_builds is not None else None
+    builds = qemu.found_builds() if qemu is not None else []
+    check_folder(out_dir)
+    check_output(json_path)
+    if qemu is not None and builds:
+        folder = qemu.image_dir or Path(gettempdir())
+        check_images(folder, qemu.images, find_qemu_img(builds[0].path), lambda _: None)
+    beside = beside_qemu(model, qemu if builds else None)
+    rows = measure_model(model, progress, beside)
+    if qemu is not None:
+        rows += measure_qemu(qemu, builds, progress, beside)
+    rows += beside.rows()
+    cells = (*published_cells(), *rows)
+    reproduction = Reproduction.of_this_run(cells, growth_records(cells), about)
+    outputs: list[Output] = [(out_dir, partial(write_report, reproduction))]
+    if json_path is not None:
+        outputs.append((json_path, reproduction.save))
+    show = partial(render_terminal, reproduction, output)
+    deliver(outputs, show, reproduction.to_json, progress.print)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--about-builds needs a text file, not {path} ({error})") from error

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import click
+from click.decorators import FC
 
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.base.interrupt import uninterrupted
@@ -93,6 +94,12 @@ def deliver(
     failures += _shown(show, as_text)
     if failures:
         raise UserError("; ".join(failures))
+
+
+def json_option(words: str) -> Callable[[FC], FC]:
+    """A command's option ``--json``, as ``put_json`` takes it; ``words`` are its help."""
+    path = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
+    return click.option("--json", "json_path", type=path, help=words)
 
 
 def put_json(

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from hbitmap_bench.base.output import STDOUT, check_output, json_option, put_json
 from hbitmap_bench.commits.gate import LOCAL
 
 results_option = click.option(
@@ -81,10 +82,7 @@ def show(results: Path, repo: Path) -> None:
 @click.command()
 @results_option
 @repo_option
-@click.option(
-    "--json", "json_path", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
-    help="Write all that was found as JSON here, too; - prints JSON instead of the tables.",
-)  # fmt: skip
+@json_option("Write all that was found as JSON here, too; - prints JSON instead of the tables.")
 @click.option(
     "--bisect", is_flag=True,
     help="Confirm each regression that stands by measuring, and the commits between: minutes each.",
@@ -113,7 +111,6 @@ def trend(results: Path, repo: Path, json_path: Path | None, bisect: bool) -> in
          newest commit, above their level there alone, or creeping without a step
     With several histories (machines, environments): 1 before 2 before 0.
     """  # noqa: D301 - click wants the control character, not its name
-    from hbitmap_bench.base.output import STDOUT, check_output, put_json
     from hbitmap_bench.commits.trend import trends, worst
     from hbitmap_bench.commits.trend_json import to_json
     from hbitmap_bench.commits.trend_text import render_trend

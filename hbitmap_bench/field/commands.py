@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.base.output import json_option
 from hbitmap_bench.base.sizes import parse_size
 
 
@@ -30,10 +31,7 @@ from hbitmap_bench.base.sizes import parse_size
     help="Run it too: on the images themselves, read-only, with each knob that the build has. "
     "Takes as long as it predicts, several times. Default build: the one on PATH.",
 )  # fmt: skip
-@click.option(
-    "--json", "json_path", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
-    help="Write all as JSON here, too; - prints JSON instead of the tables.",
-)  # fmt: skip
+@json_option("Write all as JSON here, too; - prints JSON instead of the tables.")
 def predict(
     images: tuple[Path, ...],
     sizes: tuple[int, ...],
@@ -104,10 +102,7 @@ def predict(
     "--figure", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
     help="Draw the shares there, as PNG.",
 )  # fmt: skip
-@click.option(
-    "--json", "json_path", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
-    help="Write all functions as JSON here, too; - prints JSON instead of the tables.",
-)  # fmt: skip
+@json_option("Write all functions as JSON here, too; - prints JSON instead of the tables.")
 def profile(
     size: int,
     cluster_size: int,
@@ -169,10 +164,7 @@ def profile(
     "--seconds", type=click.FloatRange(1, 600), default=5.0, show_default=True, metavar="S",
     help="How long to watch. Longer narrows the range of the time left.",
 )  # fmt: skip
-@click.option(
-    "--json", "json_path", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
-    help="Write all that was seen as JSON here, too; - prints JSON instead of the lines.",
-)  # fmt: skip
+@json_option("Write all that was seen as JSON here, too; - prints JSON instead of the lines.")
 def diagnose(
     qmp: Path | None,
     domain: str | None,

@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 
 from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.base.output import check_output, json_option, put_json
 from hbitmap_bench.base.sizes import parse_size
 
 
@@ -138,10 +139,7 @@ def reproduce(
 @click.command()
 @click.argument("a", type=click.Path(path_type=Path), metavar="A.json")
 @click.argument("b", type=click.Path(path_type=Path), metavar="B.json")
-@click.option(
-    "--json", "json_path", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
-    help="Write all pairs as JSON here, too; - prints JSON instead of the tables.",
-)  # fmt: skip
+@json_option("Write all pairs as JSON here, too; - prints JSON instead of the tables.")
 def compare(a: Path, b: Path, json_path: Path | None) -> None:
     """Lay two reproductions side by side: of two hosts, or of two QEMU builds.
 
@@ -160,7 +158,6 @@ def compare(a: Path, b: Path, json_path: Path | None) -> None:
     \b
     Exit codes: 0 compared, whatever was found; 2 not one row of the two can be compared.
     """  # noqa: D301 - click wants the control character, not its name
-    from hbitmap_bench.base.output import check_output, put_json
     from hbitmap_bench.reproduction.comparison import compare_files
     from hbitmap_bench.reproduction.comparison_json import to_json
     from hbitmap_bench.reproduction.comparison_text import render_comparison

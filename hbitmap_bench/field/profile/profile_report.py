@@ -15,7 +15,7 @@ from scipy import stats
 
 from hbitmap_bench import __version__
 from hbitmap_bench.base import wording
-from hbitmap_bench.base.drawing import Table, show
+from hbitmap_bench.base.drawing import Table, say, to_rich
 from hbitmap_bench.base.host import commit_of_sources, host_facts
 from hbitmap_bench.base.plotting import literal, png
 from hbitmap_bench.base.sizes import format_size
@@ -38,7 +38,10 @@ Row = tuple[str, str, int]
 def render(profiles: Sequence[Profile], console: Console) -> None:
     """Print a table for each profile, with the published shares in those of real builds."""
     for profile in profiles:
-        show(console, share_table(profile))
+        table = share_table(profile)
+        console.print(to_rich(table, width=console.width, encoding=console.encoding))
+        for note in table.notes:
+            say(console, note, "dim")
 
 
 def share_table(profile: Profile) -> Table:

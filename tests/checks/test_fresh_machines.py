@@ -10,7 +10,7 @@ from rich.console import Console
 
 from hbitmap_bench.checks.fresh_machines import MACHINES, Machine, Outcome, columns, table
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PRINTED = """\
 first command: passed in 250 s
 second command: failed in 600 s

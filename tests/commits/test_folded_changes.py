@@ -16,7 +16,7 @@ from hbitmap_bench.commits.store import load_histories
 from hbitmap_bench.commits.trend import trend
 from hbitmap_bench.commits.trend_text import commit_table, series_table
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SLIGHT = "34,087,280 bytes"
 """What six rows of the stored history rose to, from eight bytes less."""
 

@@ -1,6 +1,7 @@
 """The report, from synthetic records: whole pages against golden files, and what must not happen.
 
-``python tests/test_report.py`` writes the golden files anew: read their diff before committing it.
+``PYTHONPATH=tests python tests/reproduction/test_report.py`` writes the golden files anew:
+read their diff before committing it.
 """
 
 import io
@@ -40,7 +41,7 @@ from hbitmap_bench.reproduction.report.projection import (
     slowdown,
 )
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 T = 2**40
 
 

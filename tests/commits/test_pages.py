@@ -20,7 +20,7 @@ from hbitmap_bench.commits.pages.suite_page import cell_table
 from hbitmap_bench.commits.pages.writer import OWN, PARTS, suite_pages, write_pages
 from hbitmap_bench.commits.series import Benchmark, Measured
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SUITES = ("buildup.html", "access_check.html", "bitmap_ops.html", "memory.html")
 SECONDS = "buildup.BuildUp.time_queries"
 

@@ -14,7 +14,7 @@ from hbitmap_bench.commits.pages.npm import install_parts
 from hbitmap_bench.commits.pages.writer import write_pages
 from hbitmap_bench.commits.store import load_histories
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SECONDS = "buildup.seconds"
 
 

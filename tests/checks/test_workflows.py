@@ -14,7 +14,7 @@ from synthetic_gate import TIME, write_run
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.checks import workflows
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 WORKFLOW = ROOT / ".github" / "workflows" / "gate.yml"
 JOB = yaml.safe_load(WORKFLOW.read_text())["jobs"]["gate"]
 STEPS = {step.get("name", step.get("uses", "").split("@")[0]): step for step in JOB["steps"]}

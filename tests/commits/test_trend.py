@@ -1,6 +1,7 @@
 """The trend of a history: which commit brought what stands, what is in doubt, and its exit code.
 
-``python tests/test_trend.py`` writes the golden file anew: read its diff before committing it.
+``PYTHONPATH=tests python tests/commits/test_trend.py`` writes the golden file anew:
+read its diff before committing it.
 """
 
 import io
@@ -31,8 +32,8 @@ from hbitmap_bench.commits.trend import trend, worst
 from hbitmap_bench.commits.trend_json import to_json
 from hbitmap_bench.commits.trend_text import render_trend
 
-ROOT = Path(__file__).parent.parent
-GOLDEN = Path(__file__).parent / "golden" / "trend-80.txt"
+ROOT = Path(__file__).parents[2]
+GOLDEN = Path(__file__).parents[1] / "golden" / "trend-80.txt"
 COMMAND = str(Path(sys.executable).with_name("hbitmap-bench"))
 DENY, ACCESS = ("deny", 4, 64), ("access", 4, 64)
 TIMED = Benchmark("a.B.time_c", "time", "seconds", "1", (), ())

@@ -1,7 +1,7 @@
 """Reports of the gate: whole ones against golden files, hostile text in each format, JSON's fields.
 
-``python tests/test_gate_report.py`` writes the golden files anew: read their diff before committing
-it.
+``PYTHONPATH=tests python tests/commits/test_gate_report.py`` writes the golden files anew:
+read their diff before committing it.
 """
 
 import json
@@ -29,7 +29,7 @@ from hbitmap_bench.commits.gate.verdict_formats import render
 from hbitmap_bench.commits.gate.verdict_text import print_text
 from hbitmap_bench.commits.gate.verdict_words import change_words, resolution, resolution_lines
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 JUDGEMENTS = {
     "regressed": regressed,
     "passed": passed,

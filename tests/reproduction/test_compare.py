@@ -1,6 +1,7 @@
 """Two reproductions side by side: what pairs, what is claimed, what is refused.
 
-``python tests/test_compare.py`` writes the golden files anew: read their diff before committing it.
+``PYTHONPATH=tests python tests/reproduction/test_compare.py`` writes the golden files anew:
+read their diff before committing it.
 """
 
 import io
@@ -28,7 +29,7 @@ from hbitmap_bench.reproduction.contrast import Contrast, Difference, Estimate, 
 from hbitmap_bench.reproduction.growth import growth_records
 from hbitmap_bench.reproduction.records import CellRecord, Reproduction
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 COMMAND = str(Path(sys.executable).with_name("hbitmap-bench"))
 T = 2**40
 HOST = {

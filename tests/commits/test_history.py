@@ -13,8 +13,8 @@ from hbitmap_bench.commits import changes, derived, front, sources
 from hbitmap_bench.commits.store import load_histories
 from hbitmap_bench.qemu.geometry import layout
 
-ROOT = Path(__file__).parent.parent
-GOLDEN = json.loads((Path(__file__).parent / "golden" / "benchmarks.json").read_text())
+ROOT = Path(__file__).parents[2]
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "benchmarks.json").read_text())
 TIB, KIB = 2**40, 2**10
 COLUMNS = ["result", "params", "version", "stats_ci_99_a", "stats_ci_99_b"]
 

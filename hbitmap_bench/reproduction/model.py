@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from hbitmap_bench.qemu.account import Run
 from hbitmap_bench.qemu.filters import SETUPS, Setup
 from hbitmap_bench.qemu.geometry import Layout
 from hbitmap_bench.reproduction.cells import TABLE_SIZES
@@ -77,13 +76,11 @@ def sampled_rows(layouts: Sequence[Layout], *, seed: int, progress: Progress) ->
         for _ in range(TABLE_VISITS if layout.image_bytes in TABLE_SIZES else 1)
     ]
     passes: dict[Layout, dict[Setup, list[SamplePass]]] = defaultdict(lambda: defaultdict(list))
-    runs: list[Run] = []
     for index, sample in sample_cells(cells, seed=seed):
         layout, setup = cells[index]
         passes[layout][setup].append(sample)
-        runs.append(sample.run)
         progress(1 / (len(cells) * PASSES))
-    usual = usual_loop_words_s(runs)
+    usual = _usual_words_s(passes.values())
     rows = []
     for layout in layouts:
         if can_sample(layout):
@@ -123,13 +120,19 @@ class Beside:
         for layout, setups in self._visits.items():
             while len(setups["plain"]) < MIN_PASSES:
                 self.visit(layout)
-        visits = (one for setups in self._visits.values() for one in setups.values())
-        usual = usual_loop_words_s(sample.run for passes in visits for sample in passes)
+        usual = _usual_words_s(self._visits.values())
         return [
             row
             for layout, setups in self._visits.items()
             for row in _sampled(layout, setups, usual)
         ]
+
+
+def _usual_words_s(cells: Iterable[Mapping[Setup, Sequence[SamplePass]]]) -> float | None:
+    """What the fixed loop mostly reached beside the passes of these cells."""
+    return usual_loop_words_s(
+        one.run for setups in cells for passes in setups.values() for one in passes
+    )
 
 
 def _sampled(

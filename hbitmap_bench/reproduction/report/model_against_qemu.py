@@ -107,7 +107,7 @@ def match_lines(found: Sequence[Match]) -> list[str]:
         ratios = [match.ratio.value for match in own]
         lines.append(
             f"qemu {build}: the model's time a word is {min(ratios):.2f} to {max(ratios):.2f} "
-            f"times QEMU's; within {AIM[0]:g} to {AIM[1]:g} {_near(own)}."
+            f"times QEMU's; within {AIM[0]:g} to {AIM[1]:g} {_near(own, 'sizes')}."
         )
     if lines:
         lines.append(
@@ -117,10 +117,10 @@ def match_lines(found: Sequence[Match]) -> list[str]:
     return lines
 
 
-def _near(found: Sequence[Match]) -> str:
+def _near(found: Sequence[Match], noun: str) -> str:
     near = sum(match.is_near for match in found)
     shown = sum(match.is_shown for match in found)
-    return f"at {near} of {len(found)} sizes, and with the whole range at {shown}"
+    return f"at {near} of {len(found)} {noun}, and with the whole range at {shown}"
 
 
 def match_picture(found: Sequence[Match]) -> Picture:
@@ -152,7 +152,7 @@ def match_picture(found: Sequence[Match]) -> Picture:
     axes.set_ylabel("time a word, model / QEMU")
     axes.set_title(
         f"The model's time a word over QEMU's: {AIM[0]:g} to {AIM[1]:g} "
-        f"{_near(found).replace('sizes', 'rows')}",
+        f"{_near(found, 'rows')}",
         loc="left", fontsize=11,
     )  # fmt: skip
     axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))

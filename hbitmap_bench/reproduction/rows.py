@@ -205,17 +205,18 @@ class Session:
 
         At least once, and a quick row ``LEAST_RUNS`` times. Beyond that while fewer than
         ``n_runs`` of its runs are undisturbed, if it has been tried at most twice as often. As long
-        a run as its last one has to fit into the budget, unless the row has too few undisturbed
+        a run as its last one has to fit into the budget, unless a quick row has too few undisturbed
         runs and all its runs together took less than ``RETRIED_S``.
         """
         runs = self._runs[row]
+        quick = all(run.wall_s < QUICK_S for run in runs)
         least = min(LEAST_RUNS, self._n_runs)
-        if not runs or (len(runs) < least and max(run.wall_s for run in runs) < QUICK_S):
+        if not runs or (quick and len(runs) < least):
             return True
         undisturbed = sum(run.disturbed is None for run in self._judged(row))
         if undisturbed >= self._n_runs or len(runs) >= 2 * self._n_runs:
             return False
-        retried = undisturbed < least and sum(run.wall_s for run in runs) < RETRIED_S
+        retried = quick and undisturbed < least and sum(run.wall_s for run in runs) < RETRIED_S
         return retried or self._spent_s() + runs[-1].wall_s <= self._budget_s
 
     def judged_runs(self) -> dict[Row, tuple[Run, ...]]:

@@ -65,8 +65,9 @@ def test_exact_rows_are_labelled_exact(tmp_path):
         (["reproduce", "--size", "1G", "--no-qemu", "--json", "no/such/folder/a"], "name another"),
         (["reproduce", "--size", "16T", "--cluster-size", "4K"], "take larger clusters"),
         (["reproduce", "--qemu", "/bin/false"], "--qemu"),
-        (["reproduce", "--budget", "nan"], "try 600"),
-        (["diagnose", "--pid", "1", "--seconds", "nan"], "try 5"),
+        (["reproduce", "--no-qemu", "--qemu-size", "64G"], "--qemu-size is about builds"),
+        (["reproduce", "--budget", "nan"], "seconds are a number, not nan"),
+        (["diagnose", "--pid", "1", "--seconds", "nan"], "seconds are a number, not nan"),
         (["frobnicate"], "frobnicate"),
     ],
 )

@@ -45,8 +45,7 @@ def check_output(path: Path | None) -> None:
         _try(path.resolve().parent, path.name)
     except OSError as error:
         raise UserError(
-            f"output needs a folder that can be written to, not that of {path} "
-            f"({error.strerror}): name another"
+            f"output needs a place that takes it, not {path} ({error.strerror}): name another"
         ) from error
 
 
@@ -138,7 +137,7 @@ def write_atomic(path: Path, data: bytes) -> None:
     except OSError as error:
         reason = error.strerror or error
         raise UserError(
-            f"output needs a folder that can be written to, not {path} ({reason}): name another"
+            f"output needs a place that takes it, not {path} ({reason}): name another"
         ) from error
     finally:
         with suppress(OSError):  # on a read-only file system even this is refused

@@ -107,8 +107,9 @@ def trend(results: Path, repo: Path, json_path: Path | None, bisect: bool) -> in
     Exit codes:
       0  every series was judged, and no regression stands at the newest commit
       1  a regression stands
-      2  can't judge: one commit measured, results refused, series missing at the
-         newest commit, above their level there alone, or creeping without a step
+      2  can't judge: only one commit was measured, or results were refused, or a
+         series is missing at the newest commit, rose at that commit alone, or
+         creeps up without a step
     With several histories (machines, environments): 1 before 2 before 0.
     """  # noqa: D301 - click wants the control character, not its name
     from hbitmap_bench.commits.trend import trends, worst

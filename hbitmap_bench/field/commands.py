@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import click
 
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.base.output import json_option
+from hbitmap_bench.base.seconds import Seconds
 from hbitmap_bench.base.sizes import parse_size
 
 
@@ -161,7 +161,7 @@ def profile(
     help="QEMU's process. Default: who listens on the socket, or libvirt's.",
 )  # fmt: skip
 @click.option(
-    "--seconds", type=click.FloatRange(1, 600), default=5.0, show_default=True, metavar="S",
+    "--seconds", type=Seconds(1, 600), default=5.0, show_default=True, metavar="S",
     help="How long to watch. Longer narrows the range of the time left.",
 )  # fmt: skip
 @json_option("Write all that was seen as JSON here, too; - prints JSON instead of the lines.")
@@ -206,8 +206,6 @@ def diagnose(
         )
     if qmp is not None and domain is not None:
         raise UserError("--qmp and --libvirt name a QEMU each: give one of the two")
-    if math.isnan(seconds):  # a range of floats lets it pass
-        raise UserError("--seconds is a number, not nan: try 5")
     from hbitmap_bench.field.diagnose import main as command  # NumPy, SciPy: not for --help
 
     command.run(qmp, domain, pid, seconds, json_path)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.base.output import check_output, json_option, put_json
+from hbitmap_bench.base.seconds import Seconds
 from hbitmap_bench.base.sizes import parse_size
+
+_OF_BUILDS: Final = {
+    "qemu_builds", "qemu_sizes", "n_runs", "budget_s", "about_builds", "image_dir"
+}  # fmt: skip
+"""What ``reproduce`` takes for real builds alone."""
 
 
 @click.command()
@@ -53,7 +60,7 @@ from hbitmap_bench.base.sizes import parse_size
     "times, or --runs if that is less, whatever the budget.",
 )  # fmt: skip
 @click.option(
-    "--budget", "budget_s", type=click.FloatRange(0), default=180.0, show_default=True,
+    "--budget", "budget_s", type=Seconds(0), default=180.0, show_default=True,
     metavar="SECONDS",
     help="Seconds of build-ups on real builds, after which slow rows and disturbed ones are not "
     "repeated. What is left out is said.",
@@ -110,10 +117,8 @@ def reproduce(
     """  # noqa: D301 - click wants the control character, not its name
     from hbitmap_bench.reproduction import main as run  # NumPy, SciPy, Matplotlib: not for --help
 
-    if no_qemu and qemu_builds:
-        raise UserError("--no-qemu measures no build, --qemu names one: give one of the two")
-    if math.isnan(budget_s):  # a range of floats lets it pass
-        raise UserError("--budget is a number of seconds, not nan: try 600")
+    if no_qemu:
+        _refuse_options_of_builds()
     model = run.ModelPlan(
         sizes=sizes,
         cluster_sizes=cluster_sizes,
@@ -134,6 +139,17 @@ def reproduce(
             budget_s=budget_s,
         )
     run.reproduce(model, qemu, out_dir=out_dir, json_path=json_path, about_builds=about_builds)
+
+
+def _refuse_options_of_builds() -> None:
+    context = click.get_current_context()
+    for option in context.command.params:
+        given = context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+        if given and option.name in _OF_BUILDS:
+            raise UserError(
+                f"--no-qemu measures no build, and {option.opts[0]} is about builds: "
+                "give one of the two"
+            )
 
 
 @click.command()

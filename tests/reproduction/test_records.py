@@ -244,7 +244,7 @@ def test_a_failed_write_leaves_the_old_file(
 
 
 def test_write_needs_a_folder_and_a_regular_file(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="can be written to"):
+    with pytest.raises(UserError, match="a place that takes it"):
         write_atomic(tmp_path / "none" / "r.json", b"")
     with pytest.raises(UserError, match="regular file"):
         write_atomic(tmp_path, b"")

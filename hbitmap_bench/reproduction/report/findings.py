@@ -28,12 +28,10 @@ from hbitmap_bench.reproduction.report.projection import (
     slowdown_text,
 )
 from hbitmap_bench.reproduction.report.span import measured
+from hbitmap_bench.reproduction.rows import LEAST_RUNS
 
 _TIB: Final = 2**40
 _ENDS: Final = (0, 1)
-WANTED_RUNS: Final = 3
-"""With fewer runs of a measured row the report says so: their range may be much too narrow."""
-
 _LIMITS_S: Final = {60: "a minute", 600: "ten minutes", 3600: "an hour"}
 
 
@@ -116,11 +114,11 @@ def _few_runs(qemu: Sequence[CellRecord]) -> list[str]:
     """Which rows have fewer undisturbed runs than a spread is worth."""
     found: dict[int, list[str]] = {}
     for cell in qemu:
-        if cell.work_s is not None and cell.n_runs < WANTED_RUNS:
+        if cell.work_s is not None and cell.n_runs < LEAST_RUNS:
             place = f"{naming.series_source_name(cell)} {naming.setup_name(cell)}"
             found.setdefault(cell.n_runs, []).append(f"{place} {format_size(cell.image_bytes)}")
     return [
-        f"n={n}, fewer than {WANTED_RUNS} undisturbed runs{' and no range' if n == 1 else ''}: "
+        f"n={n}, fewer than {LEAST_RUNS} undisturbed runs{' and no range' if n == 1 else ''}: "
         f"{'; '.join(rows)}."
         for n, rows in sorted(found.items())
     ]

@@ -1,0 +1,20 @@
+"""Seconds on the command line."""
+
+from __future__ import annotations
+
+import math
+
+import click
+
+
+class Seconds(click.FloatRange):
+    """A range of seconds. It refuses nan, which no comparison finds outside of a range."""
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number of seconds. Fails as ``click.FloatRange`` does, and for nan."""
+        seconds: float = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"seconds are a number, not {value}: try 60", param, ctx)
+        return seconds

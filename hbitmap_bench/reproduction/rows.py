@@ -187,6 +187,7 @@ class Session:
         self._advance = advance
         self._before_run = before_run
         self._n_runs = n_runs
+        self._least = min(LEAST_RUNS, n_runs)
         self._budget_s = budget_s
         self._loop = ScanLoop()
         self._total_s = n_runs * sum(map(_expected_s, rows))
@@ -205,23 +206,37 @@ class Session:
 
         At least once, and a quick row ``LEAST_RUNS`` times. Beyond that while fewer than
         ``n_runs`` of its runs are undisturbed, if it has been tried at most twice as often. As long
-        a run as its last one has to fit into the budget, unless a quick row has too few undisturbed
-        runs and all its runs together took less than ``RETRIED_S``.
+        a run as its last one has to fit into the budget, a slow one beside what quick rows lack,
+        unless a quick row has too few undisturbed runs and all its runs together took less than
+        ``RETRIED_S``.
         """
-        runs = self._runs[row]
-        quick = all(run.wall_s < QUICK_S for run in runs)
-        least = min(LEAST_RUNS, self._n_runs)
-        if not runs or (quick and len(runs) < least):
+        runs, quick = self._runs[row], self._is_quick(row)
+        if not runs or (quick and len(runs) < self._least):
             return True
-        undisturbed = sum(run.disturbed is None for run in self._judged(row))
+        undisturbed = self._undisturbed(row)
         if undisturbed >= self._n_runs or len(runs) >= 2 * self._n_runs:
             return False
-        retried = quick and undisturbed < least and sum(run.wall_s for run in runs) < RETRIED_S
-        return retried or self._spent_s() + runs[-1].wall_s <= self._budget_s
+        if quick and undisturbed < self._least and sum(run.wall_s for run in runs) < RETRIED_S:
+            return True
+        lacking_s = 0.0 if quick else sum(map(self._lacking_s, self._runs))
+        return self._spent_s() + lacking_s + runs[-1].wall_s <= self._budget_s
 
     def judged_runs(self) -> dict[Row, tuple[Run, ...]]:
         """The runs of each row, with what disturbed them."""
         return {row: self._judged(row) for row in self._runs}
+
+    def _is_quick(self, row: Row) -> bool:
+        return all(run.wall_s < QUICK_S for run in self._runs[row])
+
+    def _undisturbed(self, row: Row) -> int:
+        return sum(run.disturbed is None for run in self._judged(row))
+
+    def _lacking_s(self, row: Row) -> float:
+        """Seconds of the runs that a quick row lacks of ``LEAST_RUNS``, as its last one took."""
+        runs = self._runs[row]
+        if not runs or not self._is_quick(row):
+            return 0.0
+        return max(0, self._least - self._undisturbed(row)) * runs[-1].wall_s
 
     def _in_turn(self) -> Iterable[Row]:
         done = max((len(runs) for runs in self._runs.values()), default=0)

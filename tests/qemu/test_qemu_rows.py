@@ -170,6 +170,14 @@ def test_how_often_a_row_is_measured():
         budget_s=200.0,
     )
     assert list(wanted.values()) == [True, False, True, False]
+    wanted = a_session(
+        {
+            "slow, not before": [(70, 70)],
+            "a quick one that lacks a run": [(20, 20)] * 2 + [(20, 9)],
+        },
+        budget_s=210.0,
+    )
+    assert list(wanted.values()) == [False, True]
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,10 @@ def run(folder, *arguments):
 
 def assert_right_answers(folder):
     """By the project's own three-way comparison, and whatever else is no count of words."""
-    tests = [str(ROOT / "tests" / f"test_{name}.py") for name in ("access_check", "hbitmap_model")]
+    tests = [
+        str(ROOT / "tests" / "impl" / f"test_{name}.py")
+        for name in ("access_check", "hbitmap_model")
+    ]
     ran = run(folder, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not words", *tests)
     assert "passed" in ran.stdout
 

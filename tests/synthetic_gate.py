@@ -60,9 +60,11 @@ def make_run(seconds, *, again=None, counters=None, **manifest):
     cells = tuple(dict.fromkeys([*exact, *(cell for one in passes for cell in one)]))
     described = {"cells": cells, "required": cells, **manifest}
     found = replace(MANIFEST, **described)
-    rounds = tuple(len(next(iter(one.values()))[0]) for one in passes)
+    rounds = [len(next(iter(one.values()))[0]) for one in passes]
+    if rounds:
+        rounds[0] -= found.facts.more_rounds
     versions = {name: benchmark.version for name, benchmark in found.benchmarks.items()}
-    facts = replace(found.facts, rounds=rounds)
+    facts = replace(found.facts, rounds=tuple(rounds))
     return Run(replace(found, facts=facts, versions=versions), exact, tuple(passes))
 
 

@@ -31,7 +31,7 @@ from scipy.stats import binomtest
 
 from hbitmap_bench.commits.derived import QUERIES, SECONDS
 from hbitmap_bench.commits.gate import LOCAL
-from hbitmap_bench.commits.gate.judge import judge, suspects
+from hbitmap_bench.commits.gate.judge import hiding, judge, suspects
 from hbitmap_bench.commits.gate.measure import ROUNDS
 from hbitmap_bench.commits.gate.paired import POWER, log_ratio
 from hbitmap_bench.commits.gate.resolution import band_of
@@ -187,16 +187,32 @@ COUNTERS: Final = {cell: (float(N_QUERIES),) * 2 for cell in _cells(COUNTED)}
 
 def gate_run(
     rng: Rng, noise: Noise, band: float, slower: Floats | float = 1.0,
-    rounds: tuple[int, int] = ROUNDS,
+    rounds: tuple[int, int] = ROUNDS, most_more: int = 0,
 ) -> Run:  # fmt: skip
-    """A run in which ``slower`` multiplies the head's values, measured again where suspected."""
-    first = _drawn(rng, noise, slower, rounds[0])
+    """A run in which ``slower`` multiplies the head's values, measured again where suspected.
+
+    ``most_more`` is how often the budget has room for more rounds of cells in which much may hide.
+    """
+    first: dict[Cell, Pair] = _drawn(rng, noise, slower, rounds[0])
     run = Run(_manifest(band, rounds[:1]), COUNTERS, (first,))
+    for _ in range(most_more):
+        cells = hiding(run)
+        if not cells:
+            break
+        more = _drawn(rng, noise, slower, rounds[0])
+        first = {cell: _with_more(first[cell], more[cell], cell in cells) for cell in first}
+        run = replace(run, passes=(first,))
     again = suspects(run)
     if not again:
         return run
     second = _drawn(rng, noise, slower, rounds[1])
     return Run(_manifest(band, rounds), COUNTERS, (first, {cell: second[cell] for cell in again}))
+
+
+def _with_more(pair: Pair, more: Pair, takes_part: bool) -> Pair:
+    """A cell's rounds and more, which are NaN where it takes no part in them, as when loaded."""
+    base, head = (side if takes_part else np.full_like(side, np.nan) for side in more)
+    return np.concatenate([pair[0], base]), np.concatenate([pair[1], head])
 
 
 def _drawn(rng: Rng, noise: Noise, slower: Floats | float, n_rounds: int) -> dict[Cell, Pair]:

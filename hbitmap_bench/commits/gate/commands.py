@@ -59,6 +59,10 @@ def judging_nothing_if_interrupted() -> Iterator[None]:
 @profile_option
 @bench_option
 @click.option("--instructions", is_flag=True, help="Count them by callgrind too: a minute or two.")
+@click.option(
+    "--budget", type=click.FloatRange(min=0), metavar="MINUTES", default=5, show_default=True,
+    help="For more rounds, of cells in which a large rise may hide.",
+)  # fmt: skip
 @machine_option
 @format_option
 @output_option
@@ -69,6 +73,7 @@ def gate(
     profile: str,
     bench: str | None,
     instructions: bool,
+    budget: float,
     machine: str,
     format_: Format,
     output: Path | None,
@@ -78,6 +83,7 @@ def gate(
     Exact counters (words examined, bytes) may not rise at all, but by an entry in
     benchmarks/allowed.toml. Times count as regressed if the whole interval of their ratio lies
     beyond the machine's band of noise and the change beyond a floor, in two passes measured apart.
+    A run in which a rise of 50% may hide passes nothing; more rounds may help.
     Growth exponents are held against what the algorithms promise, and against the base.
 
     \b
@@ -90,12 +96,12 @@ def gate(
     Exit codes:
       0  measured, and nothing regressed; or both sides are the same code
       1  regressed
-      2  could not be judged: something failed, is missing, was not measured, or was interrupted
+      2  could not be judged: something failed, is missing, may hide, or was interrupted
     """  # noqa: D301 - click wants the control character, not its name
     with judging_nothing_if_interrupted():
         from hbitmap_bench.commits.gate import main
 
-        options = main.Options(profile, bench, machine, instructions)
+        options = main.Options(profile, bench, machine, instructions, budget)
         report = main.Report(format_, output)
         return main.gate(Path.cwd(), base, head, allow_dirty, options, report)
 

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from hbitmap_bench.commits.changes import Word
-from hbitmap_bench.commits.gate import LOCAL, noisy, paired, steepness
+from hbitmap_bench.commits.gate import LOCAL, blindness, noisy, paired, steepness
 from hbitmap_bench.commits.gate import thresholds as limits
 from hbitmap_bench.commits.gate.noisy import Levels
 from hbitmap_bench.commits.gate.runs import Manifest, Pair, Run
@@ -62,6 +62,12 @@ def suspects(run: Run) -> tuple[Cell, ...]:
         if steepness.is_steeper(group, limit.screen, limit.log_band):
             found.update(group.cells)
     return tuple(sorted(found, key=lambda cell: cell.name))
+
+
+def hiding(run: Run) -> tuple[Cell, ...]:
+    """Cells that the first pass needs more rounds of, since a large rise may hide in them."""
+    findings = blindness.hiding(judge(run).findings)
+    return tuple(Cell(finding.benchmark, finding.params) for finding in findings)
 
 
 def n_tests(run: Run) -> int:
@@ -289,11 +295,12 @@ def _doubts(run: Run, findings: list[Finding]) -> Iterator[str]:
         yield f"NOT_MEASURED: {len(missing)} of {len(findings)}, the first {cell}: {reason}"
     if len(missing) == len(findings):
         yield "nothing was measured"
-    words = [f.word for f in findings if f.evidence in ("time", "memory")]
+    words = [f.word for f in blindness.noisy(findings)]
     unclear = words.count("INCONCLUSIVE")
     if unclear > limits.MOST_INCONCLUSIVE.value * len(words):
         yield f"{unclear} of {len(words)} noisy cells are INCONCLUSIVE: the machine is too busy"
     yield from _too_few_rounds(run)
+    yield from blindness.doubts(findings)
 
 
 def _too_few_rounds(run: Run) -> Iterator[str]:

@@ -41,6 +41,7 @@ class Options:
     bench: str | None
     machine: str
     instructions: bool
+    budget_min: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -169,5 +170,6 @@ def _request(
         band=value,
         band_source=source,
         instructions=options.instructions,
+        budget_s=60 * options.budget_min,
         same_code_too=band is not None,
     )

@@ -26,7 +26,7 @@ from hbitmap_bench.commits.gate import environments, suites
 from hbitmap_bench.commits.gate.allowances import check_allowances, new_allowances
 from hbitmap_bench.commits.gate.environments import SideName, Workshop
 from hbitmap_bench.commits.gate.instructions import check_installed, count_both
-from hbitmap_bench.commits.gate.judge import suspects
+from hbitmap_bench.commits.gate.judge import hiding, suspects
 from hbitmap_bench.commits.gate.runs import COUNTERS, PASSES, Manifest, load_passes, save_manifest
 from hbitmap_bench.commits.gate.session import Session, discover
 from hbitmap_bench.commits.gate.sides import Side, tree_ids
@@ -36,12 +36,16 @@ from hbitmap_bench.commits.gate.verdict import RunFacts
 ROUNDS: Final = (12, 28)
 """Of the first pass, over all noisy cells, and of the second, over the suspects alone."""
 
+BUDGET_S: Final = 300.0
+"""For more rounds: as much again as the quick profile's first pass takes."""
+
 
 @dataclass(frozen=True)
 class Request:
     """What to compare: two sides, a profile, cells of it alone if ``bench``, on a named machine.
 
-    The suites are the head's, and the list of what must be measured is the base's, unless
+    ``budget_s`` may be spent on more rounds of cells in which a large rise may hide. The suites are
+    the head's, and the list of what must be measured is the base's, unless
     ``suites_of`` names a commit that both come from.
     """
 
@@ -53,6 +57,7 @@ class Request:
     band: float
     band_source: str
     instructions: bool = False
+    budget_s: float = BUDGET_S
     same_code_too: bool = False
     suites_of: Side | None = None
 
@@ -148,8 +153,7 @@ def _measure(
     noisy = [cell for cell in plan.cells if not plan.benchmarks[cell.benchmark].is_exact]
     _rounds(session, exact, folder / COUNTERS, 1, "counters", console)
     if noisy:
-        rounds = _passes(session, noisy, folder, manifest, console)
-        manifest = replace(manifest, facts=replace(manifest.facts, rounds=rounds))
+        manifest = _passes(session, noisy, folder, manifest, request.budget_s, console)
     shutil.rmtree(folder / "suites")
     failures = tuple((f.side, f.cell, f.reason) for f in session.failures.values())
     return replace(manifest, failures=failures)
@@ -190,18 +194,54 @@ def _look_for_what_is_gone(
 
 
 def _passes(
-    session: Session, cells: Sequence[Cell], folder: Path, manifest: Manifest, console: Console
-) -> tuple[int, ...]:
-    """The first pass over all noisy cells, the second over suspects; the rounds of each."""
+    session: Session,
+    cells: Sequence[Cell],
+    folder: Path,
+    manifest: Manifest,
+    budget_s: float,
+    console: Console,
+) -> Manifest:
+    """The first pass over all noisy cells, the second over suspects; says the rounds of each."""
+    started = perf_counter()
     _rounds(session, cells, folder / PASSES[0], ROUNDS[0], "first pass", console)
+    visit_s = (perf_counter() - started) / len(cells) / ROUNDS[0]
     first = replace(manifest, facts=replace(manifest.facts, rounds=ROUNDS[:1]))
+    first = _more_rounds(session, folder, first, visit_s, budget_s, console)
     again = suspects(load_passes(folder, first))
     if not again:
-        return ROUNDS[:1]
+        return first
     console.print(f"Suspected, and measured again: {len(again)} cells", style="dim")
     session.exchange()
     _rounds(session, again, folder / PASSES[1], ROUNDS[1], "second pass", console)
-    return ROUNDS
+    return replace(first, facts=replace(first.facts, rounds=ROUNDS))
+
+
+def _more_rounds(
+    session: Session,
+    folder: Path,
+    manifest: Manifest,
+    visit_s: float,
+    budget_s: float,
+    console: Console,
+) -> Manifest:
+    """As many rounds again, while much may hide and the budget has room; says how many more.
+
+    ``visit_s`` is what a cell has cost in a round. Which cells take part depends on how wide their
+    intervals are, not on which way they changed. Rounds come in twos, for sides exchange halfway.
+    """
+    ends, more = perf_counter() + budget_s, 0
+    while cells := hiding(load_passes(folder, manifest)):
+        room = int((ends - perf_counter()) / (visit_s * len(cells)))
+        n_rounds = min(room, ROUNDS[0]) // 2 * 2
+        if n_rounds < 2:
+            break
+        console.print(f"Much may hide: {n_rounds} more rounds of {len(cells)} cells", style="dim")
+        session.exchange()
+        done = ROUNDS[0] + more
+        _rounds(session, cells, folder / PASSES[0], n_rounds, "more rounds", console, done)
+        more += n_rounds
+        manifest = replace(manifest, facts=replace(manifest.facts, more_rounds=more))
+    return manifest
 
 
 def _rounds(
@@ -211,8 +251,9 @@ def _rounds(
     n_rounds: int,
     what: str,
     console: Console,
+    done: int = 0,
 ) -> None:
-    """Rounds over some cells, with a bar; halfway the sides exchange environments."""
+    """Rounds over some cells, after ``done``, with a bar; halfway sides exchange environments."""
     if not cells:
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
@@ -221,8 +262,9 @@ def _rounds(
         for number in range(1, n_rounds + 1):
             if number == n_rounds // 2 + 1 > 1:
                 session.exchange()
+            place = done + number
             session.measure_round(
-                cells, folder / f"round-{number:02}", number, lambda: progress.advance(task)
+                cells, folder / f"round-{place:02}", place, lambda: progress.advance(task)
             )
 
 

@@ -3,7 +3,7 @@
 ======================================  =================================================
 ``run.json``                            what was compared, where, in which band: ``Manifest``
 ``counters/round-01/base|head/...``     exact counters, once a side, as asv stores results
-``pass-1/round-NN/base|head/...``       noisy cells
+``pass-1/round-NN/base|head/...``       noisy cells; in the last rounds perhaps some alone
 ``pass-2/round-NN/base|head/...``       suspects of the first pass, measured afresh
 ======================================  =================================================
 
@@ -111,9 +111,10 @@ def load_run(folder: Path) -> Run:
 
 def load_passes(folder: Path, manifest: Manifest) -> Run:
     """The numbers of a run whose manifest is known; of the passes, those that it tells of."""
+    facts = manifest.facts
+    n_rounds = (*(n + facts.more_rounds for n in facts.rounds[:1]), *facts.rounds[1:])
     passes = tuple(
-        load_pass(folder / name, manifest, n_rounds)
-        for name, n_rounds in zip(PASSES, manifest.facts.rounds, strict=False)
+        load_pass(folder / name, manifest, n) for name, n in zip(PASSES, n_rounds, strict=False)
     )
     counters = {}
     if (folder / COUNTERS).exists():
@@ -232,11 +233,14 @@ def _facts(
     head: Mapping[str, Any],
     rounds: Sequence[int],
     elapsed_s: float,
+    more_rounds: int = 0,
     **rest: Any,  # noqa: ANN401 - the fields
 ) -> RunFacts:
     numbers = tuple(int(n) for n in rounds)
     sides = SideFacts(**base), SideFacts(**head)
-    return RunFacts(*sides, rounds=numbers, elapsed_s=float(elapsed_s), **rest)
+    return RunFacts(
+        *sides, rounds=numbers, elapsed_s=float(elapsed_s), more_rounds=int(more_rounds), **rest
+    )
 
 
 def _encoded(benchmark: Benchmark) -> dict[str, object]:

@@ -63,6 +63,12 @@ MOST_INCONCLUSIVE: Final = Threshold(
     "nothing",
 )  # fmt: skip
 
+BLIND: Final = Threshold(
+    "blind", 0.5, "relative change",
+    "whoever lets a change pass counts on nothing taking half as long again. A run passes nothing "
+    "where it can't exclude such a rise of a cell, or could not have shown it in the median time",
+)  # fmt: skip
+
 WORDS_MARGIN: Final = Threshold(
     "words exponent margin", 0.01, "exponent",
     "words are counted; this leaves room for the upper levels of a small bitmap alone",
@@ -91,6 +97,6 @@ INSTRUCTIONS_BAND: Final = Threshold(
 
 ALL: Final = (
     FAMILY_LEVEL, SCREEN_LEVEL, DEFAULT_BAND, LEAST_BAND, FLOOR_S, FLOOR_BYTES,
-    TOLERATED, MOST_INCONCLUSIVE, WORDS_MARGIN, GROWTH_MARGIN, GROWTH_BAND, GROWTH_SPAN,
+    TOLERATED, MOST_INCONCLUSIVE, BLIND, WORDS_MARGIN, GROWTH_MARGIN, GROWTH_BAND, GROWTH_SPAN,
     INSTRUCTIONS_BAND,
 )  # fmt: skip

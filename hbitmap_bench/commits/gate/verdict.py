@@ -67,7 +67,10 @@ class SideFacts:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """Where, what and how long. ``rounds`` of the passes; none where nothing was timed."""
+    """Where, what and how long. ``rounds`` of the passes; none where nothing was timed.
+
+    ``more_rounds`` were added to the first pass, of those cells alone in which much could hide.
+    """
 
     base: SideFacts
     head: SideFacts
@@ -77,6 +80,7 @@ class RunFacts:
     created: str
     rounds: tuple[int, ...]
     elapsed_s: float
+    more_rounds: int = 0
 
 
 @dataclass(frozen=True)

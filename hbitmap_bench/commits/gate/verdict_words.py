@@ -86,7 +86,7 @@ def facts(run: RunFacts) -> list[tuple[str, str]]:
         ("head", _side(run.head)),
         ("machine", machine_words(run.machine)),
         ("cells", cells),
-        ("rounds", _rounds(run.rounds)),
+        ("rounds", _rounds(run)),
         ("measured", f"{run.created}, in {duration(run.elapsed_s)}"),
     ]
 
@@ -219,11 +219,14 @@ def _side(side: SideFacts) -> str:
     return shortened(f"{side.commit[:HASH_LENGTH]} ({side.ref}{dirty}) {side.subject}")
 
 
-def _rounds(rounds: tuple[int, ...]) -> str:
-    if not rounds:
+def _rounds(run: RunFacts) -> str:
+    if not run.rounds:
         return "none: nothing was timed"
-    again = f", and {rounds[1]} afresh of what those suspected" if len(rounds) > 1 else ""
-    return f"{rounds[0]} of both sides, interleaved{again}"
+    said = f"{run.rounds[0]} of both sides, interleaved"
+    if run.more_rounds:
+        said += f", {run.more_rounds} more of cells in which much could hide"
+    again = f", and {run.rounds[1]} afresh of what those suspected" if len(run.rounds) > 1 else ""
+    return said + again
 
 
 def _value(finding: Finding, number: float | None) -> str:

@@ -102,6 +102,16 @@ def test_a_run_without_suspects_has_no_regression():
         assert "NOT_MEASURED" not in words
 
 
+@pytest.mark.parametrize("name", ["busy", "bursts-25"])
+def test_nor_is_anything_improved_by_noise(name):
+    """One cell of 47 at a level of 1% a run, either way."""
+    rng = np.random.default_rng(11)
+    runs = [gate_run(rng, NOISES[name], DEFAULT) for _ in range(10)]
+    words = [f.word for run in runs for f in judge(run).findings]
+    assert "IMPROVED" not in words
+    assert "REGRESSED" not in words
+
+
 # ---------------------------------------------------------------- power
 
 

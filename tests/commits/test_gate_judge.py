@@ -305,7 +305,21 @@ def test_levels_are_shared_out_among_cells_and_exponents():
 
 def test_suspects_are_what_is_measured_again(judged):
     seconds = {(TIME, A): steady(0.01, 1.12), (TIME, B): steady(0.01), (TIME, C): steady(0.01, 0.8)}
-    assert suspects(make_run(seconds)) == (Cell(TIME, A),)
+    assert suspects(make_run(seconds)) == (Cell(TIME, A), Cell(TIME, C))
+
+
+def test_faster_in_two_passes_is_an_improvement_and_in_one_is_not(judged):
+    first = {(TIME, A): steady(0.01, 0.8), (TIME, B): steady(0.01)}
+    found = judged(first, again={(TIME, A): again(0.01, 0.85)})
+    assert (found.whole.findings[0].word, outcome(found)) == ("IMPROVED", ("PASSED", 0))
+    assert found.whole.findings[0].ratio == pytest.approx(0.85, abs=0.01)  # of the second pass
+    assert "in two passes" in found.whole.findings[0].reason
+    for ratio in (0.99, 1.15):
+        found = judged(first, again={(TIME, A): again(0.01, ratio)})
+        one = found.whole.findings[0]
+        assert (one.word, outcome(found)) == ("INCONCLUSIVE", ("PASSED", 0))
+        assert one.reason == "IMPROVED in the first pass; the second did not confirm it"
+    assert outcome(judged(first)) == ("NOT_JUDGED", 2)
 
 
 @pytest.mark.filterwarnings("error")
@@ -432,7 +446,7 @@ def test_the_second_pass_must_rise_above_the_floor_too(judged):
      (0.05, 0.96, "UNCHANGED"), (0.02, 0.96, "IMPROVED"), (0.05, 0.8, "IMPROVED")],
 )  # fmt: skip
 def test_the_interval_must_lie_wholly_beyond_the_band(judged, band, ratio, word):
-    second = {(TIME, A): again(0.01, ratio)} if word == "REGRESSED" else None
+    second = {(TIME, A): again(0.01, ratio)} if word != "UNCHANGED" else None
     found = judged(
         {(TIME, A): steady(0.01, ratio)}, again=second, band=band, band_source="calibrated"
     )
@@ -445,6 +459,8 @@ def test_the_interval_must_lie_wholly_beyond_the_band(judged, band, ratio, word)
 
 def test_faster_by_less_than_the_floor_is_no_improvement(judged):
     assert judged({(TIME, A): steady(100e-6, 0.6)}).one().word == "UNCHANGED"
+    first, second = {(TIME, A): steady(600e-6, 0.8)}, {(TIME, A): again(200e-6, 0.8)}
+    assert judged(first, again=second).one().word == "INCONCLUSIVE"
 
 
 def test_what_noise_may_hide_or_make_is_inconclusive(judged):
@@ -556,6 +572,7 @@ def test_findings_come_in_order_of_weight(judged):
             (TIME, B): busy(0.01),
             (TIME, C): steady(0.01),
         },
+        again={(TIME, A): again(0.01, 0.8)},
         counters={(EXAMINED, DENY): (7, 8), (EXAMINED, DENY_8): (7, 7)},
         required=(Cell("gone.Suite.track_it", ()),),
     )
@@ -695,7 +712,8 @@ def test_growth_of_time(judged, exponents, implementation, word):
 def test_steeper_is_no_worse_where_the_largest_takes_no_longer(judged):
     first = build_up((1, 2))
     run = make_run(first, counters=timed_queries(first))
-    assert suspects(run) == ()
+    faster = [cell for cell in run.passes[0] if cell.params[1] < 16]
+    assert set(suspects(run)) == set(faster)  # each for itself, and not as a group
     assert growth_of(judged(first, counters=timed_queries(first))).word == "UNCHANGED"
 
 

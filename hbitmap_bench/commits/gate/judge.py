@@ -54,10 +54,10 @@ def judge(run: Run) -> Judgement:
 
 
 def suspects(run: Run) -> tuple[Cell, ...]:
-    """Cells that the first pass suspects, alone or by growth: to be measured again."""
+    """Cells that the first pass suspects, either way or by growth: to be measured again."""
     (first,) = run.passes
     limit = levels(run)
-    found = {c for c, pair in first.items() if noisy.is_slower(pair, limit, _floor(run, c))}
+    found = {c for c, pair in first.items() if noisy.suspicion(pair, limit, _floor(run, c))}
     for group in steepness.time_groups(run, first):
         if steepness.is_steeper(group, limit.screen, limit.log_band):
             found.update(group.cells)

@@ -42,8 +42,18 @@ class Judged(NamedTuple):
     resolvable: float | None = None
 
 
+def suspicion(pair: Pair, levels: Levels, floor: float) -> Word | None:
+    """What a first pass suspects of a cell: REGRESSED, IMPROVED or nothing.
+
+    A cell that got faster is one that got slower with its sides exchanged.
+    """
+    if is_slower(pair, levels, floor):
+        return "REGRESSED"
+    return "IMPROVED" if is_slower(pair[::-1], levels, floor) else None
+
+
 def is_slower(pair: Pair, levels: Levels, floor: float) -> bool:
-    """Whether a first pass suspects a cell: by band and floor, at the screening level."""
+    """Whether the head is slower: by band and floor, at the screening level."""
     base, head = complete(pair)
     if too_few(len(base), levels.screen) or paired.log_ratio(base, head) <= levels.log_band:
         return False
@@ -58,8 +68,8 @@ def judge(first: Pair, again: Pair | None, levels: Levels, floor: float) -> Judg
         return Judged("NOT_MEASURED", reason, pair, levels.screen)
     found = paired.estimate(*pair, levels.screen)
     resolvable = paired.smallest_change(*pair, found, levels.band)
-    if is_slower(first, levels, floor):
-        return _judge_again(again, levels, floor)._replace(resolvable=resolvable)
+    if suspected := suspicion(first, levels, floor):
+        return _judge_again(suspected, again, levels, floor)._replace(resolvable=resolvable)
     word, reason = _judge_once(pair, found, levels, floor)
     return Judged(word, reason, pair, levels.screen, found, resolvable)
 
@@ -83,34 +93,32 @@ def too_few(n_rounds: int, level: float) -> str | None:
     )
 
 
-def _judge_again(again: Pair | None, levels: Levels, floor: float) -> Judged:
-    """A suspected cell, by its second pass."""
+def _judge_again(suspected: Word, again: Pair | None, levels: Levels, floor: float) -> Judged:
+    """A suspected cell, by its second pass, which must show the same."""
     pair = complete(again) if again else (np.empty(0), np.empty(0))
     if reason := too_few(len(pair[0]), levels.confirm):
         reason = f"suspected, and not measured again: {reason}"
         return Judged("NOT_MEASURED", reason, pair, levels.confirm)
     found = paired.estimate(*pair, levels.confirm)
-    if found.low > levels.log_band and _rise(*pair) >= floor:
-        word: Word = "REGRESSED"
+    is_worse = suspected == "REGRESSED"
+    nearest, rise = (found.low, _rise(*pair)) if is_worse else (-found.high, -_rise(*pair))
+    if nearest > levels.log_band and rise >= floor:
         reason = f"the whole interval lies beyond the band of {levels.band:.1%}, in two passes"
-    else:
-        word, reason = "INCONCLUSIVE", "suspected in the first pass; the second did not confirm it"
-    return Judged(word, reason, pair, levels.confirm, found)
+        return Judged(suspected, reason, pair, levels.confirm, found)
+    reason = f"{suspected} in the first pass; the second did not confirm it"
+    return Judged("INCONCLUSIVE", reason, pair, levels.confirm, found)
 
 
 def _judge_once(
     pair: Pair, found: paired.Estimate, levels: Levels, floor: float
 ) -> tuple[Word, str]:
     """A cell that is not suspected."""
-    base, head = pair
-    if -found.high > levels.log_band and _rise(head, base) >= floor:
-        return "IMPROVED", f"the whole interval lies beyond the band of {levels.band:.1%}"
     if found.high > math.log1p(limits.TOLERATED.value):
         hidden = f"a rise of more than {limits.TOLERATED.value:.0%}"
         return "INCONCLUSIVE", f"noise: {hidden} can't be excluded"
     if found.value <= levels.log_band:
         return "UNCHANGED", "no rise beyond the band, and no large one hidden by noise"
-    if _rise(base, head) < floor:
+    if _rise(*pair) < floor:
         return "UNCHANGED", f"a rise beyond the band, but of less than the floor of {floor:g}"
     return "INCONCLUSIVE", f"a rise beyond the band of {levels.band:.1%}, which may be noise"
 

@@ -134,6 +134,7 @@ def test_a_slower_change_is_regressed_by_counters_and_by_time_and_judged_so_agai
         for name in ("time_work", "track_words")
         for tib in (1, 2)
     }
+    assert (run_folder(ran) / "verdict.json").read_text() == ran.stdout
     again = [COMMAND, "judge", run_folder(ran), "--format", "json"]
     judged = subprocess.run(again, cwd="/", capture_output=True, text=True)
     assert (judged.returncode, judged.stdout) == (1, ran.stdout)

@@ -25,9 +25,17 @@ from hbitmap_bench.commits.gate import verdict_markdown
 from hbitmap_bench.commits.gate.commands import FORMATS
 from hbitmap_bench.commits.gate.thresholds import ALL
 from hbitmap_bench.commits.gate.verdict import Finding, Judgement, RunFacts, SideFacts
+from hbitmap_bench.commits.gate.verdict_entries import entries
 from hbitmap_bench.commits.gate.verdict_formats import render
 from hbitmap_bench.commits.gate.verdict_text import print_text
-from hbitmap_bench.commits.gate.verdict_words import change_words, resolution, resolution_lines
+from hbitmap_bench.commits.gate.verdict_words import (
+    change_words,
+    entry_lines,
+    others_words,
+    resolution,
+    resolution_lines,
+    title,
+)
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 JUDGEMENTS = {
@@ -162,6 +170,84 @@ def test_a_change_too_small_for_three_digits_is_still_seen():
 )
 def test_open_intervals(interval, said):
     assert said in change_words(finding("REGRESSED", interval=interval))
+
+
+# ---------------------------------------------------------------- one cause, one entry
+
+
+def risen(n, **fields):
+    """A rise of one word a query, in n cells; the last rose the most."""
+    return [
+        finding(
+            "REGRESSED", "exact", ("deny", tib, 64), "buildup.Words.track_words",
+            after=7 + tib / 10, ratio=1 + tib / 70, reason="the counter rose",
+            command=f"measure-{tib}", **fields,
+        )
+        for tib in range(1, n + 1)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["text", "markdown", "github"])
+def test_cells_of_one_benchmark_are_one_entry(form):
+    found = judgement("REGRESSED", risen(22))
+    page = render(found, form).replace("%2C", ",")
+    assert page.count("track_words('deny', 22, 64)") == (2 if form == "markdown" else 1)
+    assert "and 21 more cells: 1.014x to 1.300x" in page
+    assert "('deny', 21, 64)" not in page
+    assert "measure-22" in page
+    assert page.count("the counter rose") == 1
+    if form != "github":
+        assert "verdict.json" in page
+    assert len(json.loads(render(found, "json"))["findings"]) == 22
+
+
+def test_other_evidence_of_the_same_benchmark_is_in_its_entry():
+    grown = finding("REGRESSED", "growth", ("deny", 64), "buildup.Words.track_words")
+    slower = [finding("REGRESSED", params=("deny", tib, 64)) for tib in (1, 2)]
+    (words_entry, time_entry) = entries([*risen(3), *slower, grown])
+    assert title(words_entry) == (
+        "REGRESSED by exact counter, growth: buildup.Words.track_words('deny', 3, 64)"
+    )
+    assert entry_lines(words_entry)[1:] == [
+        "and 2 more cells: 1.014x to 1.029x",
+        "the counter rose",
+        "growth, ('deny', 64): exponent 1.000 before, 2.010 after: +1.010 (1.970..2.040)",
+    ]
+    assert entry_lines(time_entry)[1] == "and 1 more cell: 1.199x"
+
+
+@pytest.mark.parametrize(
+    ("word", "clearest", "others"),
+    [
+        ("REGRESSED", {"ratio": 1.4, "interval": (1.3, 1.5)},
+         [{"ratio": 1.5, "interval": (1.1, 1.9)}, {"ratio": 1.2, "interval": (1.19, 1.21)}]),
+        ("IMPROVED", {"ratio": 0.7, "interval": (0.6, 0.8)},
+         [{"ratio": 0.6, "interval": (0.3, 0.9)}, {"ratio": 0.85, "interval": (0.84, 0.86)}]),
+        ("INCONCLUSIVE", {"ratio": 1.0, "interval": (0.5, 2.0)},
+         [{"ratio": 1.2, "interval": (1.0, 1.3)}, {"ratio": 0.9, "interval": (0.8, 1.3)}]),
+    ],
+)  # fmt: skip
+def test_the_clearest_cell_comes_first(word, clearest, others):
+    found = [finding(word, params=(i,), **fields) for i, fields in enumerate([*others, clearest])]
+    (entry,) = entries(found)
+    assert entry.clearest == found[-1]
+    assert entry.parts[0].others == tuple(found[:-1])
+
+
+def test_a_counter_that_was_nothing_is_clearer_than_any_ratio():
+    from_nothing = finding("REGRESSED", "exact", (1,), before=0.0, ratio=None)
+    doubled = finding("REGRESSED", "exact", (2,), ratio=2.0)
+    (entry,) = entries([doubled, from_nothing])
+    assert entry.clearest == from_nothing
+    assert others_words(entry.parts[0]) == "and 1 more cell: 2.000x"
+
+
+def test_what_was_not_measured_is_an_entry_for_each_reason():
+    reasons = ("it failed on the head: no such file",) * 3 + ("it ran out of time",)
+    missing = [finding("NOT_MEASURED", params=(i,), reason=r) for i, r in enumerate(reasons)]
+    first, second = entries(missing)
+    assert entry_lines(first) == ["and 2 more cells", reasons[0]]
+    assert entry_lines(second) == [reasons[-1]]
 
 
 # ---------------------------------------------------------------- what the run could resolve
@@ -358,18 +444,18 @@ def test_a_long_reason_is_shortened(form):
 
 
 def test_a_summary_stays_below_what_github_takes():
-    many = [finding("REGRESSED", params=("deny", tib, 64)) for tib in range(5000)]
+    many = [finding("REGRESSED", benchmark=f"suite.time_{i}") for i in range(5000)]
     found = judgement("REGRESSED", many, new=tuple(f"cell {i}" for i in range(5000)))
     page = render(found, "markdown")
     assert len(page.encode()) < 2**20
-    assert "4800 more are not listed here" in page
+    assert "4800 more benchmarks are not listed here" in page
     assert "4800 more: the JSON report has them all" in page
 
 
 @pytest.mark.parametrize(("n", "n_shown"), [(9, 9), (10, 8), (5000, 8)])
 def test_annotations_say_how_many_are_left_out(n, n_shown):
-    many = [finding("REGRESSED", params=("deny", tib, 64)) for tib in range(n)]
-    many += [finding("INCONCLUSIVE", params=("plain", tib, 64)) for tib in range(3)]
+    many = [finding("REGRESSED", benchmark=f"suite.time_{i}") for i in range(n)]
+    many += [finding("INCONCLUSIVE", benchmark=f"other.time_{i}") for i in range(3)]
     lines = render(judgement("REGRESSED", many), "github").splitlines()
     errors = [line for line in lines if line.startswith("::error")]
     assert len(errors) <= 10

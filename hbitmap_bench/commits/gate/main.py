@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from rich.console import Console
@@ -25,9 +26,13 @@ from hbitmap_bench.commits.gate.suites import compiled
 from hbitmap_bench.commits.gate.thresholds import DEFAULT_BAND
 from hbitmap_bench.commits.gate.verdict import Judgement
 from hbitmap_bench.commits.gate.verdict_formats import Format, render
+from hbitmap_bench.commits.gate.verdict_json import to_json
 from hbitmap_bench.commits.gate.verdict_text import print_text
 from hbitmap_bench.commits.machine import machine_fields
 from hbitmap_bench.commits.project import find_project
+
+VERDICT: Final = "verdict.json"
+"""In a run's folder: as it was judged when it was measured, each cell."""
 
 WORST_FIRST = (1, 2, 0)
 """A regression that was seen outweighs what could not be seen."""
@@ -96,8 +101,10 @@ def gate(
     progress = Console(stderr=True, soft_wrap=True, highlight=False)
     run = measure(workshop, _request(workshop, sides, options), progress)
     judgement = judge(load_run(run))
+    as_json = partial(to_json, judgement)
     try:
-        report.tell([judgement])
+        kept = (run / VERDICT, write_text(as_json))
+        deliver([kept], partial(report.tell, [judgement]), as_json)
     finally:  # most of all where the report could not be written
         progress.print(f"Stored in {run}: judge it again by hbitmap-bench judge", markup=False)
     return judgement.exit_code

@@ -12,7 +12,8 @@ from typing import Final, Literal
 from hbitmap_bench.base.printable import printable
 from hbitmap_bench.commits.changes import Word
 from hbitmap_bench.commits.gate import verdict_words as words
-from hbitmap_bench.commits.gate.verdict import Finding, Judgement
+from hbitmap_bench.commits.gate.verdict import Judgement
+from hbitmap_bench.commits.gate.verdict_entries import Entry, entries
 
 Level = Literal["error", "warning", "notice"]
 
@@ -28,16 +29,17 @@ MOST: Final = 10
 
 
 def to_github(judgement: Judgement) -> str:
-    """The outcome, then what is not UNCHANGED, the weightiest first; a line each.
+    """The outcome, then what is not UNCHANGED, the weightiest first; a line for each entry.
 
     At most ``MOST`` of a level: where there are more, the last one says how many are left out.
     """
     lines = [_outcome(judgement)]
+    entered = entries(judgement.findings)
     for level in ("error", "warning", "notice"):
-        found = [f for f in judgement.findings if LEVELS.get(f.word) == level]
+        found = [entry for entry in entered if LEVELS.get(entry.word) == level]
         room = MOST - (_level(judgement) == level)
         shown = found if len(found) <= room else found[: room - 1]
-        lines += [_command(level, words.title(f), _message(f)) for f in shown]
+        lines += [_command(level, words.title(entry), _message(entry)) for entry in shown]
         if shown != found:
             left_out = f"{len(found) - len(shown)} more: see the summary, or --format json"
             lines.append(_command(level, "hbitmap-bench gate", left_out))
@@ -56,9 +58,8 @@ def _level(judgement: Judgement) -> Level:
     return "error" if judgement.exit_code else "notice"
 
 
-def _message(finding: Finding) -> list[str]:
-    lines = (words.change_words(finding), words.shortened(finding.reason), finding.command)
-    return [line for line in lines if line]
+def _message(entry: Entry) -> list[str]:
+    return [*words.entry_lines(entry), entry.clearest.command]
 
 
 def _command(level: str, title: str, message: str | list[str]) -> str:

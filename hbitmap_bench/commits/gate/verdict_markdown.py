@@ -9,10 +9,11 @@ from typing import Final
 from hbitmap_bench.base.drawing import escaped
 from hbitmap_bench.base.printable import printable
 from hbitmap_bench.commits.gate import verdict_words as words
-from hbitmap_bench.commits.gate.verdict import Finding, Judgement
+from hbitmap_bench.commits.gate.verdict import Judgement
+from hbitmap_bench.commits.gate.verdict_entries import Entry, Part, entries, has_more
 
 SHOWN: Final = 200
-"""Of findings and of new cells: GitHub refuses a summary of more than 1 MiB as a whole."""
+"""Of entries and of new cells: GitHub refuses a summary of more than 1 MiB as a whole."""
 
 COLUMNS: Final = (
     "verdict",
@@ -45,28 +46,32 @@ def to_markdown(judgement: Judgement) -> str:
 
 
 def _findings(judgement: Judgement) -> list[str]:
-    """The table of what is not UNCHANGED, and the command of each."""
-    found = [finding for finding in judgement.findings if finding.word != "UNCHANGED"]
+    """The table of what is not UNCHANGED, and a command for each benchmark."""
+    found = [entry for entry in entries(judgement.findings) if entry.word != "UNCHANGED"]
     if not found:
         return []
     shown = found[:SHOWN]
     left_out = len(found) - len(shown)
-    parts = [_table(COLUMNS, [_row(finding) for finding in shown], N_LABELS)]
+    rows = [_row(part) for entry in shown for part in entry.parts]
+    parts = [_table(COLUMNS, rows, N_LABELS)]
     if left_out:
-        parts.append(f"{left_out} more are not listed here: the JSON report has them all.")
-    if again := [finding for finding in shown if finding.word in words.IN_FULL]:
+        parts.append(f"{left_out} more benchmarks are not listed here.")
+    if left_out or has_more(shown):
+        parts.append(words.EVERY_CELL)
+    if again := [entry for entry in shown if entry.word in words.IN_FULL]:
         parts.append(_details("Commands that measure one of them alone, again", _commands(again)))
     return parts
 
 
-def _row(finding: Finding) -> tuple[str, ...]:
+def _row(part: Part) -> tuple[str, ...]:
+    finding = part.clearest
     numbers = words.shown(finding)
     kind = "" if finding.word == "NOT_MEASURED" else words.EVIDENCE[finding.evidence]
     level = f"level {finding.level:.2g}" if finding.level is not None else ""
     interval = "<br>".join(filter(None, (numbers.interval, level)))
     return (
         finding.word,
-        _code(finding.cell),
+        "<br>".join(filter(None, (_code(finding.cell), _text(words.others_words(part))))),
         kind,
         *map(_text, (numbers.before, numbers.after, numbers.change)),
         interval,
@@ -74,11 +79,11 @@ def _row(finding: Finding) -> tuple[str, ...]:
     )
 
 
-def _commands(findings: Sequence[Finding]) -> str:
+def _commands(found: Iterable[Entry]) -> str:
     """A fenced block to copy from, with what each command measures in a comment above it."""
     lines = []
-    for finding in findings:
-        lines += [f"# {printable(words.title(finding))}", printable(finding.command)]
+    for entry in found:
+        lines += [f"# {printable(words.title(entry))}", printable(entry.clearest.command)]
     fence = "`" * max(3, 1 + _longest_ticks("\n".join(lines)))
     return "\n".join([f"{fence}sh", *lines, fence])
 

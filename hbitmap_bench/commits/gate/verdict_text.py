@@ -12,7 +12,8 @@ from hbitmap_bench.base.drawing import Table, encodable, to_rich
 from hbitmap_bench.base.printable import printable
 from hbitmap_bench.commits.front_text import STYLES
 from hbitmap_bench.commits.gate import verdict_words as words
-from hbitmap_bench.commits.gate.verdict import Finding, Judgement, Outcome
+from hbitmap_bench.commits.gate.verdict import Judgement, Outcome
+from hbitmap_bench.commits.gate.verdict_entries import Entry, entries, has_more
 
 OUTCOMES: Final[dict[Outcome, str]] = {
     "PASSED": STYLES["UNCHANGED"],
@@ -37,10 +38,14 @@ def print_text(judgement: Judgement, console: Console) -> None:
         page.say(f"{name:<{LABEL}}{value}", hang=LABEL)
     if judgement.outcome == "SAME_CODE":
         return
-    for finding in judgement.findings:
-        if finding.word in words.IN_FULL:
-            page.finding(finding)
-    page.table(improved_table(judgement))
+    found = entries(judgement.findings)
+    for entry in found:
+        if entry.word in words.IN_FULL:
+            page.entry(entry)
+    page.table(improved_table(found))
+    if has_more(found):
+        page.say()
+        page.say(words.EVERY_CELL)
     page.table(words.counts_table(judgement))
     page.items("New, with nothing to compare with", _new(judgement))
     page.items("What this run could show", words.resolution_lines(judgement))
@@ -64,16 +69,16 @@ class _Page:
         tag = Text(f" {judgement.outcome} ", OUTCOMES[judgement.outcome])
         self._paragraph(tag + self._text(f" {words.headline(judgement)}", "bold"), 0, 0)
 
-    def finding(self, finding: Finding) -> None:
+    def entry(self, entry: Entry) -> None:
         """A paragraph: what, numbers, why, and the command, on one line that can be copied."""
         self.say()
-        title = words.title(finding).removeprefix(finding.word).removeprefix(":")
-        tag = Text(f" {finding.word} ", STYLES[finding.word])
+        title = words.title(entry).removeprefix(entry.word).removeprefix(":")
+        tag = Text(f" {entry.word} ", STYLES[entry.word])
         self._paragraph(tag + self._text(title, "bold"), 0, INDENT)
-        for line in (words.change_words(finding), words.shortened(finding.reason)):
-            if line:
-                self.say(line, indent=INDENT)
-        self._console.print(self._text(" " * INDENT + finding.command, "dim"), soft_wrap=True)
+        for line in words.entry_lines(entry):
+            self.say(line, indent=INDENT)
+        command = self._text(" " * INDENT + entry.clearest.command, "dim")
+        self._console.print(command, soft_wrap=True)
 
     def table(self, table: Table) -> None:
         """A table, if it has rows."""
@@ -99,15 +104,16 @@ class _Page:
         return Text(encodable(printable(text), self._console.encoding), style)
 
 
-def improved_table(judgement: Judgement) -> Table:
-    """What became cheaper, a line each."""
+def improved_table(found: Iterable[Entry]) -> Table:
+    """What became cheaper, a row for each benchmark and kind of evidence."""
     rows = []
-    for finding in judgement.findings:
-        if finding.word == "IMPROVED":
-            numbers = words.shown(finding)
-            change = "\n".join(filter(None, (numbers.change, numbers.interval)))
-            kind = words.EVIDENCE[finding.evidence]
-            rows.append((printable(finding.cell), kind, numbers.before, numbers.after, change))
+    for part in (part for entry in found if entry.word == "IMPROVED" for part in entry.parts):
+        finding = part.clearest
+        numbers = words.shown(finding)
+        change = "\n".join(filter(None, (numbers.change, numbers.interval)))
+        cells = "\n".join(filter(None, (printable(finding.cell), words.others_words(part))))
+        kind = words.EVIDENCE[finding.evidence]
+        rows.append((cells, kind, numbers.before, numbers.after, change))
     columns = ("benchmark", "evidence", "before", "after", "change")
     return Table("IMPROVED", columns, tuple(rows), n_labels=2, grouped=False)
 

@@ -21,6 +21,7 @@ from hbitmap_bench.commits.front_text import HASH_LENGTH, machine_words
 from hbitmap_bench.commits.gate import thresholds as limits
 from hbitmap_bench.commits.gate.paired import POWER
 from hbitmap_bench.commits.gate.verdict import Evidence, Finding, Judgement, RunFacts, SideFacts
+from hbitmap_bench.commits.gate.verdict_entries import Entry, Part, size
 
 WORDS: Final[tuple[Word, ...]] = (
     "REGRESSED", "NOT_MEASURED", "INCONCLUSIVE", "IMPROVED", "UNCHANGED",
@@ -41,6 +42,8 @@ _FLOORS: Final[dict[Evidence, str]] = {
     "time": f"{amount(limits.FLOOR_S.value, 'seconds')} a call",
     "memory": amount(limits.FLOOR_BYTES.value, "bytes"),
 }
+
+EVERY_CELL: Final = "Every cell is in the JSON report, which the run has as verdict.json."
 
 LONGEST: Final = 300
 """Of a text that others wrote, such as a benchmark's last line: JSON has the whole."""
@@ -110,10 +113,29 @@ def change_words(finding: Finding) -> str:
     return f"{text} ({numbers.interval}{level})"
 
 
-def title(finding: Finding) -> str:
-    """``REGRESSED by time: buildup.BuildUp.time_queries('deny', 16, 64)``."""
-    by = "" if finding.word == "NOT_MEASURED" else f" by {EVIDENCE[finding.evidence]}"
-    return f"{finding.word}{by}: {finding.cell}"
+def title(entry: Entry) -> str:
+    """``REGRESSED by time, growth: buildup.BuildUp.time_queries('deny', 16, 64)``."""
+    kinds = ", ".join(EVIDENCE[part.clearest.evidence] for part in entry.parts)
+    by = "" if entry.word == "NOT_MEASURED" else f" by {kinds}"
+    return f"{entry.word}{by}: {entry.clearest.cell}"
+
+
+def entry_lines(entry: Entry) -> list[str]:
+    """What an entry says below its title: numbers, how many more, why, other evidence."""
+    first, *others = entry.parts
+    lines = [change_words(first.clearest), others_words(first), shortened(first.clearest.reason)]
+    return [*filter(None, lines), *map(_other_evidence, others)]
+
+
+def others_words(part: Part) -> str:
+    """``and 21 more cells: 1.020x to 1.043x``, or nothing."""
+    n = len(part.others)
+    if not n:
+        return ""
+    said = f"and {n} more cell{'s' if n > 1 else ''}"
+    changed = sorted((f for f in part.others if f.after is not None), key=size)
+    ends = dict.fromkeys(_change(f) for f in (*changed[:1], *changed[-1:]))
+    return f"{said}: {' to '.join(ends)}" if ends else said
 
 
 def shortened(text: str) -> str:
@@ -212,6 +234,14 @@ def _outcome(judgement: Judgement) -> str:
     if counts["INCONCLUSIVE"]:
         return "no regression detected"
     return "no change in performance detected"
+
+
+def _other_evidence(part: Part) -> str:
+    """``growth, ('deny', 64): exponent 1.000 before, 2.010 after: +1.010; and 2 more cells``."""
+    one = part.clearest
+    arguments = one.cell.removeprefix(one.benchmark)
+    said = "; ".join(filter(None, (change_words(one), others_words(part))))
+    return f"{EVIDENCE[one.evidence]}, {arguments}: {said}"
 
 
 def _side(side: SideFacts) -> str:

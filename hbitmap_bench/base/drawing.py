@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -54,15 +57,23 @@ def to_markdown(table: Table) -> str:
 def to_rich(table: Table, *, width: int = FULL_COLUMNS, encoding: str = "utf-8") -> RichTable:
     """The table for a terminal of a width in columns: words fold below 110, ranges below 80.
 
-    Nothing is cut off at any width. No text is read as markup, and all of it is in characters that
+    Nothing is cut off at any width. A table that is not grouped breaks between words, and a name
+    that has no room at its dots. No text is read as markup, and all of it is in characters that
     ``encoding`` has (see ``encodable``).
     """
     full = width >= FULL_COLUMNS
 
-    def text(words: str, style: str = "") -> Text:
-        words = words if full else words.replace("..", ".. ")
-        return Text(encodable(words, encoding), style=style)
+    def shown(words: str) -> str:
+        return encodable(words if full else words.replace("..", ".. "), encoding)
 
+    def text(words: str, style: str = "") -> Text:
+        return Text(shown(words), style=style)
+
+    widths: list[int | None] = [None] * len(table.columns)
+    if not table.grouped:
+        columns = zip(table.columns, *table.rows, strict=True)
+        texts = [list(map(shown, column)) for column in columns]
+        widths = [*_widths(texts, table.n_labels, width)]
     drawn = RichTable(
         title=text(f"\n{table.title}", "bold"),
         title_justify="left",
@@ -77,7 +88,7 @@ def to_rich(table: Table, *, width: int = FULL_COLUMNS, encoding: str = "utf-8")
         drawn.add_column(
             text(column),
             justify="left" if index < table.n_labels else "right",
-            width=_LONGEST_WORD if folds and full and width < WIDE_COLUMNS else None,
+            width=_LONGEST_WORD if folds and full and width < WIDE_COLUMNS else widths[index],
             overflow="fold",
         )
     for name, rows in groupby(table.rows, key=lambda row: row[0] if table.grouped else ""):
@@ -85,7 +96,8 @@ def to_rich(table: Table, *, width: int = FULL_COLUMNS, encoding: str = "utf-8")
         if table.grouped:
             drawn.add_row(text(name, "bold"))
         for row in rows:
-            drawn.add_row(*(text(cell) for cell in row[first:]))
+            cells = zip(row[first:], widths[first:], strict=True)
+            drawn.add_row(*(Text(_broken(shown(cell), limit)) for cell, limit in cells))
     return drawn
 
 
@@ -100,6 +112,52 @@ def show(console: Console, table: Table) -> None:
 def say(console: Console, text: str, style: str = "") -> None:
     """Print text, which is never read as markup, in characters that the console has."""
     console.print(Text(encodable(text, console.encoding), style=style))
+
+
+def _widths(columns: Sequence[Sequence[str]], n_labels: int, width: int) -> list[int]:
+    """Of columns of text: what their longest line takes, or as much as there is room for.
+
+    No less than the longest word of labels takes, and the longest line of figures; else than that
+    of words; where those have no room, the widest column gives way.
+    """
+    room = width - (len(columns) - 1)
+    wanted = [_longest(cells, str.splitlines) for cells in columns]
+    words = [_longest(cells, str.split) for cells in columns]
+    found = [*words[:n_labels], *wanted[n_labels:]]
+    if sum(found) > room:
+        found = words
+    while sum(found) > room and max(found) > 1:
+        found[found.index(max(found))] -= 1
+    while sum(found) < min(room, sum(wanted)):
+        narrow = [index for index, width in enumerate(found) if width < wanted[index]]
+        for index in narrow[: room - sum(found)]:
+            found[index] += 1
+    return found
+
+
+def _longest(cells: Iterable[str], split: Callable[[str], Iterable[str]]) -> int:
+    return max((cell_len(part) for cell in cells for part in split(cell)), default=0)
+
+
+def _broken(cell: str, width: int | None) -> str:
+    """Text with names broken at dots, else underscores, where a word has no room."""
+    if width is None:
+        return cell
+    return "\n".join(
+        " ".join(_pieces(word, width) for word in line.split(" ")) for line in cell.split("\n")
+    )
+
+
+def _pieces(word: str, width: int) -> str:
+    for parts in (r"\.?[^.]+|\.", r"\.?[^._]+_*|[._]+"):
+        lines = [""]
+        for part in re.findall(parts, word):
+            if lines[-1] and cell_len(lines[-1] + part) > width:
+                lines.append("")
+            lines[-1] += part
+        if all(cell_len(line) <= width for line in lines):
+            break
+    return "\n".join(lines)
 
 
 def _is_wordy(table: Table, index: int) -> bool:

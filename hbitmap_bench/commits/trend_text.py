@@ -25,9 +25,6 @@ from hbitmap_bench.commits.trend import CANNOT_JUDGE, CLEAR, STANDS, Doubt, Foun
 SHOWN: Final = 40
 """Rows of a table: a terminal's worth; --json has all."""
 
-LONGEST: Final = 36
-"""A longer name is broken before its last part, not anywhere."""
-
 WORDS: Final = {STANDS: "REGRESSED", CANNOT_JUDGE: "INCONCLUSIVE", CLEAR: "UNCHANGED"}
 
 _STATES: Final = {"stands": "REGRESSED", "undone": "undone"}
@@ -158,10 +155,7 @@ def _series_row(one: Found) -> tuple[str, ...]:
 
 
 def _series(benchmark: Benchmark, params: Params) -> str:
-    name = benchmark.name
-    if len(name) > LONGEST:
-        name = "\n.".join(name.rsplit(".", 1))
-    return f"{name}\n{cell_words(benchmark, params)}"
+    return f"{benchmark.name}\n{cell_words(benchmark, params)}"
 
 
 def _state(one: Found) -> str:

@@ -3,14 +3,20 @@
 import json
 import math
 import subprocess
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.cells import cell_len
+from rich.console import Console
 
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.commits import changes, derived, front, sources
+from hbitmap_bench.commits.front_text import render_front
 from hbitmap_bench.commits.store import load_histories
+from hbitmap_bench.commits.trend import trends
+from hbitmap_bench.commits.trend_text import render_trend
 from hbitmap_bench.qemu.geometry import layout
 
 ROOT = Path(__file__).parents[2]
@@ -288,3 +294,18 @@ def test_the_committed_history_tells_two_from_one(committed):
     fitted = {(x.implementation, x.quantity): x for x in derived.exponents(history)}
     assert fitted["access", "words"].value[-1] == pytest.approx(2, abs=0.001)
     assert fitted["deny", "words"].value[-1] == pytest.approx(1, abs=0.001)
+
+
+def test_at_80_columns_no_table_breaks_a_name_but_between_its_parts(committed):
+    page = StringIO()
+    console = Console(file=page, width=80)
+    (found,) = trends(committed / "results", ROOT)
+    render_front(front.front_page(found.history, None), console)
+    render_trend(found, console)
+    names = {*found.history.benchmarks, "REGRESSED", "INCONCLUSIVE", "NOT_MEASURED"}
+    assert sum(name in page.getvalue() for name in names) > 3
+    assert max(map(cell_len, page.getvalue().splitlines())) <= 80
+    for word in set(page.getvalue().split()):
+        for name in names:
+            if len(word) > 3 and name.startswith(word) and name != word:
+                assert name[len(word)] == "." or word.endswith("_"), word

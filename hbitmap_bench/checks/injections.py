@@ -176,6 +176,7 @@ INJECTIONS: Final[Mapping[str, Injection]] = {
         _constant(5),
         _constant(10),
         _constant(20),
+        _constant(50),
         Injection(
             "word",
             "next_dirty reads the top level's word before all others: a word more a query",

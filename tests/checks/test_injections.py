@@ -78,7 +78,7 @@ def assert_right_answers(folder):
 
 
 def test_names():
-    names = ["old-bug", "rescan", "constant-5", "constant-10", "constant-20", "word"]
+    names = ["old-bug", "rescan", "constant-5", "constant-10", "constant-20", "constant-50", "word"]
     assert list(INJECTIONS) == names
 
 

@@ -207,6 +207,17 @@ def test_a_counter_may_rise_where_the_change_brings_a_reason(repo, change):
     assert_refused(gate(repo, "--bench", WORDS), "allowed.toml", "reason")
 
 
+def test_a_regression_passes_where_a_commit_names_it_with_a_reason(repo, change):
+    change(words(8), "Read more\n\nAllow-slower: suite.Work.track_words: A wider word.\n")
+    ran = gate(repo, "--bench", WORDS)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "REGRESSED by exact counter (allowed): suite.Work.track_words" in ran.stdout.replace(
+        " REGRESSED  by", "REGRESSED by"
+    )
+    change(words(9), "Read more\n\nAllow-slower: suite.Work.track_words\n")
+    assert_refused(gate(repo, "--bench", WORDS), "NAME: REASON", "track_words")
+
+
 @pytest.mark.parametrize(
     ("n", "reason"),
     [(66, "sixty-six is too many"), (99, "signal 9"), (100, "out of time"), (101, "skips it")],

@@ -20,6 +20,7 @@ from hbitmap_bench.commits.gate.blindness import doubts, notes
 from hbitmap_bench.commits.gate.judge import hiding, judge, levels, n_tests, suspects
 from hbitmap_bench.commits.gate.runs import load_run
 from hbitmap_bench.commits.gate.suites import Cell
+from hbitmap_bench.commits.gate.verdict import Override
 
 TIME = "bitmap_ops.BitmapOps.time_set"
 SECONDS = "buildup.BuildUp.time_queries"
@@ -117,6 +118,57 @@ def test_an_allowance_is_for_one_benchmark(judged):
     other = Allowance(WORDS, None, "Of another benchmark.")
     found = judged(counters={(EXAMINED, DENY): (7, 8)}, allowances=(other,))
     assert found.whole.exit_code == 1
+
+
+# ---------------------------------------------------------------- what the change allows
+
+COMMIT = "e0a1360" + "c" * 33
+
+
+@pytest.mark.parametrize(
+    ("names", "words", "expected"),
+    [
+        ([EXAMINED], [True, True], ("PASSED", 0)),
+        ([Cell(EXAMINED, DENY).name], [True, False], ("REGRESSED", 1)),
+        ([Cell(EXAMINED, DENY).name, Cell(EXAMINED, DENY_8).name], [True, True], ("PASSED", 0)),
+        ([WORDS], [False, False], ("REGRESSED", 1)),
+        ([], [False, False], ("REGRESSED", 1)),
+    ],
+)
+def test_a_regression_that_is_named_passes_and_stays_one(judged, names, words, expected):
+    counters = {(EXAMINED, DENY): (7, 8), (EXAMINED, DENY_8): (7, 8)}
+    overrides = tuple(Override(name, "A check more.", COMMIT) for name in names)
+    found = judged(counters=counters, overrides=overrides)
+    assert outcome(found) == expected
+    assert {f.word for f in found.whole.findings} == {"REGRESSED"}
+    by_cell = {f.params: f.allowed for f in found.whole.findings}
+    assert [by_cell[DENY], by_cell[DENY_8]] == [
+        "A check more. (commit e0a1360ccc)" if is_allowed else None for is_allowed in words
+    ]
+    assert found.whole.overrides == overrides
+    for name in names:  # all are told, needed or not
+        assert any(r.startswith(f"allowed to regress: {name} (") for r in found.whole.reasons)
+
+
+def test_what_is_allowed_to_regress_hides_nothing_else(judged):
+    override = (Override(EXAMINED, "A check more.", COMMIT),)
+    counters = {(EXAMINED, DENY): (7, 8)}
+    gone = (Cell(EXAMINED, DENY), Cell("gone.Suite.track_it", ()))
+    assert outcome(judged(counters=counters, overrides=override, required=gone)) == (
+        "NOT_JUDGED", 2,
+    )  # fmt: skip
+    blind = judged({(TIME, A): busy(0.01)}, counters=counters, overrides=override)
+    assert outcome(blind) == ("NOT_JUDGED", 2)
+
+
+def test_time_that_is_allowed_to_regress(judged):
+    override = (Override(TIME, "A check more.", COMMIT),)
+    seconds, second = {(TIME, A): steady(0.01, 1.12)}, {(TIME, A): again(0.01, 1.12)}
+    found = judged(seconds, again=second, overrides=override)
+    assert outcome(found) == ("PASSED", 0)
+    assert found.whole.reasons[0] == (
+        "verdicts: 1, of which REGRESSED: 1, each of them allowed by name"
+    )
 
 
 # ---------------------------------------------------------------- what is missing

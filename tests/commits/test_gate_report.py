@@ -18,7 +18,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from rich.console import Console
-from synthetic_gate import FACTS, finding, judgement, not_judged, passed, regressed, same_code
+from synthetic_gate import (
+    FACTS,
+    allowed,
+    finding,
+    judgement,
+    not_judged,
+    passed,
+    regressed,
+    same_code,
+)
 
 from hbitmap_bench.base.printable import printable
 from hbitmap_bench.commits.gate import verdict_markdown
@@ -41,6 +50,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 JUDGEMENTS = {
     "regressed": regressed,
     "passed": passed,
+    "allowed": allowed,
     "not-judged": not_judged,
     "same-code": same_code,
 }
@@ -170,6 +180,19 @@ def test_a_change_too_small_for_three_digits_is_still_seen():
 )
 def test_open_intervals(interval, said):
     assert said in change_words(finding("REGRESSED", interval=interval))
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_what_is_allowed_is_in_every_format_and_is_no_error(form):
+    page = render(allowed(), form).replace("\\_", "_")
+    assert "REGRESSED" in page
+    for override in allowed().overrides:
+        for said in (override.name, override.reason, override.commit[:10]):
+            assert said in " ".join(page.split())
+    if form == "github":
+        assert [line.split(" ")[0] for line in page.splitlines()] == ["::notice", "::warning"]
+    if form == "text":
+        assert "the change says so" in page.splitlines()[0]
 
 
 # ---------------------------------------------------------------- one cause, one entry

@@ -71,7 +71,7 @@ def is_bad(workshop: Workshop, console: Console, found: Found, commit: str) -> b
             f"commit {commit[:10]} can't be judged against {found.last_good.hash[:10]}: "
             f"{judgement.reasons[0]}"
         )
-    return judgement.outcome == "REGRESSED"
+    return judgement.counts["REGRESSED"] > 0  # also where a commit between allows it
 
 
 def tell(done: list[Confirmed], console: Console) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -36,7 +37,7 @@ def judge(run: Run) -> Judgement:
         for cell, reason in missing.items()
     ]
     findings = sorted(
-        found,
+        (_with_override(run, finding) for finding in found),
         key=lambda f: (WEIGHT.index(f.word), f.evidence != "exact", f.benchmark, str(f.params)),
     )
     outcome, reasons = _outcome(run, findings)
@@ -50,6 +51,7 @@ def judge(run: Run) -> Judgement:
         band=manifest.band,
         band_source=manifest.band_source,
         thresholds=limits.ALL,
+        overrides=run.manifest.overrides,
     )
 
 
@@ -272,13 +274,29 @@ def _outcome(run: Run, findings: list[Finding]) -> tuple[Outcome, list[str]]:
     if run.manifest.same_code and not findings:
         return "SAME_CODE", ["the measured sources of both sides are identical: nothing was timed"]
     doubts = list(_doubts(run, findings))
+    notes = [*_overrides(run, findings), *blindness.notes(findings)]
     regressed = [f for f in findings if f.word == "REGRESSED"]
-    if regressed:
-        said = f"verdicts: {len(findings)}, of which REGRESSED: {len(regressed)}"
-        return "REGRESSED", [said, *doubts]
+    said = f"verdicts: {len(findings)}, of which REGRESSED: {len(regressed)}"
+    if not all(f.allowed for f in regressed):
+        return "REGRESSED", [said, *notes, *doubts]
     if doubts:
-        return "NOT_JUDGED", doubts
-    return "PASSED", [f"verdicts: {len(findings)}, none of them REGRESSED"]
+        return "NOT_JUDGED", [*doubts, *notes]
+    if regressed:
+        return "PASSED", [f"{said}, each of them allowed by name", *notes]
+    return "PASSED", [f"verdicts: {len(findings)}, none of them REGRESSED", *notes]
+
+
+def _with_override(run: Run, finding: Finding) -> Finding:
+    """A finding with what allows it, if anything does."""
+    found = [override for override in run.manifest.overrides if override.allows(finding)]
+    return replace(finding, allowed=str(found[0])) if found else finding
+
+
+def _overrides(run: Run, findings: list[Finding]) -> Iterator[str]:
+    """What the change declares, and whether it was needed."""
+    for override in run.manifest.overrides:
+        n = sum(map(override.allows, findings))
+        yield f"allowed to regress: {override.name} (verdicts that are: {n}): {override}"
 
 
 def _doubts(run: Run, findings: list[Finding]) -> Iterator[str]:

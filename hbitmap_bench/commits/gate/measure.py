@@ -27,6 +27,7 @@ from hbitmap_bench.commits.gate.allowances import check_allowances, new_allowanc
 from hbitmap_bench.commits.gate.environments import SideName, Workshop
 from hbitmap_bench.commits.gate.instructions import check_installed, count_both
 from hbitmap_bench.commits.gate.judge import hiding, suspects
+from hbitmap_bench.commits.gate.overrides import read_overrides
 from hbitmap_bench.commits.gate.runs import COUNTERS, PASSES, Manifest, load_passes, save_manifest
 from hbitmap_bench.commits.gate.session import Session, discover
 from hbitmap_bench.commits.gate.sides import Side, tree_ids
@@ -316,6 +317,7 @@ def _manifest(workshop: Workshop, request: Request) -> Manifest:
         instructions={},
         same_code=request.base.measured == request.head.measured,
         same_package=False,
+        overrides=read_overrides(root, request.base.commit, request.head.commit),
     )
 
 

@@ -31,7 +31,7 @@ from hbitmap_bench.commits.gate.allowances import Allowance
 from hbitmap_bench.commits.gate.environments import SIDES, SideName
 from hbitmap_bench.commits.gate.paired import summary
 from hbitmap_bench.commits.gate.suites import Cell
-from hbitmap_bench.commits.gate.verdict import RunFacts, SideFacts
+from hbitmap_bench.commits.gate.verdict import Override, RunFacts, SideFacts
 from hbitmap_bench.commits.series import Benchmark
 from hbitmap_bench.commits.store import RESULT_SCHEMA, decode_benchmark
 
@@ -71,6 +71,7 @@ class Manifest:
     instructions: Mapping[str, tuple[int, int]]
     same_code: bool
     same_package: bool
+    overrides: tuple[Override, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,7 @@ def save_manifest(folder: Path, manifest: Manifest) -> None:
         "instructions": {name: list(pair) for name, pair in manifest.instructions.items()},
         "same_code": manifest.same_code,
         "same_package": manifest.same_package,
+        "overrides": [asdict(override) for override in manifest.overrides],
     }
     write_atomic(folder / MANIFEST, (json.dumps(stored, indent=1) + "\n").encode())
 
@@ -225,6 +227,7 @@ def _manifest(stored: Mapping[str, Any]) -> Manifest:
         instructions={name: (int(b), int(h)) for name, (b, h) in stored["instructions"].items()},
         same_code=bool(stored["same_code"]),
         same_package=bool(stored["same_package"]),
+        overrides=tuple(Override(**override) for override in stored.get("overrides", ())),
     )
 
 

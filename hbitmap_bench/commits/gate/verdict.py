@@ -22,6 +22,22 @@ EXIT_CODES: dict[Outcome, int] = {"PASSED": 0, "SAME_CODE": 0, "REGRESSED": 1, "
 
 
 @dataclass(frozen=True)
+class Override:
+    """A regression that a commit's message allows: of a benchmark or a cell, and why."""
+
+    name: str
+    reason: str
+    commit: str
+
+    def allows(self, finding: Finding) -> bool:
+        """Whether it is for this finding."""
+        return finding.word == "REGRESSED" and self.name in (finding.benchmark, finding.cell)
+
+    def __str__(self) -> str:
+        return f"{self.reason} (commit {self.commit[:10]})"
+
+
+@dataclass(frozen=True)
 class Finding:
     """One cell's verdict, by one kind of evidence.
 
@@ -29,7 +45,8 @@ class Finding:
     none. ``ratio`` is after over before, with ``interval``, its one-sided bounds at ``level``,
     where the evidence is noisy; of growth, value, difference and interval are exponents and there
     is no ratio. ``resolvable`` is the smallest relative change that it would have shown.
-    ``reason`` is one sentence. ``command`` measures the cell alone, again.
+    ``reason`` is one sentence. ``command`` measures the cell alone, again. ``allowed`` says by what
+    commit and why a regression is none of the outcome's.
     """
 
     benchmark: str
@@ -45,6 +62,7 @@ class Finding:
     resolvable: float | None
     reason: str
     command: str
+    allowed: str | None = None
 
     @property
     def cell(self) -> str:
@@ -89,6 +107,7 @@ class Judgement:
 
     ``band`` is the relative change taken for noise, ``band_source`` where it comes from.
     ``new`` names the cells that only the head has, which nothing can be compared with.
+    ``overrides`` are all that the change declares, whether anything of them regressed or not.
     """
 
     outcome: Outcome
@@ -99,6 +118,7 @@ class Judgement:
     band: float
     band_source: str
     thresholds: tuple[Threshold, ...]
+    overrides: tuple[Override, ...] = ()
 
     @property
     def exit_code(self) -> int:

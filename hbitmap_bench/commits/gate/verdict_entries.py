@@ -22,7 +22,7 @@ class Part:
 class Entry:
     """Findings of one benchmark and one word, by kind of evidence, the weightiest kind first.
 
-    What was not measured is one entry for each reason.
+    What was not measured is one entry for each reason, what is allowed is apart from the rest.
     """
 
     parts: tuple[Part, ...]
@@ -42,7 +42,7 @@ def entries(findings: Iterable[Finding]) -> tuple[Entry, ...]:
     """Findings as entries, in the order in which the first of each comes."""
     found: dict[tuple[str, ...], dict[Evidence, list[Finding]]] = {}
     for one in findings:
-        reason = one.reason if one.word == "NOT_MEASURED" else ""
+        reason = one.reason if one.word == "NOT_MEASURED" else one.allowed or ""
         kinds = found.setdefault((one.word, one.benchmark, reason), {})
         kinds.setdefault(one.evidence, []).append(one)
     return tuple(Entry(tuple(map(_part, kinds.values()))) for kinds in found.values())

@@ -36,7 +36,7 @@ def to_github(judgement: Judgement) -> str:
     lines = [_outcome(judgement)]
     entered = entries(judgement.findings)
     for level in ("error", "warning", "notice"):
-        found = [entry for entry in entered if LEVELS.get(entry.word) == level]
+        found = [entry for entry in entered if _level_of(entry) == level]
         room = MOST - (_level(judgement) == level)
         shown = found if len(found) <= room else found[: room - 1]
         lines += [_command(level, words.title(entry), _message(entry)) for entry in shown]
@@ -56,6 +56,10 @@ def _outcome(judgement: Judgement) -> str:
 def _level(judgement: Judgement) -> Level:
     """Of the outcome."""
     return "error" if judgement.exit_code else "notice"
+
+
+def _level_of(entry: Entry) -> Level | None:
+    return "warning" if entry.clearest.allowed else LEVELS.get(entry.word)
 
 
 def _message(entry: Entry) -> list[str]:

@@ -38,6 +38,7 @@ def to_json(judgement: Judgement) -> str:
         "band_source": judgement.band_source,
         "findings": [_finding(finding) for finding in judgement.findings],
         "new": judgement.new,
+        "overrides": [asdict(override) for override in judgement.overrides],
         "thresholds": [asdict(threshold) for threshold in judgement.thresholds],
     }
     return json.dumps(_finite(document), indent=1, allow_nan=False) + "\n"

@@ -75,7 +75,7 @@ def _row(part: Part) -> tuple[str, ...]:
         kind,
         *map(_text, (numbers.before, numbers.after, numbers.change)),
         interval,
-        _text(words.shortened(finding.reason)),
+        _text(words.why(finding)),
     )
 
 

@@ -73,7 +73,8 @@ class _Page:
         """A paragraph: what, numbers, why, and the command, on one line that can be copied."""
         self.say()
         title = words.title(entry).removeprefix(entry.word).removeprefix(":")
-        tag = Text(f" {entry.word} ", STYLES[entry.word])
+        style = STYLES["INCONCLUSIVE" if entry.clearest.allowed else entry.word]
+        tag = Text(f" {entry.word} ", style)
         self._paragraph(tag + self._text(title, "bold"), 0, INDENT)
         for line in words.entry_lines(entry):
             self.say(line, indent=INDENT)

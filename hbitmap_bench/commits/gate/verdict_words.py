@@ -117,14 +117,21 @@ def title(entry: Entry) -> str:
     """``REGRESSED by time, growth: buildup.BuildUp.time_queries('deny', 16, 64)``."""
     kinds = ", ".join(EVIDENCE[part.clearest.evidence] for part in entry.parts)
     by = "" if entry.word == "NOT_MEASURED" else f" by {kinds}"
-    return f"{entry.word}{by}: {entry.clearest.cell}"
+    allowed = " (allowed)" if entry.clearest.allowed else ""
+    return f"{entry.word}{by}{allowed}: {entry.clearest.cell}"
 
 
 def entry_lines(entry: Entry) -> list[str]:
     """What an entry says below its title: numbers, how many more, why, other evidence."""
     first, *others = entry.parts
-    lines = [change_words(first.clearest), others_words(first), shortened(first.clearest.reason)]
+    lines = [change_words(first.clearest), others_words(first), why(first.clearest)]
     return [*filter(None, lines), *map(_other_evidence, others)]
+
+
+def why(finding: Finding) -> str:
+    """The reason, and by what a regression is allowed."""
+    allowed = f"; allowed: {finding.allowed}" if finding.allowed else ""
+    return shortened(finding.reason) + shortened(allowed)
 
 
 def others_words(part: Part) -> str:
@@ -229,6 +236,8 @@ def _outcome(judgement: Judgement) -> str:
         return "nothing was timed, since both sides are the same code"
     if judgement.outcome == "NOT_JUDGED":
         return "this run can't say whether performance has changed"
+    if counts["REGRESSED"]:
+        return "performance has regressed, where the change says so"
     if counts["IMPROVED"]:
         return "performance has improved"
     if counts["INCONCLUSIVE"]:

@@ -12,6 +12,7 @@ from html.parser import HTMLParser
 from io import BytesIO, StringIO, TextIOWrapper
 from math import inf, nan
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
@@ -35,7 +36,7 @@ from hbitmap_bench.commits.gate.commands import FORMATS
 from hbitmap_bench.commits.gate.thresholds import ALL
 from hbitmap_bench.commits.gate.verdict import Finding, Judgement, RunFacts, SideFacts
 from hbitmap_bench.commits.gate.verdict_entries import entries
-from hbitmap_bench.commits.gate.verdict_formats import render
+from hbitmap_bench.commits.gate.verdict_formats import render, render_all
 from hbitmap_bench.commits.gate.verdict_text import print_text
 from hbitmap_bench.commits.gate.verdict_words import (
     change_words,
@@ -74,6 +75,7 @@ def golden_pages() -> dict[str, Callable[[], str]]:
         pages[f"gate-{name}-80.txt"] = lambda make=make: text_page(make(), 80)
         pages[f"gate-{name}.md"] = lambda make=make: render(make(), "markdown")
         pages[f"gate-{name}.github.txt"] = lambda make=make: render(make(), "github")
+    pages["gate-regressed.junit.xml"] = lambda: render(regressed(), "junit")
     pages["gate-regressed.json"] = lambda: render(regressed(), "json")
     return pages
 
@@ -354,6 +356,58 @@ def test_json_has_null_for_what_is_not_finite():
 
 def test_json_is_ascii():
     assert render(hostile(), "json").isascii()
+
+
+# ---------------------------------------------------------------- JUnit
+
+
+def cases(page):
+    """Of each test its name and result, None of one that passes."""
+    return {
+        f"{case.get('classname')}.{case.get('name')}": next(
+            (one.tag for one in case if one.tag != "system-out"), None
+        )
+        for case in ElementTree.fromstring(page).iter("testcase")
+    }
+
+
+@pytest.mark.parametrize(
+    ("word", "outcome", "result", "verdict"),
+    [("REGRESSED", "REGRESSED", "failure", "failure"), ("UNCHANGED", "PASSED", None, None),
+     ("NOT_MEASURED", "NOT_JUDGED", "error", "error"), ("IMPROVED", "PASSED", None, None),
+     ("INCONCLUSIVE", "NOT_JUDGED", "skipped", "error")],
+)  # fmt: skip
+def test_a_benchmark_is_a_test_and_so_is_the_verdict(word, outcome, result, verdict):
+    same = finding("UNCHANGED", params=("deny", 1, 64))
+    page = render(judgement(outcome, [finding(word), same]), "junit")
+    assert cases(page) == {
+        "hbitmap-bench gate.verdict": verdict, "buildup.BuildUp.time_queries": result,
+    }  # fmt: skip
+    (suite,) = ElementTree.fromstring(page)
+    assert suite.get("tests") == "2"
+    counted = {one: int(suite.get(one)) for one in ("failures", "errors", "skipped")}
+    assert counted == {
+        "failures": [result, verdict].count("failure"), "errors": [result, verdict].count("error"),
+        "skipped": [result, verdict].count("skipped"),
+    }  # fmt: skip
+
+
+def test_several_judgements_are_suites_of_one_document():
+    page = ElementTree.fromstring(render_all([regressed(), passed()], "junit"))
+    assert [bool(suite.findall("testcase/failure")) for suite in page] == [True, False]
+
+
+def test_what_is_allowed_passes_in_junit_and_says_so():
+    page = render(allowed(), "junit")
+    assert set(cases(page).values()) == {None}
+    assert "(allowed)" in page
+
+
+def test_hostile_text_in_junit():
+    page = render(hostile(), "junit")
+    assert page.isascii()
+    texts = [text for one in ElementTree.fromstring(page).iter() for text in (one.text or "",)]
+    assert sum(printable(HOSTILE) in text for text in texts) >= 2
 
 
 # ---------------------------------------------------------------- text of others

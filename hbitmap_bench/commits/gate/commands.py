@@ -15,7 +15,7 @@ from hbitmap_bench.commits.gate import LOCAL
 if TYPE_CHECKING:
     from hbitmap_bench.commits.gate.verdict_formats import Format
 
-FORMATS = ("text", "json", "markdown", "github")
+FORMATS = ("text", "json", "markdown", "junit", "github")
 
 machine_option = click.option(
     "--machine", metavar="NAME", default=LOCAL, show_default=True,
@@ -31,7 +31,7 @@ bench_option = click.option(
 )  # fmt: skip
 format_option = click.option(
     "--format", "format_", type=click.Choice(FORMATS), default="text", show_default=True,
-    help="github: annotations of a workflow run.",
+    help="junit: XML, as results of tests. github: annotations of a workflow run.",
 )  # fmt: skip
 output_option = click.option(
     "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
@@ -123,7 +123,7 @@ def judge(runs: tuple[Path, ...], format_: Format, output: Path | None) -> int:
       hbitmap-bench judge RUN --format github
 
     The exit code is that of gate; of several runs, the worst: 1, then 2, then 0. If one of them is
-    damaged, none is judged. The JSON of several runs is a list.
+    damaged, none is judged. The JSON of several runs is a list, their JUnit XML one document.
     """  # noqa: D301 - click wants the control character, not its name
     with judging_nothing_if_interrupted():
         from hbitmap_bench.commits.gate import main

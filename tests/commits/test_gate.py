@@ -9,9 +9,12 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
+from xml.etree import ElementTree
 
 import psutil
 import pytest
+import yaml
+from action_steps import ROOT, Runner
 from rich.console import Console
 from tiny import COMMAND, commit, git, make_repo
 
@@ -447,6 +450,58 @@ def test_a_step_is_bisected_by_measuring(repo, change):
     assert confirmed.bisection == Bisection(
         "confirmed", same, bad, ((good, False), (later, True), (same, False), (bad, True))
     )
+
+
+def merge(repo: Path, head: str) -> None:
+    """Check out a change merged into main, as a pull request's check has it."""
+    git(repo, "checkout", "-q", "--detach", "main")
+    git(repo, "merge", "-q", "--no-ff", head, "-m", "Merge")
+
+
+@pytest.mark.parametrize(("n", "code", "outcome"), [(6, "0", "PASSED"), (8, "1", "REGRESSED")])
+def test_the_action_measures_a_pull_request_that_is_merged(
+    repo, change, tmp_path, n, code, outcome
+):
+    merge(repo, change(words(n)))
+    runner = Runner(repo, tmp_path, arguments=f"--bench={WORDS}.*1\n\n--budget=0\n")
+    assert runner.run("Prepare").returncode == 0
+    ran = runner.run("Measure and judge")
+    assert (ran.returncode, runner.output("gate", "exit-code")) == (0, code), ran.stderr
+    assert runner.run("Tell").returncode == 0
+    assert runner.output("tell", "outcome") == outcome
+    assert runner.summary().startswith(f"## {outcome}: ")
+    assert "github-Linux-X64" in runner.summary()
+    assert runner.run("Verdict").returncode == int(code)
+
+
+def test_the_action_deepens_a_shallow_clone_and_no_run_is_no_pass(repo, change, tmp_path):
+    """Of depth 2, as a merge and its parents."""
+    merge(repo, change(words(8)))
+    git(repo, "branch", "-f", "merged")
+    git(tmp_path, "clone", "-q", "--depth", "2", "-b", "merged", f"file://{repo}", "pull")
+    runner = Runner(tmp_path / "pull", tmp_path, base="HEAD^1", arguments="--bench=(")
+    assert runner.run("Measure and judge").returncode == 0
+    assert git(tmp_path / "pull", "rev-parse", "--is-shallow-repository") == "false"
+    assert (runner.output("gate", "exit-code"), runner.output("gate", "run")) == ("2", "")
+    assert "It stopped before it had a verdict" in runner.run("Tell").stdout
+    assert runner.run("Verdict").returncode == 2
+
+
+def test_the_script_for_gitlab_measures_and_leaves_junit(repo, change, tmp_path):
+    text = (ROOT / "docs" / "ci.md").read_text().split("```yaml")[2].split("```")[0]
+    (job,) = yaml.safe_load(text).values()
+    (script,) = job["script"]
+    change(words(8))
+    given = {"CI_MERGE_REQUEST_DIFF_BASE_SHA": git(repo, "rev-parse", "main")}
+    path = f"{Path(COMMAND).parent}:{os.environ['PATH']}"
+    ran = subprocess.run(
+        ["sh", "-e", "-c", f"{script} --bench {WORDS}"], cwd=repo, capture_output=True, text=True,
+        env={**os.environ, "PATH": path, **given},
+    )  # fmt: skip
+    assert ran.returncode == 1, ran.stdout + ran.stderr
+    junit = repo / job["artifacts"]["reports"]["junit"]
+    failed = ElementTree.parse(junit).getroot().findall("*/testcase[failure]")
+    assert {case.get("name") for case in failed} == {"verdict", "track_words"}
 
 
 def test_a_commit_against_itself_calibrates_the_machine(repo):

@@ -165,7 +165,7 @@ Rule = Callable[[Line], tuple[list[Step], bool]]
 
 def local_rule(line: Line) -> tuple[list[Step], bool]:
     """That of front page and pages: two commits apart from the two before."""
-    found = moves(line.value, line.low, line.high, FLOOR_S)
+    found = moves(line, FLOOR_S)
     return [step for step in map(Step._make, found) if step.is_confirmed], False
 
 

@@ -1,5 +1,6 @@
 """Measure commits by asv, and store what was really measured on them.
 
+The newest commit that the history has is measured again in each session, as its anchor.
 asv works in a staging folder, with a home folder of its own. Only results whose processes imported
 the commit's own files go from there to ``results/``, each with its side record.
 """
@@ -13,7 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,7 @@ from hbitmap_bench.base.output import check_folder, deliver, folder_as_text, wri
 from hbitmap_bench.commits import sources
 from hbitmap_bench.commits.machine import machine_fields
 from hbitmap_bench.commits.project import MEASURED, Project, find_project, git
+from hbitmap_bench.commits.sessions import Sessions, measured_again, new_session, write_anchor
 
 EVIDENCE = "HBITMAP_BENCH_EVIDENCE"
 """The folder where measuring processes tell what they imported: see ``benchmarks/common.py``."""
@@ -62,16 +64,25 @@ def bench(
         )
         return 0
     check_folder(project.results_dir / machine, "make it writable")
+    anchor = anchor_of(project, machine, chosen)
     refused: list[str] = []
     beside = project.env_dir.parent
     beside.mkdir(parents=True, exist_ok=True)
     with scratch.folder(beside) as staging:
-        prepare(project, staging, fields)
+        prepare(project, staging, fields, anchor)
+        middle = len(chosen) // 2  # an anchor at an end would be off most where a machine drifts
+        ordered = [*chosen[:middle], *filter(None, [anchor]), *chosen[middle:]]
+        if anchor:
+            console.print(
+                f"{anchor[:10]} is measured again beside them, as the anchor that links this "
+                "session's seconds to those before",
+                markup=False,
+            )
         with scratch.for_all():
-            code = _run_asv(project, staging, fields, [profile, *more], chosen)
+            code = _run_asv(project, staging, fields, [profile, *more], ordered)
 
         def write(results_dir: Path) -> None:
-            stored, refused[:] = store(project, staging, machine, results_dir)
+            stored, refused[:] = store(project, staging, machine, results_dir, anchor)
             told = f"{stored} of {len(chosen)} commits stored in {results_dir / machine}"
             console.print(told, markup=False)
 
@@ -98,15 +109,33 @@ def commits_to_measure(project: Project, machine: str, commits: str | None) -> l
                 f"{commits!r} has none: name a longer range"
             )
         return changed[::-1]
-    refused = sources.refusals(project.results_dir, project.root)
-    paths = (project.results_dir / machine).glob("*-*.json")
-    known = {path.name.split("-")[0] for path in paths if path not in refused}
-    measured = [i for i, commit in enumerate(changed) if any(map(commit.startswith, known))]
+    known = _measured(project, machine)
+    measured = [i for i, commit in enumerate(changed) if known(commit)]
     return changed[: measured[0] if measured else 1][::-1]
 
 
-def prepare(project: Project, staging: Path, fields: Mapping[str, str]) -> None:
-    """Give asv a configuration, the machine, and the results that it may add to."""
+def anchor_of(project: Project, machine: str, chosen: Sequence[str]) -> str | None:
+    """The newest commit that the history keeps as it is; None where it keeps none."""
+    known = _measured(project, machine)
+    found = git(project.root, "log", "--topo-order", "--format=%H", "HEAD", chosen[-1]).splitlines()
+    return next((c for c in found if c not in chosen and known(c)), None)
+
+
+def _measured(project: Project, machine: str) -> Callable[[str], bool]:
+    """Whether a commit has a valid result of this machine."""
+    refused = sources.refusals(project.results_dir, project.root)
+    paths = (project.results_dir / machine).glob("*-*.json")
+    known = tuple({path.name.split("-")[0] for path in paths if path not in refused})
+    return lambda commit: commit.startswith(known)
+
+
+def prepare(
+    project: Project, staging: Path, fields: Mapping[str, str], anchor: str | None = None
+) -> None:
+    """Give asv a configuration, the machine, and the results that it may add to.
+
+    Those of the anchor are not among them: it is measured beside what is stored of it.
+    """
     conf = dict(project.conf)
     conf["repo"] = str(project.root)
     conf["benchmark_dir"] = str(project.root / str(conf["benchmark_dir"]))
@@ -115,27 +144,38 @@ def prepare(project: Project, staging: Path, fields: Mapping[str, str]) -> None:
     (staging / "asv.conf.json").write_text(json.dumps(conf))
     (staging / "evidence").mkdir()
     (staging / "home").mkdir()
+    (staging / "anchor").mkdir()
     machine_file = staging / "home" / ".asv-machine.json"
     machine_file.write_text(json.dumps({fields["machine"]: dict(fields), "version": 1}))
     if project.results_dir.is_dir():
         refused = sources.refusals(project.results_dir, project.root)
         left_out = {path.name for path in refused}
+        stood = {path.name for path in _files_of(project, fields["machine"], anchor)}
+        for name in stood:
+            shutil.copy2(project.results_dir / fields["machine"] / name, staging / "anchor")
         shutil.copytree(
             project.results_dir,
             staging / "results",
-            ignore=lambda _, names: [name for name in names if name in left_out],
+            ignore=lambda _, names: [name for name in names if name in left_out | stood],
         )
 
 
+def _files_of(project: Project, machine: str, commit: str | None) -> list[Path]:
+    """The results of a commit, and their side records."""
+    return list((project.results_dir / machine).glob(f"{commit[:8]}-*")) if commit else []
+
+
 def store(
-    project: Project, staging: Path, machine: str, results_dir: Path
+    project: Project, staging: Path, machine: str, results_dir: Path, anchor: str | None
 ) -> tuple[int, list[str]]:
     """Copy results that asv has made or changed, with side records: how many; others' reasons.
 
-    Made or changed: not as they are in the project's folder. They are written to ``results_dir``.
+    Made or changed: not as they are in the project's folder. They are written to ``results_dir``,
+    the anchor's record before them: without it they would be apart from all others.
     """
     evidence = _evidence(staging / "evidence")
-    stored, refused = 0, []
+    session = new_session()
+    accepted, refused = [], []
     for path in sorted((staging / "results" / machine).glob("*-*.json")):
         known = project.results_dir / machine / path.name
         if known.exists() and known.read_bytes() == path.read_bytes():
@@ -144,17 +184,43 @@ def store(
         wrong = _untrusted(project, commit, evidence.get(commit, []))
         if wrong:
             refused.append(wrong)
+        else:
+            is_new = commit != anchor or not sources.recorded(staging / "anchor" / path.name)
+            accepted.append((is_new, path, commit))
+    stored = 0
+    for is_new, path, commit in sorted(accepted):
+        known = project.results_dir / machine / path.name
+        (results_dir / machine).mkdir(parents=True, exist_ok=True)
+        if not is_new:
+            stood = staging / "anchor" / path.name
+            ours = sources.recorded_sessions(stood)
+            write_anchor(results_dir / machine, session, stood, path, ours, evidence[commit])
             continue
-        imported = [*sources.recorded(known), *evidence[commit]]
-        target = results_dir / machine / path.name
         with uninterrupted():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(target, path.read_bytes())
-            sources.write_record(target, commit, _distinct(imported))
+            _store_result(known, path, results_dir / machine, (commit, session), evidence[commit])
         stored += 1
+    if anchor and anchor not in [commit for *_, commit in accepted]:
+        refused.append(
+            f"the anchor {anchor[:10]} was not measured, so seconds of this session can't be "
+            "compared with those before: see to it that it builds, and measure the commits again"
+        )
     for name in ("benchmarks.json", f"{machine}/machine.json") if stored else ():
         write_atomic(results_dir / name, (staging / "results" / name).read_bytes())
     return stored, refused
+
+
+def _store_result(
+    known: Path, new: Path, folder: Path, of: tuple[str, str], imported: Sequence[sources.Imported]
+) -> None:
+    """Copy a result, which may be stored already in part, with its side record."""
+    commit, session = of
+    sessions: Sessions = {session: None}
+    before = sources.recorded(known)
+    if before:
+        old = sources.recorded_sessions(known)
+        sessions = measured_again(session, old, *(util.load_json(str(p)) for p in (known, new)))
+    write_atomic(folder / new.name, new.read_bytes())
+    sources.write_record(folder / new.name, commit, _distinct([*before, *imported]), sessions)
 
 
 def _untrusted(project: Project, commit: str, imported: Sequence[sources.Imported]) -> str | None:

@@ -23,6 +23,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -122,26 +123,45 @@ def changes(history: History) -> tuple[Change, ...]:
 
 def _changes_of(history: History, benchmark: Benchmark, cell: int) -> Iterator[Change]:
     """Changes of one cell, over the commits that measured it."""
-    line = series_of(history, benchmark, cell)
-    if benchmark.is_exact:
-        found = differences(line.value)
-    else:
-        found = moves(line.value, line.low, line.high, FLOORS[benchmark.kind])
-    for place, before, after, evidence in found:
-        commit = history.commits[line.commits[place]]
-        yield Change(commit, benchmark, benchmark.cells[cell], before, after, evidence)
+    for line in series_of(history, benchmark, cell).parts():
+        if benchmark.is_exact:
+            found = differences(line.value)
+        else:
+            found = moves(line, FLOORS[benchmark.kind])
+        for place, before, after, evidence in found:
+            commit = history.commits[line.commits[place]]
+            yield Change(commit, benchmark, benchmark.cells[cell], before, after, evidence)
 
 
 Floats = NDArray[np.float64]
 
 
 class Line(NamedTuple):
-    """One cell's series: the places of the commits that measured it, and what they measured."""
+    """One cell's series: the places of the commits that measured it, and what they measured.
+
+    ``spread`` is that of ``History.spreads``, None in one session.
+    """
 
     commits: NDArray[np.intp]
     value: Floats
     low: Floats
     high: Floats
+    spread: Floats | None = None
+
+    def parts(self) -> list[Line]:
+        """The series, cut where no anchor links what was measured on both sides."""
+        if self.spread is None:
+            return [self]
+        ends = [0, *np.flatnonzero(np.isinf(self.spread)).tolist(), len(self.value)]
+        cuts = [slice(i, j) for i, j in pairwise(ends)]
+        return [
+            Line(self.commits[c], self.value[c], self.low[c], self.high[c], self.spread[c])
+            for c in cuts
+        ]
+
+    def hidden(self, first: int, last: int) -> float:
+        """The logarithm of the ratio that seams after ``first``, up to ``last``, hide."""
+        return 0.0 if self.spread is None else math.sqrt(self.spread[first + 1 : last + 1].sum())
 
 
 def series_of(history: History, benchmark: Benchmark, cell: int) -> Line:
@@ -155,7 +175,8 @@ def series_of(history: History, benchmark: Benchmark, cell: int) -> Line:
     value, low, high = (ends[commits, cell] for ends in measured)
     if benchmark.kind == "peakmemory":
         low = high = value
-    return Line(commits, value, low, high)
+    spread = history.spreads.get(benchmark.name)
+    return Line(commits, value, low, high, None if spread is None else spread[commits, cell])
 
 
 Found = Iterator[tuple[int, float, float, Evidence]]
@@ -168,10 +189,10 @@ def differences(value: Floats) -> Found:
         yield place + 1, float(value[place]), float(value[place + 1]), "exact"
 
 
-def moves(value: Floats, low: Floats, high: Floats, floor: float) -> Found:
+def moves(line: Line, floor: float) -> Found:
     """Steps and single commits of a noisy series, by the sign of ``_apart``."""
-    n = len(value)
-    by_1, by_2, by_3 = (_apart(value, low, high, lag, floor) for lag in (1, 2, 3))
+    value, n = line.value, len(line.value)
+    by_1, by_2, by_3 = (_apart(line, lag, floor) for lag in (1, 2, 3))
     single = np.zeros(n, bool)
     for i in range(1, n):
         single[i] = by_1[i] != 0 and (i == n - 1 or by_1[i + 1] == -by_1[i])
@@ -185,15 +206,20 @@ def moves(value: Floats, low: Floats, high: Floats, floor: float) -> Found:
                 yield i, float(before.mean()), float(value[i : i + 2].mean()), "step"
 
 
-def _apart(value: Floats, low: Floats, high: Floats, lag: int, floor: float) -> NDArray[np.int8]:
+def _apart(line: Line, lag: int, floor: float) -> NDArray[np.int8]:
     """Whether each commit is above (1), below (-1) or not apart (0) from that ``lag`` before it.
 
-    An interval that asv could not give, from too few samples, is apart from none.
+    An interval that asv could not give, from too few samples, is apart from none. Seams between
+    the two widen their intervals.
     """
+    value, low, high = line.value, line.low[lag:], line.high[lag:]
+    if line.spread is not None:
+        hidden = np.exp([line.hidden(i - lag, i) for i in range(lag, len(value))])
+        low, high = low / hidden, high * hidden
     found = np.zeros(len(value), np.int8)
     far = are_far(value[:-lag], value[lag:], floor)
-    found[lag:] = np.where(far & (low[lag:] > high[:-lag]), 1, 0)
-    found[lag:] -= np.where(far & (high[lag:] < low[:-lag]), 1, 0).astype(np.int8)
+    found[lag:] = np.where(far & (low > line.high[:-lag]), 1, 0)
+    found[lag:] -= np.where(far & (high < line.low[:-lag]), 1, 0).astype(np.int8)
     return found
 
 

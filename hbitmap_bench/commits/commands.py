@@ -41,6 +41,11 @@ def bench(commits: str | None, profile: str, machine: str) -> int:
     Every measuring process tells which files it imported. A result is stored only if they are the
     commit's, with a side record that says so.
 
+    Each run is a session. It measures the newest commit of the history again, as its anchor: the
+    same code takes more or less time on another day. The anchor's ratio chains the session's
+    seconds to those before it. A session whose anchor can't be measured stands apart: no step shows
+    between it and the one before. Counters need no chain.
+
     \b
     Examples:
       hbitmap-bench bench
@@ -62,7 +67,8 @@ def show(results: Path, repo: Path) -> None:
     The same as the front page that publish makes, without its graphs. A cost of a noisy benchmark
     counts as changed when its level changed by 10% and stayed; one commit alone is unconfirmed.
     A counter counts with any difference. The largest changes come first; those of less than 1% are
-    counted and not listed.
+    counted and not listed. Seconds of several sessions are chained by their anchors to those of the
+    first one; each seam is told, with the step that it hides.
 
     \b
     Examples:
@@ -96,7 +102,8 @@ def trend(results: Path, repo: Path, json_path: Path | None, bisect: bool) -> in
     commits between them changed what is measured and were not measured.
 
     A regression stands while the newest commit costs more than the one before the regression. What
-    was mended since is listed, and does not count.
+    was mended since is listed, and does not count. Where two sessions meet, a step must be larger
+    than what the anchor between them hides.
 
     \b
     Examples:
@@ -108,8 +115,9 @@ def trend(results: Path, repo: Path, json_path: Path | None, bisect: bool) -> in
       0  every series was judged, and no regression stands at the newest commit
       1  a regression stands
       2  can't judge: only one commit was measured, or results were refused, or a
-         series is missing at the newest commit, rose at that commit alone, or
-         creeps up without a step
+         series is missing at the newest commit, rose at that commit alone, has no
+         anchor that links its newest commit to those before, or creeps up without
+         a step
     With several histories (machines, environments): 1 before 2 before 0.
     """  # noqa: D301 - click wants the control character, not its name
     from hbitmap_bench.commits.trend import trends, worst

@@ -50,7 +50,7 @@ class FrontPage:
 def front_page(history: History, part: FrontPart | None) -> FrontPage:
     """Put the page together."""
     found = changes(history)
-    fitted = exponents(history)
+    fitted = exponents(history.unchained())
     return FrontPage(history, verdict(history, found, fitted), fitted, found, part)
 
 
@@ -59,13 +59,19 @@ def verdict(history: History, found: tuple[Change, ...], fitted: tuple[Exponents
     newest = history.commits[-1]
     before = history.commits[-2] if len(history.commits) > 1 else None
     here = [change for change in found if change.commit == newest]
-    lost = history.lost()
+    lost, unlinked = history.lost(), history.unlinked()
     counts: Counter[Word] = Counter(change.word for change in here)
     counts["NOT_MEASURED"] = len(lost)
-    counts["UNCHANGED"] = _n_measured(history) - len(here) if before else 0
+    counts["UNCHANGED"] = _n_measured(history) - len(here) - unlinked if before else 0
+    if unlinked:
+        counts["INCONCLUSIVE"] += unlinked
     too_steep = _too_steep(fitted)
     word = _worst(counts, bool(too_steep), before)
     reasons = [*too_steep, *_reasons(here), *_lost_reasons(lost)]
+    if unlinked:
+        reasons.append(
+            f"{unlinked} cells can't be compared: no anchor links their session to those before."
+        )
     if before is None:
         reasons.append("It is the first commit measured here: there is nothing to compare it with.")
     elif not reasons:

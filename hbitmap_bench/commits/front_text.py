@@ -14,6 +14,7 @@ from hbitmap_bench.base.wording import before_after, times
 from hbitmap_bench.commits.changes import Change, fold_words, folded
 from hbitmap_bench.commits.derived import Exponents
 from hbitmap_bench.commits.front import FrontPage, linear
+from hbitmap_bench.commits.seams_text import seam_words
 from hbitmap_bench.commits.series import Benchmark, Params
 
 HASH_LENGTH: Final = 10
@@ -50,6 +51,8 @@ def render_front(page: FrontPage, console: Console) -> None:
     )
     for reason in verdict.reasons:
         say(console, f"- {reason}")
+    for line in seam_words(history):
+        say(console, f"- {line}", "dim")
     opening = page.part.tables[:1] if page.part else ()
     for table in (change_table(page), exponent_table(page), *opening):
         show(console, table)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Literal, NamedTuple
@@ -74,12 +74,33 @@ class Measured(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Seam:
+    """Where a history goes from one session to another: before ``place`` in its commits.
+
+    ``resolves`` and ``worst`` say what an anchor's noise hides, of a series in the middle and of
+    the worst: 0.05 for a step of 5%. They are 0 where no series is linked. ``n_unlinked`` series
+    have no common scale on both sides: no step across the seam shows in them.
+    """
+
+    place: int
+    n_linked: int
+    n_unlinked: int
+    resolves: float
+    worst: float
+
+
+@dataclass(frozen=True)
 class History:
     """All series of one machine and one environment.
 
     ``commits`` are the measured ones, oldest first, by their order in the repository. ``machine``
     holds asv's fields: machine, cpu, arch, num_cpu, os, ram. ``refused`` says, a line each, which
     stored results were not taken, and why.
+
+    Seconds of several sessions are chained (``chain``). ``spreads`` then has, of each timed
+    benchmark, commits x cells: the square of the half-width of the logarithm of the ratio between
+    a commit's session and that of the measurement before; 0 within a session. ``raw`` has what was
+    measured.
     """
 
     machine: Mapping[str, str]
@@ -88,6 +109,19 @@ class History:
     commits: tuple[Commit, ...]
     measured: Mapping[str, Measured]
     refused: tuple[str, ...] = ()
+    seams: tuple[Seam, ...] = ()
+    spreads: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    raw: Mapping[str, Measured] = field(default_factory=dict)
+
+    def unchained(self) -> History:
+        """The history as measured: what is compared within each commit alone needs no chain."""
+        if not self.seams:
+            return self
+        return replace(self, measured={**self.measured, **self.raw}, seams=(), spreads={}, raw={})
+
+    def unlinked(self) -> int:
+        """Cells of the newest commit that no anchor links to what was measured before."""
+        return sum(int(np.isinf(rows[-1]).sum()) for rows in self.spreads.values())
 
     def lost(self) -> list[tuple[Benchmark, Params]]:
         """Cells that the commit before the newest has measured, and the newest has not."""

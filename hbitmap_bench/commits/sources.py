@@ -19,6 +19,7 @@ from pathlib import Path
 
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.base.output import write_atomic
+from hbitmap_bench.commits.sessions import Sessions, anchor_paths, are_sessions, read_anchor
 
 SCHEMA = 1
 SUFFIX = ".sources"
@@ -42,7 +43,7 @@ def result_paths(results_dir: Path) -> Iterator[Path]:
 
 
 def refusals(results_dir: Path, repo: Path) -> dict[Path, str]:
-    """Result files that must not be used, each with the reason in one line.
+    """Files of results and of anchors that must not be used, each with the reason in one line.
 
     Costs one hash of each file and one git process for all. Raises ``UserError`` where ``repo``
     is no git repository.
@@ -55,6 +56,12 @@ def refusals(results_dir: Path, repo: Path) -> dict[Path, str]:
             commits[path], imported[path] = read_record(path)
         except (OSError, ValueError) as error:
             refused[path] = str(error)
+    for path in anchor_paths(results_dir):
+        try:
+            anchor = read_anchor(path)
+            commits[path], imported[path] = anchor.commit, anchor.imported
+        except (OSError, ValueError) as error:
+            refused[path] = str(error)
     known = committed_files(
         repo, ((commits[path], _sources(files)) for path, files in imported.items())
     )
@@ -65,13 +72,16 @@ def refusals(results_dir: Path, repo: Path) -> dict[Path, str]:
     return refused
 
 
-def write_record(result: Path, commit: str, imported: Iterable[Imported]) -> None:
+def write_record(
+    result: Path, commit: str, imported: Iterable[Imported], sessions: Sessions | None = None
+) -> None:
     """Put the side record beside a result; what was imported has been checked by the caller."""
     record = {
         "schema": SCHEMA,
         "commit": commit,
         "result_sha256": _sha256(result),
         "imported": [dict(sorted(files.items())) for files in imported],
+        **({"sessions": sessions} if sessions else {}),
     }
     write_atomic(result.with_suffix(SUFFIX), (json.dumps(record, indent=1) + "\n").encode())
 
@@ -82,6 +92,13 @@ def recorded(result: Path) -> list[Imported]:
         return list(read_record(result)[1])
     except (OSError, ValueError):
         return []
+
+
+def recorded_sessions(result: Path) -> Sessions:
+    """The sessions of a result whose side record is valid."""
+    record = json.loads(result.with_suffix(SUFFIX).read_text(encoding="utf-8"))
+    found: Sessions = record.get("sessions", {})
+    return found
 
 
 def committed_files(
@@ -161,6 +178,7 @@ def _is_record(record: object) -> bool:
         and bool(sets)
         and all(isinstance(files, dict) for files in sets)
         and all(isinstance(blob, str) for files in sets for blob in files.values())
+        and are_sessions(record.get("sessions", {}))
     )
 
 

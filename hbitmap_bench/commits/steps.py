@@ -77,7 +77,7 @@ def steps_of(line: Line, benchmark: Benchmark) -> list[Step]:
     if benchmark.is_exact:
         return [Step(*found) for found in differences(line.value)]
     floor = FLOORS[benchmark.kind]
-    local = [Step(*found) for found in moves(line.value, line.low, line.high, floor)]
+    local = [Step(*found) for found in moves(line, floor)]
     known = [step for step in local if step.is_confirmed]
     wide = (step for step in level_steps(line, floor) if not any(_same(step, k) for k in known))
     settled = _settled(line.value, sorted([*known, *wide]), floor)
@@ -88,10 +88,10 @@ def rises_steadily(line: Line, steps: Sequence[Step], floor: float) -> bool:
     """Whether a cost has crept up by what counts, in no step: over all commits, or since the last.
 
     The lower end of the Theil-Sen slope of log cost (one-sided 99.9%), times the commits it ran
-    over. A machine that drifts looks the same. O(n^2) at most.
+    over, less what seams hide. A machine that drifts looks the same. O(n^2) at most.
     """
     confirmed = [step.place for step in steps if step.is_confirmed]
-    return any(_creeps(line.value[first:], floor) for first in {0, *confirmed[-1:]})
+    return any(_creeps(line, first, floor) for first in {0, *confirmed[-1:]})
 
 
 def level_steps(line: Line, floor: float) -> list[Step]:
@@ -104,12 +104,15 @@ def level_steps(line: Line, floor: float) -> list[Step]:
     weights = [_stats.get_weight({"ci_99_a": low, "ci_99_b": high}) for low, high in ends]
     found = step_detect.detect_steps(line.value.tolist(), weights)
     levels = [
-        (first, float(value)) for first, end, value, *_ in found if end - first >= LEAST_COMMITS
+        (first, float(value), (first + end - 1) // 2)
+        for first, end, value, *_ in found
+        if end - first >= LEAST_COMMITS
     ]
     return [
         Step(place, before, after, "level")
-        for (_, before), (place, after) in pairwise(levels)
+        for (_, before, one), (place, after, other) in pairwise(levels)
         if _is_far(before, after, floor)
+        and abs(math.log(after / before)) > line.hidden(one, other)  # from middle to middle
     ]
 
 
@@ -166,11 +169,12 @@ def _between_levels(value: Floats, steps: Sequence[Step]) -> list[Step]:
     ]
 
 
-def _creeps(value: Floats, floor: float) -> bool:
+def _creeps(line: Line, first: int, floor: float) -> bool:
+    value = line.value[first:]
     if len(value) < LEAST_CREEP or not (value > 0).all():
         return False
     slope = stats.theilslopes(np.log(value), alpha=CREEP_CONFIDENCE)
-    rise = slope.low_slope * (len(value) - 1)
+    rise = slope.low_slope * (len(value) - 1) - line.hidden(first, len(line.value) - 1)
     return _is_far(float(value.min()), float(value.min()) * math.exp(max(rise, 0.0)), floor)
 
 

@@ -21,7 +21,16 @@ from numpy.typing import NDArray
 
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.commits import sources
+from hbitmap_bench.commits.chain import Joint, chained
 from hbitmap_bench.commits.series import Benchmark, Commit, History, Kind, Measured, Param
+from hbitmap_bench.commits.sessions import (
+    FIRST,
+    Anchor,
+    Sessions,
+    anchor_paths,
+    owners,
+    read_anchor,
+)
 
 RESULT_SCHEMA = 2
 """asv's version of its result files: 2 since asv 0.4."""
@@ -38,6 +47,8 @@ class _Result:
     environment: str
     machine: str
     rows: Mapping[str, tuple[NDArray[np.float64], ...]]
+    owners: Mapping[str, Sequence[str]]
+    """The session of each cell of timed benchmarks; none where all is of the first one."""
 
 
 def load_histories(results_dir: Path, repo: Path) -> tuple[History, ...]:
@@ -59,11 +70,20 @@ def load_histories(results_dir: Path, repo: Path) -> tuple[History, ...]:
     if not found:
         raise _nothing_usable(results_dir, reasons)
     commits = _commits(repo, {result.commit for result in found})
+    joints = [
+        (path.parent.name, _joint(read_anchor(path), benchmarks))
+        for path in anchor_paths(results_dir)
+        if path not in refused
+    ]
     groups: dict[tuple[str, str], list[_Result]] = {}
     for result in found:
         groups.setdefault((result.machine, result.environment), []).append(result)
     histories = [
-        _history(_machine(results_dir, key[0]), benchmarks, commits, group, reasons)
+        chained(
+            _history(_machine(results_dir, key[0]), benchmarks, commits, group, reasons),
+            {result.commit: result.owners for result in group},
+            [joint for machine, joint in joints if (machine, joint.environment) == key],
+        )
         for key, group in groups.items()
     ]
     order = {commit.hash: i for i, commit in enumerate(commits)}
@@ -144,14 +164,40 @@ def _load_result(path: Path, benchmarks: Mapping[str, Benchmark]) -> _Result:
     if stored["version"] != RESULT_SCHEMA:
         raise ValueError(f"version {stored['version']}")
     columns = stored["result_columns"]
-    rows = {}
+    rows, names = {}, {}
+    sessions = sources.recorded_sessions(path)
     for name, row in stored["results"].items():
         cells = dict(zip(columns, row, strict=False))  # asv leaves out the last ones if null
         benchmark = benchmarks.get(name)
         if benchmark and cells.get("result") and cells["version"] == benchmark.version:
             rows[name] = _row(benchmark, cells)
+            if sessions and benchmark.kind == "time":
+                names[name] = _owners(benchmark, cells, sessions)
     commit, machine = str(stored["commit_hash"]), str(stored["params"]["machine"])
-    return _Result(commit, str(stored["env_name"]), machine, rows)
+    return _Result(commit, str(stored["env_name"]), machine, rows, names)
+
+
+def _owners(benchmark: Benchmark, cells: Mapping[str, Any], sessions: Sessions) -> tuple[str, ...]:
+    """The session of each cell, in today's order."""
+    stored = Benchmark(benchmark.name, "time", "", "", (), _param_values(cells["params"]))
+    found = owners(sessions, benchmark.name, len(stored.cells))
+    return tuple(
+        found[stored.place[params]] if params in stored.place else FIRST
+        for params in benchmark.cells
+    )
+
+
+def _joint(anchor: Anchor, benchmarks: Mapping[str, Benchmark]) -> Joint:
+    """What an anchor has measured twice of today's timed benchmarks."""
+    before, after, names = {}, {}, {}
+    for name, row in anchor.after.items():
+        benchmark, old = benchmarks.get(name), anchor.before.get(name)
+        if not (benchmark and old and benchmark.kind == "time" and row["result"] and old["result"]):
+            continue
+        if row["version"] == old["version"] == benchmark.version:
+            before[name], after[name] = _row(benchmark, old), _row(benchmark, row)
+            names[name] = _owners(benchmark, old, anchor.owners)
+    return Joint(anchor.session, anchor.environment, before, after, names)
 
 
 def _row(benchmark: Benchmark, cells: Mapping[str, Any]) -> tuple[NDArray[np.float64], ...]:

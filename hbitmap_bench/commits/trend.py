@@ -139,9 +139,9 @@ def trend(history: History, repo: Path, advance: Advance = lambda _done, _of: No
     found: list[Found] = []
     doubts: list[Doubt] = []
     for done, (benchmark, cell) in enumerate(cells, 1):
-        line = series_of(history, benchmark, cell)
-        steps = steps_of(line, benchmark)
-        found += _found(history, benchmark, benchmark.cells[cell], line, steps, between)
+        for line in series_of(history, benchmark, cell).parts():
+            steps = steps_of(line, benchmark)
+            found += _found(history, benchmark, benchmark.cells[cell], line, steps, between)
         doubts += _doubts(history, benchmark, benchmark.cells[cell], line, steps)
         advance(done, len(cells))
     place = {commit: i for i, commit in enumerate(history.commits)}
@@ -221,6 +221,11 @@ def _reasons(found: Trend) -> Iterator[str]:
         yield (
             f"{len(lost)} series are not measured at the newest commit, and are at the one before: "
             f"{names}."
+        )
+    if alone := history.unlinked():
+        yield (
+            f"{alone} series have nothing to compare the newest commit with: no anchor links its "
+            "session to those before."
         )
     if history.refused:
         yield f"{len(history.refused)} stored results are refused: {'; '.join(history.refused)}."

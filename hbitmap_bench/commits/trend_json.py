@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Final
 
-from hbitmap_bench.commits.series import Benchmark, Commit, Params
+from hbitmap_bench.commits.series import Benchmark, Commit, History, Params, Seam
 from hbitmap_bench.commits.trend import Doubt, Found, Trend, worst
 
 SCHEMA: Final = 1
@@ -19,6 +19,7 @@ def to_json(trends: Sequence[Trend]) -> str:
     Regressions and improvements have one form: ``commit`` is the first that measured ``after`` (the
     first bad one), ``previous`` the last that measured ``before`` (the last good one), and
     ``between`` the hashes of those between them that were not measured. ``ratio`` is null from 0.
+    A history of several sessions has ``seams``: what a step across each must exceed to show.
     """
     document = {
         "schema": SCHEMA,
@@ -39,9 +40,21 @@ def _history(found: Trend) -> dict[str, Any]:
         "series": found.n_series,
         "exit_code": found.exit_code,
         "not_judged": found.reasons,
+        **({"seams": [_seam(history, seam) for seam in history.seams]} if history.seams else {}),
         "regressions": [_found(one) for one in found.found if one.state != "improved"],
         "improvements": [_found(one) for one in found.found if one.state == "improved"],
         "doubts": [_doubt(doubt) for doubt in found.doubts],
+    }
+
+
+def _seam(history: History, seam: Seam) -> dict[str, Any]:
+    """Shares that it hides are null where nothing links a series over it."""
+    return {
+        "before": _commit(history.commits[seam.place]),
+        "linked": seam.n_linked,
+        "unlinked": seam.n_unlinked,
+        "hides": seam.resolves if seam.n_linked else None,
+        "hides_at_worst": seam.worst if seam.n_linked else None,
     }
 
 

@@ -19,6 +19,7 @@ from hbitmap_bench.commits.front_text import (
     machine_words,
     shortened,
 )
+from hbitmap_bench.commits.seams_text import seam_words
 from hbitmap_bench.commits.series import Benchmark, Params
 from hbitmap_bench.commits.trend import CANNOT_JUDGE, CLEAR, STANDS, Doubt, Found, Trend
 
@@ -53,6 +54,8 @@ def render_trend(found: Trend, console: Console) -> None:
     say(console, f"newest: {newest.hash[:HASH_LENGTH]} {newest.date:%Y-%m-%d} {newest.subject}")
     for reason in found.reasons:
         say(console, f"- {reason}")
+    for line in seam_words(history):
+        say(console, f"- {line}", "dim")
     for table in (commit_table(found), series_table(found), doubt_table(found.doubts)):
         show(console, table)
 

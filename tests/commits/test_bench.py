@@ -13,12 +13,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+from asv.results import iter_results
 from tiny import COMMAND, ROOT, bench, commit, git, make_repo
 
 from hbitmap_bench.base import scratch
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.commits import bench as run
-from hbitmap_bench.commits import sources
+from hbitmap_bench.commits import sessions, sources
 from hbitmap_bench.commits.machine import machine_fields
 
 TRACKER = re.compile(r"resource_tracker: |^  warnings\.warn\(")
@@ -255,6 +256,32 @@ def test_results_whose_folder_is_gone_are_in_tmpdir(repo, measured, tmp_path, mo
     (kept,) = tmp_path.glob("hbitmap-result-*/results")
     assert len(list(sources.result_paths(kept))) == 1
     assert sources.refusals(kept, repo) == {}
+
+
+def test_a_later_session_measures_the_newest_commit_again_as_its_anchor(repo, measured):
+    before = {path: path.read_bytes() for path in results(repo)}
+    newest = git(repo, "log", "-1", "--format=%H", "--", "hbitmap_impl")
+    (repo / "hbitmap_impl" / "words.py").write_text("WORDS = 9\n")
+    git(repo, "commit", "-q", "-m", "Read two words more", "hbitmap_impl")
+    new = git(repo, "rev-parse", "HEAD")
+    ran = bench(repo)
+    git(repo, "reset", "-q", "--hard", "HEAD~1")
+    git(repo, "tag", "later", new)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert f"{newest[:10]} is measured again" in ran.stdout
+    assert "1 of 1 commits stored" in ran.stdout
+    (added,) = set(results(repo)) - set(before)
+    assert added.name.startswith(new[:8])
+    assert all(path.read_bytes() == content for path, content in before.items())
+    (path,) = sessions.anchor_paths(repo / "results")
+    anchor = sessions.read_anchor(path)
+    assert (anchor.commit, anchor.session) == (newest, *sources.recorded_sessions(added))
+    assert anchor.owners == sources.recorded_sessions(
+        next(path for path in before if path.name.startswith(newest[:8]))
+    )
+    assert anchor.after["tiny.Tiny.track_words"]["result"] == [8]
+    assert sources.refusals(repo / "results", repo) == {}
+    assert {r.commit_hash for r in iter_results(str(repo / "results"))} >= {newest, new}
 
 
 def test_the_committed_history_is_valid_and_neutral(committed):

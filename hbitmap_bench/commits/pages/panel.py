@@ -83,11 +83,15 @@ class Panel:
         """The suite that it belongs to."""
         return self.name.split(".", 1)[0]
 
+    @property
+    def lines(self) -> Slopes:
+        """The slopes, those of the newest commit where none are given."""
+        if self.slopes is not None:
+            return self.slopes
+        return newest_slopes(self.grid) if self.grows else {}
+
     def content(self) -> dict[str, object]:
         """What its script holds."""
-        slopes = self.slopes
-        if slopes is None:
-            slopes = newest_slopes(self.grid) if self.grows else {}
         return {
             "name": self.name,
             "title": self.words.title,
@@ -96,7 +100,7 @@ class Panel:
             "asv": self.asv,
             "exact": self.exact,
             "grows": self.grows,
-            "slopes": slopes,
+            "slopes": self.lines,
             "how": list(self.how),
             **self.grid.content(),
             "ratio": self._ratio(),

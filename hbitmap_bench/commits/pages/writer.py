@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -23,8 +23,9 @@ from hbitmap_bench.commits.front import FrontPage, linear
 from hbitmap_bench.commits.names import SUITES
 from hbitmap_bench.commits.pages import data, front_rows
 from hbitmap_bench.commits.pages.derived_panels import derived_panels
-from hbitmap_bench.commits.pages.panel import panel_of
+from hbitmap_bench.commits.pages.panel import Panel, panel_of
 from hbitmap_bench.commits.pages.suite_page import SuitePage, cell_table, file_stem
+from hbitmap_bench.commits.seams_text import seam_words
 from hbitmap_bench.commits.series import History
 
 PARTS: Final = {
@@ -129,6 +130,7 @@ class _Site:
             "exponents": list(front_rows.exponent_rows(self.front)),
             "changes": front_rows.change_list(self.front),
             "others": self.others,
+            "seams": seam_words(self.front.history),
         }
         self._render("front.html", "index.html", {**common, **more})
 
@@ -141,20 +143,30 @@ class _Site:
 
 def suite_pages(history: History, exponents: Sequence[Exponents]) -> tuple[SuitePage, ...]:
     """The suites of a history and the panels of each: known ones first, the build-up before all."""
-    panels = [
-        *derived_panels(history, exponents),
-        *(panel_of(b, history.measured[name]) for name, b in sorted(history.benchmarks.items())),
-    ]
+    panels = _panels(history, exponents)
+    if history.seams:  # within a commit the sessions' own seconds compare better than chained ones
+        measured = _panels(history.unchained(), exponents)
+        pairs = zip(panels, measured, strict=True)
+        panels = [replace(p, slopes=own.lines, ratio=own.ratio) for p, own in pairs]
     names = sorted({panel.suite for panel in panels})
     ordered = [*(n for n in SUITES if n in names), *(n for n in names if n not in SUITES)]
     return tuple(SuitePage(n, tuple(p for p in panels if p.suite == n)) for n in ordered)
 
 
+def _panels(history: History, exponents: Sequence[Exponents]) -> list[Panel]:
+    return [
+        *derived_panels(history, exponents),
+        *(panel_of(b, history.measured[name]) for name, b in sorted(history.benchmarks.items())),
+    ]
+
+
 def _index(history: History, suites: Sequence[SuitePage]) -> dict[str, object]:
     """What all pages share: commits, and where each panel's data is."""
+    seams = {seam.place for seam in history.seams}
     commits = [
         {"hash": c.hash, "date": f"{c.date:%Y-%m-%d %H:%M} UTC", "subject": c.subject}
-        for c in history.commits
+        | ({"seam": True} if place in seams else {})
+        for place, c in enumerate(history.commits)
     ]
     found = {
         suite.name: [

@@ -183,6 +183,7 @@ globalThis.hbitmapChart = (() => {
   /**
    * Draw into `box`, and again whenever its width changes; a new call replaces the plot.
    * spec: lines [{name, short, style, points [{x, y, low, high, tip}], fit}], rules [{y, label}], marked x,
+   * seams [x],
    * x {label, log, ticks, format, gap}, y {label, log, unit}, label (for those who can't see it).
    */
   function draw(box, spec) {
@@ -236,6 +237,7 @@ globalThis.hbitmapChart = (() => {
         ...xAxis(x, width - margins.marginLeft - margins.marginRight),
         ...axisNames(x, y),
         ruleMarks(rules),
+        Plot.ruleX(spec.seams ?? [], { stroke: "var(--rule)", strokeDasharray: "1 4", className: "seam" }),
         Plot.ruleX(Number.isInteger(spec.marked) ? [spec.marked] : [], { stroke: "var(--rule)", className: "marked" }),
         ...lines.flatMap((line) => lineMarks(line, domain, y.log, band)),
         ruleNames(rules),

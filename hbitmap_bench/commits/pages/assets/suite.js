@@ -12,6 +12,8 @@
   const byId = (id) => document.getElementById(id);
   const VIEWS = { growth: "Growth", commits: "Over commits", ratio: "Ratio of two implementations" };
 
+  const seams = commits.flatMap((commit, i) => (commit.seam ? [i - 0.5] : []));
+
   // ------------------------------------------------------------------ small things
 
   const slopeText = ([, slope, low, high]) =>
@@ -154,6 +156,7 @@
       label: `${titleText()}. ${lines.map(said).join(". ")}. The numbers are in the table below.`,
       rules: state.view === "ratio" ? [{ y: 1, label: "equal" }] : [],
       marked: state.view === "growth" ? null : state.marked,
+      seams: state.view === "commits" && shown().unit === "seconds" ? seams : [],
       x: state.view === "growth" ? sizeAxis(lines) : commitAxis(),
       y: { label: unitText(panel), log: state.log, unit: panel.unit },
     };

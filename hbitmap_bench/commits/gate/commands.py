@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hbitmap_bench.base.interrupt import rather_than_errors
+from hbitmap_bench.base.seconds import Seconds
 from hbitmap_bench.commits.gate import LOCAL
 
 if TYPE_CHECKING:
@@ -60,8 +61,8 @@ def judging_nothing_if_interrupted() -> Iterator[None]:
 @bench_option
 @click.option("--instructions", is_flag=True, help="Count them by callgrind too: a minute or two.")
 @click.option(
-    "--budget", type=click.FloatRange(min=0), metavar="MINUTES", default=5, show_default=True,
-    help="For more rounds, of cells in which a large rise may hide.",
+    "--budget", "budget_s", type=Seconds(0), metavar="SECONDS", default=300.0, show_default=True,
+    help="For more rounds of cells in which a large rise may hide.",
 )  # fmt: skip
 @machine_option
 @format_option
@@ -73,7 +74,7 @@ def gate(
     profile: str,
     bench: str | None,
     instructions: bool,
-    budget: float,
+    budget_s: float,
     machine: str,
     format_: Format,
     output: Path | None,
@@ -101,7 +102,7 @@ def gate(
     with judging_nothing_if_interrupted():
         from hbitmap_bench.commits.gate import main
 
-        options = main.Options(profile, bench, machine, instructions, budget)
+        options = main.Options(profile, bench, machine, instructions, budget_s)
         report = main.Report(format_, output)
         return main.gate(Path.cwd(), base, head, allow_dirty, options, report)
 

@@ -46,7 +46,7 @@ class Options:
     bench: str | None
     machine: str
     instructions: bool
-    budget_min: float = 0.0
+    budget_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -175,6 +175,6 @@ def _request(
         band=value,
         band_source=source,
         instructions=options.instructions,
-        budget_s=60 * options.budget_min,
+        budget_s=options.budget_s,
         same_code_too=band is not None,
     )

@@ -154,23 +154,15 @@ def test_a_change_that_costs_nothing_passes(repo, change):
         assert (unread.returncode, unread.stderr) == (0, b"")
 
 
-def test_what_an_environment_costs_is_no_regression(repo, change, tmp_path):
-    """The head begins in the second one, and is slower in every round of that half.
-
-    So much may hide that more rounds are measured, in which both environments are alike.
-    """
+def test_what_an_environment_costs_is_no_regression(repo, change):
+    """The head begins in the second one, and would be slower in every round that it stays there."""
     change({
-        "hbitmap_impl/words.py": f"""import pathlib, sys
-processes = pathlib.Path({str(tmp_path / "processes")!r})
-with processes.open("a") as file:
-    file.write(".")
-is_first_pass = processes.stat().st_size <= 12
-WORDS = 14 if is_first_pass and sys.prefix.endswith("two") else 7
+        "hbitmap_impl/words.py": """import sys
+WORDS = 14 if sys.prefix.endswith("two") else 7
 """
     })  # fmt: skip
-    ran = gate(repo, "--bench", "time_work.*1", "--format", "json")
+    ran = gate(repo, "--bench", "time_work", "--budget", "0", "--format", "json")
     assert "REGRESSED" not in verdicts(ran).values(), ran.stdout + ran.stderr
-    assert json.loads(ran.stdout)["run"]["more_rounds"] >= 12
     (installed,) = (repo / ".asv/gate/envs/one").glob("lib/*/site-packages/hbitmap_impl/words.py")
     assert "two" in installed.read_text()  # they have changed places
 

@@ -129,7 +129,7 @@ def _widths(columns: Sequence[Sequence[str]], n_labels: int, width: int) -> list
     while sum(found) > room and max(found) > 1:
         found[found.index(max(found))] -= 1
     while sum(found) < min(room, sum(wanted)):
-        narrow = [index for index, width in enumerate(found) if width < wanted[index]]
+        narrow = [index for index, taken in enumerate(found) if taken < wanted[index]]
         for index in narrow[: room - sum(found)]:
             found[index] += 1
     return found

@@ -44,9 +44,7 @@ def check_output(path: Path | None) -> None:
         require_regular(path)
         _try(path.resolve().parent, path.name)
     except OSError as error:
-        raise UserError(
-            f"output needs a place that takes it, not {path} ({error.strerror}): name another"
-        ) from error
+        raise _refused(path, error) from error
 
 
 def check_folder(path: Path, remedy: str = "name another with --out") -> None:
@@ -135,10 +133,7 @@ def write_atomic(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         temporary.replace(target)
     except OSError as error:
-        reason = error.strerror or error
-        raise UserError(
-            f"output needs a place that takes it, not {path} ({reason}): name another"
-        ) from error
+        raise _refused(path, error) from error
     finally:
         with suppress(OSError):  # on a read-only file system even this is refused
             temporary.unlink(missing_ok=True)
@@ -159,6 +154,11 @@ def folder_as_text(folder: Path) -> str:
     """All JSON files in a folder and below, by name, as one JSON object."""
     found = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*.json")}
     return json.dumps(found, indent=1) + "\n"
+
+
+def _refused(path: Path, error: OSError) -> UserError:
+    reason = error.strerror or error
+    return UserError(f"output needs a place that takes it, not {path} ({reason}): name another")
 
 
 def _try(folder: Path, name: str) -> None:

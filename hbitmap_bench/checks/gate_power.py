@@ -347,9 +347,6 @@ def growth_power(rng: Rng, noise: Noise, band: float, share: float, n_runs: int)
     return Count(sum(map(steeper, runs)), n_runs)
 
 
-# ---------------------------------------------------------------- the tables
-
-
 # ---------------------------------------------------------------- beside busy neighbours
 
 
@@ -369,6 +366,9 @@ def outcomes(
         found[judgement.outcome] += 1
         n_improved += judgement.counts["IMPROVED"] > 0
     return found, n_improved
+
+
+# ---------------------------------------------------------------- the tables
 
 
 def outcome_table(runs: int, seed: int) -> Table:

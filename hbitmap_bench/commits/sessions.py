@@ -64,7 +64,7 @@ def new_session() -> str:
     return datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
 
 
-def rows(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def rows_of(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The rows of a result file; asv leaves out the last columns of one where they are null."""
     columns = document["result_columns"]
     found = document["results"]
@@ -84,7 +84,7 @@ def measured_again(
     session: str, sessions: Sessions, old: Mapping[str, Any], new: Mapping[str, Any]
 ) -> Sessions:
     """The sessions of a result that a session has changed: cells that differ are its own."""
-    before, after = rows(old), rows(new)
+    before, after = rows_of(old), rows_of(new)
     merged: dict[str, dict[str, list[int]]] = {}
     for name, row in after.items():
         n_cells = len(row.get("result") or ())
@@ -110,7 +110,7 @@ def write_anchor(
 ) -> None:
     """Store the anchor of a session: ``old`` and ``new`` are asv's files of one commit."""
     stood, again = util.load_json(str(old)), util.load_json(str(new))
-    before, after = rows(stood), rows(again)
+    before, after = rows_of(stood), rows_of(again)
     content = {
         "schema": SCHEMA,
         "session": session,
@@ -139,17 +139,9 @@ def read_anchor(path: Path) -> Anchor:
         raise ValueError("it is no session's record") from None
     if given != _digest(record):
         raise ValueError("changed since it was measured and checked")
-    if record["schema"] != SCHEMA:
+    if record.pop("schema") != SCHEMA:
         raise ValueError(f"it is not of schema {SCHEMA}")
-    return Anchor(
-        session=record["session"],
-        environment=record["environment"],
-        commit=record["commit"],
-        before=record["before"],
-        after=record["after"],
-        owners=record["owners"],
-        imported=record["imported"],
-    )
+    return Anchor(**record)
 
 
 def are_sessions(found: object) -> bool:

@@ -30,6 +30,7 @@ from hbitmap_bench.commits.sessions import (
     anchor_paths,
     owners,
     read_anchor,
+    rows_of,
 )
 
 RESULT_SCHEMA = 2
@@ -163,11 +164,9 @@ def _load_result(path: Path, benchmarks: Mapping[str, Benchmark]) -> _Result:
     stored = json.loads(path.read_text(encoding="utf-8"))
     if stored["version"] != RESULT_SCHEMA:
         raise ValueError(f"version {stored['version']}")
-    columns = stored["result_columns"]
     rows, names = {}, {}
     sessions = sources.recorded_sessions(path)
-    for name, row in stored["results"].items():
-        cells = dict(zip(columns, row, strict=False))  # asv leaves out the last ones if null
+    for name, cells in rows_of(stored).items():
         benchmark = benchmarks.get(name)
         if benchmark and cells.get("result") and cells["version"] == benchmark.version:
             rows[name] = _row(benchmark, cells)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Final
 
 from hbitmap_bench.commits.gate.thresholds import BLIND
 from hbitmap_bench.commits.gate.verdict import Finding
+from hbitmap_bench.commits.series import Params
+
+Key = tuple[str, Params]
+"""A benchmark and its parameters: a cell."""
 
 COUNTED: Final = ("REGRESSED", "IMPROVED", "UNCHANGED")
 """Words of a cell whose instructions say what its time could not."""
@@ -16,14 +20,15 @@ COUNTED: Final = ("REGRESSED", "IMPROVED", "UNCHANGED")
 
 def noisy(findings: Sequence[Finding]) -> list[Finding]:
     """Compared times and peaks, less those whose instructions were counted: exact evidence."""
-    witnessed = _witnessed(findings)
-    compared = [f for f in findings if f.evidence in ("time", "memory") and f not in witnessed]
-    return [f for f in compared if f.word != "NOT_MEASURED"]
+    counted = _counted(findings)
+    compared = [f for f in findings if f.evidence in ("time", "memory")]
+    return [f for f in compared if f.word != "NOT_MEASURED" and not _is_witnessed(f, counted)]
 
 
 def notes(findings: Sequence[Finding]) -> Iterator[str]:
     """What a run that passes owes to instructions alone."""
-    if times := [f for f in _witnessed(findings) if _may_hide(f)]:
+    counted = _counted(findings)
+    if times := [f for f in findings if _is_witnessed(f, counted) and _may_hide(f)]:
         yield (
             f"a rise of {BLIND.value:.0%} may hide in {len(times)} times, and not in the "
             "instructions that were counted of the same cells"
@@ -46,18 +51,19 @@ def doubts(findings: Sequence[Finding]) -> Iterator[str]:
 def hiding(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """Cells that a run needs more rounds of; none where it could show what it must."""
     cells = [f for f in noisy(findings) if _may_hide(f)]
-    if [*_median_doubt(findings)]:
-        cells += [f for f in _times(findings) if _smallest(f) > BLIND.value and f not in cells]
+    if _median(_times(findings)) > BLIND.value:
+        unseen = [f for f in _times(findings) if _smallest(f) > BLIND.value]
+        cells += [f for f in unseen if not _may_hide(f)]
     return tuple(cells)
 
 
 def _median_doubt(findings: Sequence[Finding]) -> Iterator[str]:
-    shown = [_smallest(f) for f in _times(findings)]
-    if shown and (median := statistics.median(shown)) > BLIND.value:
+    times = _times(findings)
+    if (median := _median(times)) > BLIND.value:
         rise = f"{median:.0%}" if math.isfinite(median) else "none at all"
         yield (
             f"the run was blind: the smallest rise that it could have shown is {rise} in the "
-            f"median of {len(shown)} times, and must be {BLIND.value:.0%} or less"
+            f"median of {len(times)} times, and must be {BLIND.value:.0%} or less"
         )
 
 
@@ -77,18 +83,23 @@ def _may_hide(finding: Finding) -> bool:
     return finding.interval[1] > 1 + BLIND.value
 
 
+def _median(times: Sequence[Finding]) -> float:
+    """The smallest rise that a run could have shown, in the median time; 0 without any."""
+    return statistics.median(map(_smallest, times)) if times else 0.0
+
+
 def _smallest(finding: Finding) -> float:
     return math.inf if finding.resolvable is None else finding.resolvable
 
 
-def _witnessed(findings: Sequence[Finding]) -> list[Finding]:
-    """Times of cells whose instructions were counted."""
-    counted = {
-        (f.benchmark, f.params)
-        for f in findings
-        if f.evidence == "instructions" and f.word in COUNTED
-    }
-    return [f for f in findings if f.evidence == "time" and (f.benchmark, f.params) in counted]
+def _counted(findings: Sequence[Finding]) -> set[Key]:
+    """Cells whose instructions were counted."""
+    counts = [f for f in findings if f.evidence == "instructions" and f.word in COUNTED]
+    return {(f.benchmark, f.params) for f in counts}
+
+
+def _is_witnessed(finding: Finding, counted: Container[Key]) -> bool:
+    return finding.evidence == "time" and (finding.benchmark, finding.params) in counted
 
 
 def _times(findings: Sequence[Finding]) -> list[Finding]:

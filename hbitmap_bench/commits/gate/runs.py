@@ -33,6 +33,7 @@ from hbitmap_bench.commits.gate.paired import summary
 from hbitmap_bench.commits.gate.suites import Cell
 from hbitmap_bench.commits.gate.verdict import Override, RunFacts, SideFacts
 from hbitmap_bench.commits.series import Benchmark
+from hbitmap_bench.commits.sessions import rows_of
 from hbitmap_bench.commits.store import RESULT_SCHEMA, decode_benchmark
 
 SCHEMA: Final = 1
@@ -195,8 +196,7 @@ def _load_side(folder: Path, side: SideName, manifest: Manifest) -> list[tuple[C
 def _values(stored: Mapping[str, Any]) -> list[tuple[Cell, float]]:
     """What a result file says of each cell: the summary of its samples, or its value."""
     found = []
-    for name, row in stored["results"].items():
-        columns = dict(zip(stored["result_columns"], row, strict=False))
+    for name, columns in rows_of(stored).items():
         if columns.get("result") is None:
             continue
         values = tuple(tuple(map(ast.literal_eval, one)) for one in columns["params"])

@@ -35,7 +35,7 @@ from hbitmap_bench.commits.derived import QUERIES, SECONDS
 from hbitmap_bench.commits.gate import LOCAL
 from hbitmap_bench.commits.gate.judge import hiding, judge, suspects
 from hbitmap_bench.commits.gate.measure import ROUNDS
-from hbitmap_bench.commits.gate.paired import POWER, log_ratio
+from hbitmap_bench.commits.gate.paired import POWER, fast_mean
 from hbitmap_bench.commits.gate.resolution import band_of
 from hbitmap_bench.commits.gate.runs import Manifest, Pair, Run
 from hbitmap_bench.commits.gate.suites import Cell
@@ -181,9 +181,8 @@ def draw_installed(rng: Rng, noise: Noise, shape: tuple[int, int]) -> Floats:
 def calibrated(rng: Rng, noise: Noise) -> float:
     """The band that the noise calls for."""
     passes = [draw_pass(rng, noise, VALUES, ROUNDS[0]) for _ in range(N_CALIBRATED)]
-    return band_of([
-        log_ratio(b, h) for base, head in passes for b, h in zip(base, head, strict=True)
-    ])  # fmt: skip
+    ratios = [np.log(fast_mean(head) / fast_mean(base)) for base, head in passes]
+    return band_of(list(np.concatenate(ratios)))
 
 
 # ---------------------------------------------------------------- a run

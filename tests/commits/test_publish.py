@@ -138,10 +138,11 @@ def open_page(page, address: str) -> None:
 
 def see_lines(page, plot: str) -> None:
     """Wait for a line of some length in a colour."""
-    page.wait_for_function(
-        """plot => [...document.querySelectorAll(`${plot} svg .series path`)].some(
-            path => path.getTotalLength() > 100 && getComputedStyle(path).stroke !== "none")""",
-        arg=plot,
+    lines = page.locator(f"{plot} svg .series path")
+    expect(lines.first).to_be_attached()
+    assert lines.evaluate_all(
+        """lines => lines.some(
+            line => line.getTotalLength() > 100 && getComputedStyle(line).stroke !== "none")"""
     )
 
 

@@ -223,7 +223,8 @@ def test_bad_images_are_a_line_each_and_the_others_are_predicted(tmp_path):
 
 def _huge(path):
     """The head of an image that claims 2**62 bytes, with clusters of 2M: its tables lack."""
-    content = bytearray(path.read_bytes()[:65536])
+    with path.open("rb") as image:
+        content = bytearray(image.read(65536))
     content[24:32] = (2**62).to_bytes(8, "big")
     return bytes(content)
 

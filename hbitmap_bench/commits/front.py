@@ -11,6 +11,7 @@ import numpy as np
 from hbitmap_bench.base.front_part import FrontPart
 from hbitmap_bench.commits.changes import Change, Word, changes
 from hbitmap_bench.commits.derived import Exponents, exponents
+from hbitmap_bench.commits.gate.thresholds import BLIND
 from hbitmap_bench.commits.series import Benchmark, Commit, History, Params
 
 WORDS_MARGIN = 0.01
@@ -59,18 +60,18 @@ def verdict(history: History, found: tuple[Change, ...], fitted: tuple[Exponents
     newest = history.commits[-1]
     before = history.commits[-2] if len(history.commits) > 1 else None
     here = [change for change in found if change.commit == newest]
-    lost, unlinked = history.lost(), history.unlinked()
+    lost, hidden = history.lost(), _hidden(history, here)
     counts: Counter[Word] = Counter(change.word for change in here)
     counts["NOT_MEASURED"] = len(lost)
-    counts["UNCHANGED"] = _n_measured(history) - len(here) - unlinked if before else 0
-    if unlinked:
-        counts["INCONCLUSIVE"] += unlinked
+    counts["UNCHANGED"] = _n_measured(history) - len(here) - len(hidden) if before else 0
+    counts["INCONCLUSIVE"] += len(hidden)
     too_steep = _too_steep(fitted)
     word = _worst(counts, bool(too_steep), before)
     reasons = [*too_steep, *_reasons(here), *_lost_reasons(lost)]
-    if unlinked:
+    if hidden:
         reasons.append(
-            f"{unlinked} cells can't be compared: no anchor links their session to those before."
+            f"{len(hidden)} cells can't be compared: the seam to the session before may hide a "
+            f"rise of {BLIND.value:.0%} in each."
         )
     if before is None:
         reasons.append("It is the first commit measured here: there is nothing to compare it with.")
@@ -123,6 +124,13 @@ def linear(page: FrontPage) -> str:
         f"{answer}: at {at} words of {steepest.implementation} grow with exponent "
         f"{steepest.value[-1]:.3f} at {steepest.cluster_kib}K clusters."
     )
+
+
+def _hidden(history: History, here: list[Change]) -> list[tuple[Benchmark, Params]]:
+    """Cells whose seam may hide much, and shows nothing."""
+    seen = {(change.benchmark.name, change.params) for change in here}
+    hidden = history.hidden(-1, BLIND.value)
+    return [cell for cell in hidden if (cell[0].name, cell[1]) not in seen]
 
 
 def _reasons(here: list[Change]) -> list[str]:

@@ -119,9 +119,18 @@ class History:
             return self
         return replace(self, measured={**self.measured, **self.raw}, seams=(), spreads={}, raw={})
 
-    def unlinked(self) -> int:
-        """Cells of the newest commit that no anchor links to what was measured before."""
-        return sum(int(np.isinf(rows[-1]).sum()) for rows in self.spreads.values())
+    def hidden(self, place: int, change: float) -> list[tuple[Benchmark, Params]]:
+        """Cells in which a seam before the commit at ``place`` may hide so large a change.
+
+        ``change`` is relative: 0.5 for half as much again. Where no anchor links the sessions, the
+        seam hides any change.
+        """
+        limit = np.square(np.log1p(change))
+        return [
+            (self.benchmarks[name], self.benchmarks[name].cells[cell])
+            for name, rows in self.spreads.items()
+            for cell in np.flatnonzero(rows[place] >= limit).tolist()
+        ]
 
     def lost(self) -> list[tuple[Benchmark, Params]]:
         """Cells that the commit before the newest has measured, and the newest has not."""

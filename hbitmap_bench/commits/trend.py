@@ -21,6 +21,7 @@ from rich.progress import Progress
 
 from hbitmap_bench.commits.bisect import commits_between
 from hbitmap_bench.commits.changes import FLOORS, LEAST_RATIO, Evidence, Line, series_of
+from hbitmap_bench.commits.gate.thresholds import BLIND
 from hbitmap_bench.commits.series import Benchmark, Commit, History, Params
 from hbitmap_bench.commits.steps import (
     Step,
@@ -222,10 +223,12 @@ def _reasons(found: Trend) -> Iterator[str]:
             f"{len(lost)} series are not measured at the newest commit, and are at the one before: "
             f"{names}."
         )
-    if alone := history.unlinked():
+    newest = history.seams[-1].place if history.seams else 0
+    if hidden := history.hidden(newest, BLIND.value):
         yield (
-            f"{alone} series have nothing to compare the newest commit with: no anchor links its "
-            "session to those before."
+            f"{len(hidden)} series may have risen by {BLIND.value:.0%} unseen at the newest seam: "
+            "no anchor links the sessions, or one was disturbed. Measure another commit on a "
+            "quiet machine."
         )
     if history.refused:
         yield f"{len(history.refused)} stored results are refused: {'; '.join(history.refused)}."

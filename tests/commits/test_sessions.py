@@ -140,6 +140,25 @@ def test_a_step_that_the_seam_hides_does_not_show_and_the_seam_says_so(nights):
     history = nights.load()
     assert steps(history, nights.repo)[0] == set()
     assert history.seams[0].resolves > 0.2
+    assert trend(history, nights.repo).exit_code == 0
+
+
+def test_a_session_that_was_blind_is_not_judged(nights):
+    """Its seam may hide half as much again, whatever the commits in it show of each other."""
+    nights.night("", 1.0, [1.0] * 5)
+    nights.night("20260102", 1.7, [1.2] * 5, width=0.4)
+    judged = trend(nights.load(), nights.repo)
+    assert judged.exit_code == 2
+    (reason,) = judged.reasons
+    assert "5 series may have risen by 50% unseen at the newest seam" in reason
+
+
+def test_a_rise_that_shows_across_a_blind_seam_is_counted_once(nights):
+    nights.night("", 1.0, [1.0] * 5)
+    nights.night("20260102", 1.7, [4.0], width=0.4)
+    counts = front_page(nights.load(), None).verdict.counts
+    assert counts["INCONCLUSIVE"] == len(CELLS)  # at this commit alone
+    assert counts["UNCHANGED"] == 0
 
 
 def test_growth_within_a_commit_is_that_of_its_own_session(nights):
@@ -209,7 +228,7 @@ def test_the_newest_commit_alone_behind_an_unlinked_seam_is_not_judged(nights):
     history = nights.load()
     judged = trend(history, nights.repo)
     assert judged.exit_code == 2
-    assert "no anchor links its session" in judged.reasons[0]
+    assert "no anchor links the sessions" in judged.reasons[0]
     page = front_page(history, None)
     assert page.changes == ()
     assert page.verdict.word == "INCONCLUSIVE"

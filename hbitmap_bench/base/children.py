@@ -28,6 +28,7 @@ def running(
     *,
     stdout: int | IO[bytes],
     stderr: int | IO[bytes],
+    stdin: int | IO[bytes] = subprocess.DEVNULL,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     end: Callable[[subprocess.Popen[bytes]], object] = kill_group,
@@ -35,7 +36,7 @@ def running(
     """``start`` it; whatever ends the block, ``end`` is called then, and its pipes are closed."""
     with ExitStack() as stack:
         with uninterrupted():  # or nobody could end what has just been started
-            process = start(argv, stdout=stdout, stderr=stderr, cwd=cwd, env=env)
+            process = start(argv, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, env=env)
             stack.enter_context(process)
             stack.callback(end, process)
         yield process
@@ -46,6 +47,7 @@ def start(
     *,
     stdout: int | IO[bytes],
     stderr: int | IO[bytes],
+    stdin: int | IO[bytes] = subprocess.DEVNULL,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
@@ -56,7 +58,7 @@ def start(
     try:
         mark = guard.watch()
         return subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, cwd=cwd,
+            argv, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd,
             env=None if env is None else {**env, **mark},
             start_new_session=True,
         )  # fmt: skip

@@ -611,6 +611,28 @@ cdef class HBitmap:
         )
         return max(found << self._granularity, start) if found >= 0 else -1
 
+    cdef inline int64_t _next_dirty_area(
+        self, int64_t start, int64_t stop, int64_t *count
+    ) noexcept nogil:
+        """``next_dirty_area`` up to ``stop``, at most the size: its start or -1, its count cut."""
+        cdef int64_t dirty = self._next_dirty(start, stop - start) if start < stop else -1, zero
+        if dirty >= 0:
+            count[0] = min(count[0], stop - dirty)
+            zero = self._next_zero(dirty, count[0])
+            if zero >= 0:
+                count[0] = zero - dirty
+        return dirty
+
+    cdef inline bint _status(self, int64_t start, int64_t *count) noexcept nogil:
+        """``status`` of a range inside the bitmap: its first item's bit; ``count`` is cut."""
+        cdef int64_t edge = self._next_dirty(start, count[0])
+        cdef bint dirty = edge == start
+        if dirty:
+            edge = self._next_zero(start, count[0])
+        if edge >= 0:
+            count[0] = edge - start
+        return dirty
+
     def get(self, item):
         """True if the item's bit is set. Cost: O(1), one word, which isn't a search.
 
@@ -659,15 +681,11 @@ cdef class HBitmap:
         self._refuse_unfinished()
         cdef int64_t first = as_natural(start, "start")
         cdef int64_t stop = min(as_natural(end, "end"), self._size)
-        cdef int64_t limit = as_item(max_dirty_count), dirty, zero
+        cdef int64_t limit = as_item(max_dirty_count), dirty
         if limit < 1:
             raise ValueError(f"max_dirty_count must be 1 or more, not {max_dirty_count}")
-        dirty = self._next_dirty(first, stop - first) if first < stop else -1
-        if dirty < 0:
-            return None
-        limit = min(limit, stop - dirty)
-        zero = self._next_zero(dirty, limit)
-        return dirty, zero - dirty if zero >= 0 else limit
+        dirty = self._next_dirty_area(first, stop, &limit)
+        return (dirty, limit) if dirty >= 0 else None
 
     def status(self, start, count):
         """(is the first item dirty, length of the run of that value from ``start``).
@@ -678,15 +696,12 @@ cdef class HBitmap:
         """
         self._refuse_unfinished()
         cdef int64_t first = as_natural(start, "start")
-        cdef int64_t n = as_natural(count, "count"), edge
+        cdef int64_t n = as_natural(count, "count")
         if n == 0:
             raise ValueError("status needs a count of 1 or more, not 0")
         self._refuse_outside(first, n, start, count)
-        edge = self._next_dirty(first, n)
-        if edge != first:
-            return False, n if edge < 0 else edge - first
-        edge = self._next_zero(first, n)
-        return True, n if edge < 0 else edge - first
+        cdef bint dirty = self._status(first, &n)
+        return dirty, n
 
     # ------------------------------------------------------------ walk
 

@@ -31,6 +31,11 @@ class Driver:
         self._process = process
         self._stdin, self._stdout = cast(IO[bytes], process.stdin), cast(IO[bytes], process.stdout)
 
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
+
     def ask(self, *words: str | int) -> list[Any]:
         """Give a command; its answer. Costs some 20 us more than the operation.
 

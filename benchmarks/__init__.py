@@ -13,6 +13,5 @@ one of them starts a new history; ``tests/test_benchmarks.py`` makes that visibl
 ``access_check``  checks at the start, the middle and the end of the disk
 ``bitmap_ops``    set, reset, iterate, merge, invert, status, serialize
 ``memory``        bytes of each structure, peak memory of a build-up
-``profiles``      not a suite: which cells and how many repeats ``quick`` and ``full`` take
 ================  ============================================================================
 """

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from asv.results import Results
 from asv.runner import BenchmarkResult
-from synthetic_history import benchmarks
+from synthetic_history import DECLARED, benchmarks
 
 from hbitmap_bench.commits import sources
 from hbitmap_bench.commits.gate.runs import COUNTERS, PASSES, Manifest, Run, save_manifest
@@ -37,12 +37,14 @@ FACTS = RunFacts(
 MANIFEST = Manifest(
     facts=FACTS, band=0.05, band_source="default: this machine is not calibrated",
     benchmarks=benchmarks(), cells=(), required=(), versions={}, failures=(), allowances=(),
-    instructions={}, same_code=False, same_package=False,
+    instructions={}, same_code=False, same_package=False, declared=DECLARED,
 )  # fmt: skip
 THRESHOLDS = (
     Threshold("family level", 0.01, "probability", "one run in a hundred may raise a false alarm"),
     Threshold("time floor", 50e-6, "seconds a timed call", "a scheduler's tick is some tens of µs"),
     Threshold("memory floor", 2**20, "bytes", "a peak moves by pages"),
+    Threshold("words exponent margin", 0.01, "exponent", "words are counted"),
+    Threshold("time exponent margin", 0.6, "exponent", "caches end"),
 )
 TIME = "buildup.BuildUp.time_queries"
 IMPORTED = {"hbitmap_impl/hbitmap.py": "0" * 40}

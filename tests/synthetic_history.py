@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from hbitmap_bench.commits.project_file import read
 from hbitmap_bench.commits.series import Benchmark, Commit, History, Measured
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "benchmarks.json").read_text())
+DECLARED = read(Path(__file__).parents[1])
 HOSTILE = "</script><img src=x onerror=\"document.title='broken'\"> & 'it' \"is\" \u2028"
 
 
@@ -65,4 +67,5 @@ def history(n_commits=6, *, text="", measured=1.0, regression=None, seed=1):
         value[:, rng.random(value.shape[1]) >= measured] = np.nan
         arrays[name] = Measured(value, value - width, value + width)
     machine = {"machine": f"bench {text}".strip(), "cpu": "EPYC", "num_cpu": "2", "ram": "24 GiB"}
-    return History(machine, "virtualenv-py3.11-numpy2.4.6", benchmarks(), commits, arrays)
+    environment = "virtualenv-py3.11-numpy2.4.6"
+    return History(machine, environment, benchmarks(), commits, arrays, declared=DECLARED)

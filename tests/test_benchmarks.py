@@ -19,6 +19,8 @@ from asv.benchmarks import Benchmarks
 from asv.runner import BENCHMARK_RUN_SCRIPT
 from asv_runner.discovery import get_benchmark_from_name
 
+from hbitmap_bench.commits.bench import asv_arguments
+from hbitmap_bench.commits.project_file import Profile, read
 from hbitmap_bench.qemu.geometry import layout
 
 ROOT = Path(__file__).parent.parent
@@ -89,31 +91,31 @@ def test_the_calls_have_the_arguments_that_asv_gives(tmp_path):
     subprocess.run([*runner, "check", str(SUITES)], check=True, cwd=tmp_path)
 
 
-def test_eight_samples_a_side_or_more(found, suites):
+def test_eight_samples_a_side_or_more(found):
     timed = [name for name, benchmark in found.items() if benchmark["type"] == "time"]
     assert timed
     for name in timed:
         benchmark = get_benchmark_from_name(str(SUITES), name)
         assert benchmark.rounds * benchmark.repeat[0] >= 8, name
         assert benchmark.number == 1
-    for profile in suites("profiles").PROFILES.values():
+    for profile in read(ROOT).profiles.values():
         assert profile.rounds * profile.repeat[0] >= 8
 
 
-def test_quick_selects_cells_of_every_benchmark_and_each_expression_some(found, suites):
-    quick = suites("profiles").PROFILES["quick"]
+def test_quick_selects_cells_of_every_benchmark_and_each_expression_some(found):
+    quick = read(ROOT).profile("quick")
     conf = SimpleNamespace(benchmark_dir=str(SUITES))
     assert set(Benchmarks(conf, found.values(), list(quick.cells))) == set(found)
     for regex in quick.cells:
         assert Benchmarks(conf, found.values(), regex), regex
 
 
-def test_asv_is_told_a_profile_in_its_own_words(suites):
-    profiles = suites("profiles")
-    assert profiles.asv_arguments(profiles.Profile(("a", "b"), (4, 6, 0.5))) == [
+def test_asv_is_told_a_profile_in_its_own_words():
+    assert asv_arguments(Profile(("a", "b"), (4, 6, 0.5), 2)) == [
         *("--record-samples", "-a", "repeat=(4,6,0.5)", "-a", "rounds=2"),
         *("--bench", "a", "--bench", "b"),
     ]
+    assert asv_arguments(Profile()) == ["--record-samples"]
 
 
 @pytest.mark.parametrize("name", ["hbitmap_of_the_future", "hbitmap"])

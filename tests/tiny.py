@@ -11,11 +11,11 @@ ROOT = Path(__file__).parent.parent
 COMMAND = Path(sys.executable).with_name("hbitmap-bench")
 
 SETUP = "from setuptools import setup\nsetup(name='tiny', packages=['hbitmap_impl'])\n"
-PROFILES = """
-import os, sys
-
-if __name__ == "__main__":
-    os.execv(sys.executable, [sys.executable, "-m", "asv", "run", *sys.argv[2:]])
+DECLARED = """
+[measured]
+paths = ["hbitmap_impl", "setup.py", "setup.cfg"]
+imports = "hbitmap_impl"
+reviewed = "tests/golden/benchmarks.json"
 """
 
 
@@ -46,7 +46,7 @@ def make_repo(repo: Path, suites: dict[str, str]) -> None:
         "hbitmap_impl/words.py": "WORDS = 7\n",
         "benchmarks/__init__.py": "",
         "benchmarks/common.py": (ROOT / "benchmarks" / "common.py").read_text(),
-        "benchmarks/profiles.py": PROFILES,
+        "hbitmap-bench.toml": DECLARED,
         **{f"benchmarks/{name}.py": text for name, text in suites.items()},
     }
     commit(repo, files, "Begin")

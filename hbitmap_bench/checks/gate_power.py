@@ -31,7 +31,6 @@ from rich.progress import track
 from rich.table import Table
 from scipy.stats import binomtest
 
-from hbitmap_bench.commits.derived import QUERIES, SECONDS
 from hbitmap_bench.commits.gate import LOCAL
 from hbitmap_bench.commits.gate.judge import hiding, judge, suspects
 from hbitmap_bench.commits.gate.measure import ROUNDS
@@ -41,10 +40,30 @@ from hbitmap_bench.commits.gate.runs import Manifest, Pair, Run
 from hbitmap_bench.commits.gate.suites import Cell
 from hbitmap_bench.commits.gate.thresholds import DEFAULT_BAND
 from hbitmap_bench.commits.gate.verdict import Judgement, RunFacts, SideFacts
+from hbitmap_bench.commits.project_file import Derived, Growth, ProjectFile
 from hbitmap_bench.commits.series import Benchmark
 
 Floats = NDArray[np.float64]
 Rng = np.random.Generator
+
+SECONDS: Final = "buildup.BuildUp.time_queries"
+QUERIES: Final = "buildup.BuildUp.track_queries"
+
+DECLARED: Final = ProjectFile(
+    derived=(
+        Derived(
+            "buildup.seconds", SECONDS, "", "seconds", factor=2.0**21,
+            powers={"image_tib": 1, "cluster_kib": -1}, over=QUERIES,
+        ),
+    ),
+    growth=(
+        Growth(
+            "buildup.seconds", "seconds", "image_tib", "implementation",
+            {"plain": 1.0, "access": 2.0, "deny": 1.0}, by=("cluster_kib",),
+        ),
+    ),
+)  # fmt: skip
+"""As the project's own file has it."""
 
 N_CALIBRATED: Final = 3
 """Passes that ``hbitmap-bench calibrate`` measures."""
@@ -236,7 +255,7 @@ def _manifest(band: float, rounds: tuple[int, ...]) -> Manifest:
         facts=replace(FACTS, rounds=rounds), band=band, band_source="simulated",
         benchmarks=BENCHMARKS, cells=cells, required=cells,
         versions={name: b.version for name, b in BENCHMARKS.items()}, failures=(), allowances=(),
-        instructions={}, same_code=False, same_package=False,
+        instructions={}, same_code=False, same_package=False, declared=DECLARED,
     )  # fmt: skip
 
 

@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 
 from hbitmap_bench.base.plotting import literal, png
 from hbitmap_bench.commits.front_text import cell_words
-from hbitmap_bench.commits.names import benchmark_words
 from hbitmap_bench.commits.series import Benchmark, History, Params
 from hbitmap_bench.qemu.filters import SETUPS
 from hbitmap_bench.reproduction.report.lines import COLOURS
@@ -61,8 +60,10 @@ def _draw(axes: Axes, history: History, benchmark: Benchmark, params: Params) ->
             linewidth=2.2 if bold else 1, alpha=1 if bold else 0.6,
         )  # fmt: skip
     axes.set_ylabel(benchmark.unit)
-    words = benchmark_words(benchmark.name).title
-    axes.set_title(literal(f"{words}: {cell_words(benchmark, params)}"), loc="left", fontsize=9)
+    declared = history.declared
+    words = declared.benchmark_words(benchmark.name).title
+    cell = cell_words(benchmark, params, declared.parameters)
+    axes.set_title(literal(f"{words}: {cell}"), loc="left", fontsize=9)
     axes.grid(visible=True, axis="y", color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))

@@ -45,10 +45,11 @@ from hbitmap_bench.checks.injections import (
 from hbitmap_bench.checks.over_commits import cell_picture
 from hbitmap_bench.commits.bench import bench
 from hbitmap_bench.commits.changes import Change, changes
-from hbitmap_bench.commits.derived import SECONDS, Exponents, exponents
+from hbitmap_bench.commits.derived import Exponents, exponents
 from hbitmap_bench.commits.front_text import EVIDENCE, cell_words
 from hbitmap_bench.commits.pages.site import publish
 from hbitmap_bench.commits.project import find_project, git
+from hbitmap_bench.commits.project_file import Parameters
 from hbitmap_bench.commits.series import Benchmark, History, Params
 from hbitmap_bench.commits.store import load_histories
 
@@ -64,6 +65,8 @@ ROUNDS: Final = 6
 REPEAT: Final = "(4,40,0.2)"
 """Of each cell in a round, as in ``benchmarks.common.Suite``: 200 samples of the short ones."""
 
+MEANT: Final = Parameters(suffixes={"image_tib": "T", "cluster_kib": "K", "copy_cluster_kib": "K"})
+SECONDS: Final = "buildup.BuildUp.time_queries"
 MACHINE: Final = "scratch"
 NEUTRAL: Final = "hbitmap_impl/__init__.py"
 """Gets a comment where a commit is to be measured and to change nothing."""
@@ -222,7 +225,7 @@ def _clearest(caught: Sequence[Change]) -> Change:
 
 def _change_words(change: Change) -> tuple[str, ...]:
     return (
-        cell_words(change.benchmark, change.params),
+        cell_words(change.benchmark, change.params, MEANT),
         EVIDENCE[change.evidence],
         *before_after(change.before, change.after, change.benchmark.unit),
         times(change.ratio),
@@ -251,9 +254,9 @@ def exponent_table(lines: Sequence[Exponents], findings: Sequence[Finding]) -> T
     for finding in findings:
         dearer = finding.injection.dearer.get(SECONDS, frozenset())
         for line in lines:
-            if line.implementation in dearer:
+            if line.series in dearer:
                 before, after = line.value[finding.place - 1 : finding.place + 1].tolist()
-                name = f"{line.implementation} {line.quantity}"
+                name = f"{line.series} {line.quantity}"
                 row = (f"{before:.3f}", f"{after:.3f}", f"{line.limit:g}")
                 rows.append((finding.injection.name, name, *row))
     return Table(

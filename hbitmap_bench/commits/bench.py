@@ -30,7 +30,8 @@ from hbitmap_bench.base.interrupt import uninterrupted
 from hbitmap_bench.base.output import check_folder, deliver, folder_as_text, write_atomic
 from hbitmap_bench.commits import sources
 from hbitmap_bench.commits.machine import machine_fields
-from hbitmap_bench.commits.project import MEASURED, Project, find_project, git
+from hbitmap_bench.commits.project import Project, find_project, git
+from hbitmap_bench.commits.project_file import Profile
 from hbitmap_bench.commits.sessions import Sessions, measured_again, new_session, write_anchor
 
 EVIDENCE = "HBITMAP_BENCH_EVIDENCE"
@@ -48,18 +49,20 @@ def bench(
 ) -> int:
     """Measure a range of commits, or the new ones; asv's exit code, 0 if nothing failed.
 
-    ``more`` are arguments of ``asv run``, which go behind the profile's own. Raises
+    ``more`` are arguments of ``asv run``, which go behind the profile's. Raises
     ``UserError`` where there is nothing to measure, and for results that are refused, once the
     others are stored.
     """
     project = find_project(folder)
     fields = machine_fields(machine, project.results_dir)
     chosen = commits_to_measure(project, machine, commits)
+    sampling = asv_arguments(project.declared.profile(profile))
     console = Console(soft_wrap=True, highlight=False)
     if not chosen:
         console.print(
             f"Nothing to measure: no commit since the newest result of {machine} changes "
-            f"{' or '.join(MEASURED)}. Name commits, such as HEAD~20..HEAD, to measure them again.",
+            f"{project.declared.measured_words}. Name commits, such as HEAD~20..HEAD, to measure "
+            "them again.",
             markup=False,
         )
         return 0
@@ -79,7 +82,7 @@ def bench(
                 markup=False,
             )
         with scratch.for_all():
-            code = _run_asv(project, staging, fields, [profile, *more], ordered)
+            code = _run_asv(project, staging, fields, [*sampling, *more], ordered)
 
         def write(results_dir: Path) -> None:
             stored, refused[:] = store(project, staging, machine, results_dir, anchor)
@@ -93,20 +96,31 @@ def bench(
     return code
 
 
+def asv_arguments(profile: Profile) -> list[str]:
+    """What ``asv run`` is told of a profile; and to keep the samples, for whoever judges them."""
+    arguments = ["--record-samples"]
+    if profile.repeat:
+        arguments += ["-a", f"repeat=({','.join(map(str, profile.repeat))})"]
+    if profile.rounds:
+        arguments += ["-a", f"rounds={profile.rounds}"]
+    for regex in profile.cells:
+        arguments += ["--bench", regex]
+    return arguments
+
+
 def commits_to_measure(project: Project, machine: str, commits: str | None) -> list[str]:
     """Hashes, oldest first, of commits that changed what is measured.
 
     Of a range, all; else those after the newest with a valid result of this machine. Where there
     is none, the newest alone: a whole history is only measured if someone asks for it.
     """
-    changed = git(
-        project.root, "log", "--format=%H", commits or "HEAD", "--", *MEASURED
-    ).splitlines()
+    paths = project.declared.measured.paths
+    changed = git(project.root, "log", "--format=%H", commits or "HEAD", "--", *paths).splitlines()
     if commits:
         if not changed:
             raise UserError(
-                f"only commits that change {' or '.join(MEASURED)} measure anything new, and "
-                f"{commits!r} has none: name a longer range"
+                f"only commits that change {project.declared.measured_words} measure anything "
+                f"new, and {commits!r} has none: name a longer range"
             )
         return changed[::-1]
     known = _measured(project, machine)
@@ -263,10 +277,10 @@ def _run_asv(
     arguments: Sequence[str],
     commits: Sequence[str],
 ) -> int:
-    """``asv run`` over commits, its rounds interleaved among them; a profile's name comes first."""
+    """``asv run`` over commits, its rounds interleaved among them."""
     hashes = staging / "commits"
     hashes.write_text("\n".join(commits))
-    command = [sys.executable, "-m", "benchmarks.profiles", *arguments, f"HASHFILE:{hashes}"]
+    command = [sys.executable, "-m", "asv", "run", *arguments, f"HASHFILE:{hashes}"]
     command += ["--config", str(staging / "asv.conf.json"), "--machine", fields["machine"]]
     environment = {
         **os.environ,

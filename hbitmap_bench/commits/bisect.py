@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Literal
 
 from hbitmap_bench.base.errors import UserError
-from hbitmap_bench.commits.project import MEASURED
 
 Outcome = Literal["confirmed", "last good is bad", "first bad is good"]
 
@@ -31,15 +30,17 @@ class Bisection:
     asked: tuple[tuple[str, bool], ...]
 
 
-def commits_between(repo: Path, last_good: str, first_bad: str) -> tuple[str, ...]:
-    """Commits after ``last_good`` and before ``first_bad`` that changed what is measured.
+def commits_between(
+    repo: Path, last_good: str, first_bad: str, paths: Sequence[str]
+) -> tuple[str, ...]:
+    """Commits after ``last_good`` and before ``first_bad`` that changed ``paths``; all if none.
 
     Hashes, oldest first. One git process. Raises ``UserError`` where git does not know the two, as
     in a shallow clone.
     """
     git = ["git", "-C", str(repo), "rev-list", "--topo-order", "--reverse"]
     ran = subprocess.run(
-        [*git, f"{last_good}..{first_bad}", "--", *MEASURED],
+        [*git, f"{last_good}..{first_bad}", "--", *paths],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if ran.returncode != 0:

@@ -23,8 +23,8 @@ repo_option = click.option(
 @click.command()
 @click.argument("commits", required=False)
 @click.option(
-    "--profile", type=click.Choice(["quick", "full"]), default="quick", show_default=True,
-    help="Which cells, how often: a minute and a half a commit, or half an hour.",
+    "--profile", metavar="NAME", default="quick", show_default=True,
+    help="Which cells, how often: quick or full, or what hbitmap-bench.toml has.",
 )  # fmt: skip
 @click.option(
     "--machine", metavar="NAME", default=LOCAL, show_default=True,

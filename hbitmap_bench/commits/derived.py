@@ -1,84 +1,92 @@
-"""What follows from stored results: seconds of whole build-ups, ratios, growth exponents.
+"""What follows from stored results: declared quantities, ratios of variants, growth exponents.
 
-asv stores raw measurements: a large cell times blocks of its queries. This is the one place where
-they are scaled. Arrays are float64 over commits (rows), NaN where something was not measured.
+asv stores raw measurements; a project declares what is derived of them, and how that may grow. This
+is the one place where they are scaled. Arrays are float64 over commits (rows), NaN where something
+was not measured.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hbitmap_bench.base.slopes import loglog_slopes
+from hbitmap_bench.commits.project_file import Derived, Growth, ProjectFile
 from hbitmap_bench.commits.series import Benchmark, History, Measured, Params
-
-TIB, KIB = 2**40, 2**10
-
-ANSWER_CLUSTERS = 512
-"""What the suite ``buildup`` pins for all its cells: image clusters that one query moves on."""
-
-SECONDS = "buildup.BuildUp.time_queries"
-QUERIES = "buildup.BuildUp.track_queries"
-WORDS = "buildup.Words.track_extra_words_a_query"
-
-Quantity = Literal["seconds", "words"]
-
-LIMITS: dict[str, float] = {"plain": 1.0, "access": 2.0, "deny": 1.0}
-"""Exponents that the algorithms promise: what grows faster has another algorithm, or caches."""
 
 TWO_SIZES = 2
 
 
 @dataclass(frozen=True)
 class Exponents:
-    """The growth exponent of one implementation at one cluster size, commit after commit.
+    """The growth exponent of one series, such as an implementation, commit after commit.
 
-    ``value``, ``low`` and ``high`` have a number a commit; the interval is the 95% t interval of
-    the slope, NaN below three sizes. ``n_sizes`` is how many sizes each commit was fitted over.
+    ``group`` has the values of ``growth.by``. ``value``, ``low`` and ``high`` have a number a
+    commit; the interval is the 95% t interval of the slope, NaN below three sizes. ``n_sizes`` is
+    how many sizes each commit was fitted over.
     """
 
-    implementation: str
-    cluster_kib: int
-    quantity: Quantity
+    growth: Growth
+    exact: bool
+    series: str
+    group: Params
     value: NDArray[np.float64]
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     n_sizes: NDArray[np.int64]
 
     @property
+    def quantity(self) -> str:
+        """What grows, as people read it."""
+        return self.growth.quantity
+
+    @property
     def limit(self) -> float:
-        """What the implementation's algorithm promises."""
-        return LIMITS.get(self.implementation, np.nan)
+        """What the project promises of this series; NaN where it promises nothing."""
+        return self.growth.limits.get(self.series, np.nan)
+
+    @property
+    def at(self) -> str:
+        """`` at 64K clusters``; empty where the project has no words for its groups."""
+        named = dict(zip(self.growth.by, self.group, strict=True))
+        return f" at {self.growth.at.format(**named)}" if self.growth.at else ""
 
 
-def build_up_seconds(history: History) -> Measured | None:
-    """Seconds of whole build-ups, commits x cells of ``SECONDS``: measured whole, or scaled.
+def derive(history: History, one: Derived) -> Measured | None:
+    """A derived quantity, commits x cells of the benchmark that it is of; None without that.
 
-    Seconds a timed query times the queries of a whole build-up (``queries_of``). None where
-    the history has no suite ``buildup``.
+    The benchmark's costs times the declared product of parameters, over the other benchmark's.
     """
-    if SECONDS not in history.measured or QUERIES not in history.measured:
+    needed = [name for name in (one.of, one.over) if name]
+    if not all(name in history.measured for name in needed):
         return None
-    measured = history.measured[SECONDS]
-    factor = _all_queries(history.benchmarks[SECONDS]) / history.measured[QUERIES].value
-    return Measured(*(ends * factor for ends in measured))
+    factor = products(one, history.benchmarks[one.of])
+    if one.over:
+        factor = factor / history.measured[one.over].value
+    return Measured(*(ends * factor for ends in history.measured[one.of]))
 
 
-def is_whole(history: History) -> NDArray[np.bool_]:
-    """Whether a cell's build-up was timed whole, commits x cells of ``SECONDS``; else scaled."""
-    queries = _all_queries(history.benchmarks[SECONDS])
-    return np.equal(history.measured[QUERIES].value, queries)
+def is_whole(history: History, one: Derived) -> NDArray[np.bool_]:
+    """Whether a cell was measured whole, so that nothing is scaled: commits x cells of ``of``."""
+    products_ = products(one, history.benchmarks[one.of])
+    return np.equal(history.measured[one.over or one.of].value, products_)
 
 
-def build_up_words(history: History) -> Measured | None:
-    """Words that the access checks of whole build-ups examine: exact; cells of ``WORDS``."""
-    if WORDS not in history.measured:
-        return None
-    value = history.measured[WORDS].value * _all_queries(history.benchmarks[WORDS])
-    return Measured(value, value, value)
+def products(one: Derived, benchmark: Benchmark) -> NDArray[np.float64]:
+    """The declared product of parameters, of each cell of a benchmark."""
+    return np.array([product(one, benchmark, params) for params in benchmark.cells], float)
+
+
+def product(one: Derived, benchmark: Benchmark, params: Params) -> float:
+    """The declared product of one cell's parameters."""
+    named = dict(zip(benchmark.param_names, params, strict=True))
+    found = one.factor
+    for name, power in one.powers.items():
+        part = float(named[name]) ** abs(power)
+        found = found * part if power > 0 else found / part
+    return found
 
 
 def ratio(over: Measured, under: Measured) -> Measured:
@@ -92,14 +100,14 @@ def ratio(over: Measured, under: Measured) -> Measured:
 
 
 def ratio_of(
-    benchmark: Benchmark, measured: Measured, over: str, under: str
+    benchmark: Benchmark, measured: Measured, variant: str | None, over: str, under: str
 ) -> tuple[tuple[Params, ...], Measured] | None:
-    """The ratio of two implementations, where cells have both.
+    """The ratio of two values of the parameter ``variant``, the first one, where cells have both.
 
-    Returns those cells without their first parameter, and arrays of commits x such cells. None if
-    there are none.
+    Returns those cells without that parameter, and arrays of commits x such cells. None if there
+    are none.
     """
-    if benchmark.param_names[:1] != ("implementation",):
+    if benchmark.param_names[:1] != (variant,):
         return None
     place = benchmark.place
     rest = [p[1:] for p in benchmark.cells if p[0] == over and (under, *p[1:]) in place]
@@ -111,37 +119,50 @@ def ratio_of(
 
 
 def exponents(history: History) -> tuple[Exponents, ...]:
-    """Growth exponents of every implementation and cluster size that has two sizes anywhere."""
+    """Growth exponents of every declared series and group that has two sizes anywhere."""
     found: list[Exponents] = []
-    kinds: list[tuple[Quantity, str, Measured | None]] = [
-        ("seconds", SECONDS, build_up_seconds(history)),
-        ("words", WORDS, build_up_words(history)),
-    ]
-    for quantity, name, measured in kinds:
-        if measured is not None:
-            found += _exponents_of(history.benchmarks[name], measured, quantity)
+    for growth in history.declared.growth:
+        benchmark, measured = _quantity(history, growth.of)
+        if benchmark and measured:
+            found += _exponents_of(benchmark, measured, growth)
     return tuple(found)
 
 
-def _exponents_of(benchmark: Benchmark, measured: Measured, quantity: Quantity) -> list[Exponents]:
-    lines: dict[tuple[str, int], list[Params]] = {}
+def source(declared: ProjectFile, name: str) -> Derived | None:
+    """The derived quantity of a name; None for a benchmark."""
+    return next((one for one in declared.derived if one.name == name), None)
+
+
+def _quantity(history: History, name: str) -> tuple[Benchmark | None, Measured | None]:
+    """A benchmark or a derived quantity, with the benchmark whose cells it has."""
+    if one := source(history.declared, name):
+        return history.benchmarks.get(one.of), derive(history, one)
+    return history.benchmarks.get(name), history.measured.get(name)
+
+
+def lines(growth: Growth, benchmark: Benchmark) -> dict[tuple[str, Params], list[Params]]:
+    """Cells that differ in size alone, by series and group; none where parameters are missing."""
+    names = (growth.size, growth.series, *growth.by)
+    if not set(names) <= {*benchmark.param_names}:
+        return {}
+    series, *by = (benchmark.param_names.index(name) for name in names[1:])
+    found: dict[tuple[str, Params], list[Params]] = {}
     for params in benchmark.cells:
-        lines.setdefault((str(params[0]), int(params[2])), []).append(params)
-    found = []
-    for (implementation, cluster_kib), cells in lines.items():
-        sizes = np.array([int(params[1]) for params in cells], float)
-        values = measured.value[:, [benchmark.place[params] for params in cells]]
-        fits = loglog_slopes(sizes, values)
-        if fits.n_sizes.max(initial=0) >= TWO_SIZES:
-            found.append(Exponents(implementation, cluster_kib, quantity, *fits))
+        found.setdefault((str(params[series]), tuple(params[i] for i in by)), []).append(params)
     return found
 
 
-def queries_of(params: Params) -> int:
-    """Queries of the whole build-up of a cell of the suite ``buildup``."""
-    _, tib, kib = params
-    return -(-int(tib) * TIB // (ANSWER_CLUSTERS * int(kib) * KIB))
+def size_of(growth: Growth, benchmark: Benchmark, params: Params) -> float:
+    """A cell's size."""
+    return float(params[benchmark.param_names.index(growth.size)])
 
 
-def _all_queries(benchmark: Benchmark) -> NDArray[np.float64]:
-    return np.array([queries_of(params) for params in benchmark.cells], float)
+def _exponents_of(benchmark: Benchmark, measured: Measured, growth: Growth) -> list[Exponents]:
+    found = []
+    for (series, group), cells in lines(growth, benchmark).items():
+        sizes = np.array([size_of(growth, benchmark, params) for params in cells])
+        values = measured.value[:, [benchmark.place[params] for params in cells]]
+        fits = loglog_slopes(sizes, values)
+        if fits.n_sizes.max(initial=0) >= TWO_SIZES:
+            found.append(Exponents(growth, benchmark.is_exact, series, group, *fits))
+    return found

@@ -14,9 +14,9 @@ from hbitmap_bench.commits.derived import Exponents, exponents
 from hbitmap_bench.commits.gate.thresholds import BLIND
 from hbitmap_bench.commits.series import Benchmark, Commit, History, Params
 
-WORDS_MARGIN = 0.01
-"""Above its limit an exponent of words is another algorithm's. Words are counted, so this only
-leaves room for the upper levels of a small bitmap: some 0.0001 at the sizes of the suite."""
+EXACT_MARGIN = 0.01
+"""Above its limit the exponent of a counter is another algorithm's, unless ``growth.margin`` says
+otherwise. Counters repeat, so this leaves room only for what is added to the leading term."""
 
 SHOWN_REASONS = 5
 """More of a kind are counted, not listed: the list of changes has them all."""
@@ -97,32 +97,37 @@ def _n_measured(history: History) -> int:
 
 
 def _too_steep(fitted: tuple[Exponents, ...]) -> list[str]:
-    """Words that grow faster at the newest commit than their algorithm promises."""
+    """Counters that grow faster at the newest commit than the project promises."""
     return [
-        f"Words of {line.implementation} grow with exponent {line.value[-1]:.3f} at "
-        f"{line.cluster_kib}K clusters: its limit is {line.limit:g}."
+        f"{line.quantity.capitalize()} of {line.series} grow with exponent {line.value[-1]:.3f}"
+        f"{line.at}: its limit is {line.limit:g}."
         for line in fitted
-        if line.quantity == "words" and line.value[-1] > line.limit + WORDS_MARGIN
+        if line.exact and _is_too_steep(line)
     ]
 
 
+def _is_too_steep(line: Exponents) -> bool:
+    margin = EXACT_MARGIN if line.growth.margin is None else line.growth.margin
+    return bool(line.value[-1] > line.limit + margin)
+
+
 def linear(page: FrontPage) -> str:
-    """Whether the build-up is still linear at the newest commit, by words: yes, no, or not known.
+    """Whether costs are still linear at the newest commit, by counters: yes, no, or not known.
 
     Of what promises to be linear the steepest counts. Seconds would add noise to the answer.
     """
     at = page.history.commits[-1].hash[:10]
     steepest = max(
-        (x for x in page.exponents if x.quantity == "words" and x.limit == 1 and x.n_sizes[-1] > 1),
+        (x for x in page.exponents if x.exact and x.limit == 1 and x.n_sizes[-1] > 1),
         key=lambda line: float(line.value[-1]),
         default=None,
     )
     if steepest is None:
-        return f"Not known: at {at} no words were counted at two image sizes."
-    answer = "No" if steepest.value[-1] > steepest.limit + WORDS_MARGIN else "Yes"
+        return f"Not known: at {at} no counter that should be linear has two sizes."
+    answer = "No" if _is_too_steep(steepest) else "Yes"
     return (
-        f"{answer}: at {at} words of {steepest.implementation} grow with exponent "
-        f"{steepest.value[-1]:.3f} at {steepest.cluster_kib}K clusters."
+        f"{answer}: at {at} {steepest.quantity} of {steepest.series} grow with exponent "
+        f"{steepest.value[-1]:.3f}{steepest.at}."
     )
 
 

@@ -14,6 +14,7 @@ from hbitmap_bench.base.wording import before_after, times
 from hbitmap_bench.commits.changes import Change, fold_words, folded
 from hbitmap_bench.commits.derived import Exponents
 from hbitmap_bench.commits.front import FrontPage, linear
+from hbitmap_bench.commits.project_file import Parameters
 from hbitmap_bench.commits.seams_text import seam_words
 from hbitmap_bench.commits.series import Benchmark, Params
 
@@ -54,7 +55,8 @@ def render_front(page: FrontPage, console: Console) -> None:
     for line in seam_words(history):
         say(console, f"- {line}", "dim")
     opening = page.part.tables[:1] if page.part else ()
-    for table in (change_table(page), exponent_table(page), *opening):
+    growth = [exponent_table(page)] if history.declared.growth else []
+    for table in (change_table(page), *growth, *opening):
         show(console, table)
         for note in () if table.rows else table.notes:
             say(console, note, "dim")
@@ -64,22 +66,22 @@ def render_front(page: FrontPage, console: Console) -> None:
 
 def exponent_table(page: FrontPage) -> Table:
     """Growth exponents, a row for each of the newest commits: newest first."""
-    lines = page.exponents
+    parameters = page.history.declared.parameters
+    lines, words = page.exponents, page.history.declared.front.growth
     commits = list(enumerate(page.history.commits))[::-1][:SHOWN_COMMITS]
     rows = tuple(
         (commit.hash[:HASH_LENGTH], shortened(commit.subject), *(_exponent(x, i) for x in lines))
         for i, commit in commits
     )
     notes = [
-        f"Still linear? {linear(page)}",
-        "Slope of log cost over log image size. Limits: access 2, plain and deny 1. Words are "
-        "counted and exact; seconds carry what caches add, and 95% of the fit's scatter as range.",
+        f"{words.question} {linear(page)}",
+        *([words.note] if words.note else []),
         *([f"The newest {SHOWN_COMMITS} commits; the pages have all."] if len(rows) < len(
             page.history.commits) else []),
     ]  # fmt: skip
     return Table(
-        title="Growth exponent of the build-up, commit by commit (newest first)",
-        columns=("commit", "subject", *(_line_name(line, lines) for line in lines)),
+        title=words.table,
+        columns=("commit", "subject", *(_line_name(line, lines, parameters) for line in lines)),
         rows=rows if lines else (),
         notes=tuple(notes) if lines else ("No growth exponent: fewer than two sizes measured.",),
         grouped=False,
@@ -102,20 +104,17 @@ def change_table(page: FrontPage) -> Table:
     return Table(
         title="Regressions and improvements",
         columns=("commit", "verdict", "benchmark", "before", "after", "ratio"),
-        rows=tuple(_change_row(change) for change in shown),
+        rows=tuple(_change_row(change, page.history.declared.parameters) for change in shown),
         notes=tuple(notes),
         n_labels=3,
         grouped=False,
     )
 
 
-def cell_words(benchmark: Benchmark, params: Params) -> str:
-    """A cell's parameters, sizes as QEMU writes them: ``deny 16T 64K start``."""
-    words = []
-    for name, value in zip(benchmark.param_names, params, strict=True):
-        suffix = {"tib": "T", "kib": "K", "percent": "%"}.get(name.rsplit("_", 1)[-1], "")
-        words.append(f"{value}{suffix}")
-    return " ".join(words)
+def cell_words(benchmark: Benchmark, params: Params, declared: Parameters) -> str:
+    """A cell's parameters with the suffixes that the project declares: ``deny 16T 64K start``."""
+    named = zip(benchmark.param_names, params, strict=True)
+    return " ".join(f"{value}{declared.suffixes.get(name, '')}" for name, value in named)
 
 
 def machine_words(machine: Mapping[str, str]) -> str:
@@ -124,12 +123,12 @@ def machine_words(machine: Mapping[str, str]) -> str:
     return f"{machine['machine']} ({', '.join(fact for fact in facts if fact)})"
 
 
-def _change_row(change: Change) -> tuple[str, ...]:
+def _change_row(change: Change, declared: Parameters) -> tuple[str, ...]:
     benchmark = change.benchmark
     return (
         change.commit.hash[:HASH_LENGTH],
         f"{change.word}\n{EVIDENCE[change.evidence]}",
-        f"{benchmark.name}\n{cell_words(benchmark, change.params)}",
+        f"{benchmark.name}\n{cell_words(benchmark, change.params, declared)}",
         *before_after(change.before, change.after, benchmark.unit),
         times(change.ratio),
     )
@@ -139,15 +138,21 @@ def _exponent(line: Exponents, commit: int) -> str:
     value, low, high = (float(a[commit]) for a in (line.value, line.low, line.high))
     if not math.isfinite(value):
         return "not measured"
-    if line.quantity == "words" or not math.isfinite(low):
+    if line.exact or not math.isfinite(low):
         return f"{value:.3f}"
     return f"{value:.2f}\n{low:.2f}..{high:.2f}"
 
 
-def _line_name(line: Exponents, among: Sequence[Exponents]) -> str:
-    """``access seconds``, with the cluster size where there is more than one."""
-    several = len({other.cluster_kib for other in among}) > 1
-    return f"{line.implementation} {line.quantity}" + (f" {line.cluster_kib}K" if several else "")
+def _line_name(line: Exponents, among: Sequence[Exponents], declared: Parameters) -> str:
+    """``access seconds``, with the group where there is more than one."""
+    several = len({other.group for other in among}) > 1
+    return f"{line.series} {line.quantity}" + (f" {group_words(line, declared)}" if several else "")
+
+
+def group_words(line: Exponents, declared: Parameters) -> str:
+    """A line's group with suffixes: ``64K``."""
+    named = zip(line.growth.by, line.group, strict=True)
+    return " ".join(f"{value}{declared.suffixes.get(name, '')}" for name, value in named)
 
 
 def _newest(page: FrontPage) -> str:

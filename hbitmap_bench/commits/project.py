@@ -11,9 +11,7 @@ from pathlib import Path
 from asv import util
 
 from hbitmap_bench.base.errors import UserError
-
-MEASURED = ("hbitmap_impl", "setup.py", "setup.cfg")
-"""What a measurement depends on; a commit that changes none of it measures the same again."""
+from hbitmap_bench.commits.project_file import ProjectFile, read
 
 
 @dataclass(frozen=True)
@@ -22,6 +20,7 @@ class Project:
 
     root: Path
     conf: Mapping[str, object]
+    declared: ProjectFile
 
     @property
     def results_dir(self) -> Path:
@@ -46,9 +45,10 @@ def find_project(folder: Path) -> Project:
     if not path.exists():
         raise UserError(f"benchmarks need asv.conf.json, and {root} has none: go to a clone")
     try:
-        return Project(Path(root), util.load_json(str(path), js_comments=True))
+        conf = util.load_json(str(path), js_comments=True)
     except (ValueError, util.UserError) as error:
         raise UserError(f"{path} must be JSON, and can't be read: {error}") from None
+    return Project(Path(root), conf, read(Path(root)))
 
 
 def git(repo: Path, *arguments: str, env: dict[str, str] | None = None) -> str:

@@ -12,6 +12,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hbitmap_bench.commits.project_file import DEFAULTS, ProjectFile
+
 Param = int | str
 Params = tuple[Param, ...]
 """One value for each of ``Benchmark.param_names``, in their order."""
@@ -95,7 +97,7 @@ class History:
 
     ``commits`` are the measured ones, oldest first, by their order in the repository. ``machine``
     holds asv's fields: machine, cpu, arch, num_cpu, os, ram. ``refused`` says, a line each, which
-    stored results were not taken, and why.
+    stored results were not taken, and why. ``declared`` is what the project says of its benchmarks.
 
     Seconds of several sessions are chained (``chain``). ``spreads`` then has, of each timed
     benchmark, commits x cells: the square of the half-width of the logarithm of the ratio between
@@ -109,6 +111,7 @@ class History:
     commits: tuple[Commit, ...]
     measured: Mapping[str, Measured]
     refused: tuple[str, ...] = ()
+    declared: ProjectFile = DEFAULTS
     seams: tuple[Seam, ...] = ()
     spreads: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     raw: Mapping[str, Measured] = field(default_factory=dict)

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.commits import sources
 from hbitmap_bench.commits.chain import Joint, chained
+from hbitmap_bench.commits.project_file import ProjectFile, read
 from hbitmap_bench.commits.series import Benchmark, Commit, History, Kind, Measured, Param
 from hbitmap_bench.commits.sessions import (
     FIRST,
@@ -52,13 +53,17 @@ class _Result:
     """The session of each cell of timed benchmarks; none where all is of the first one."""
 
 
-def load_histories(results_dir: Path, repo: Path) -> tuple[History, ...]:
+def load_histories(
+    results_dir: Path, repo: Path, declared: ProjectFile | None = None
+) -> tuple[History, ...]:
     """All histories in a folder of results, that with the newest commit first.
 
-    Results that can't be used are told in ``History.refused`` of every history. Costs some 3 ms a
+    Results that can't be used are told in ``History.refused`` of every history. What the project
+    declares is read from ``repo``, unless it is given. Costs some 3 ms a
     result file. Raises ``UserError`` where there are no results, or none that can be used.
     """
     benchmarks = load_benchmarks(results_dir)
+    declared = read(repo) if declared is None else declared
     refused = dict(sources.refusals(results_dir, repo))
     found: list[_Result] = []
     for path in sources.result_paths(results_dir):
@@ -81,7 +86,7 @@ def load_histories(results_dir: Path, repo: Path) -> tuple[History, ...]:
         groups.setdefault((result.machine, result.environment), []).append(result)
     histories = [
         chained(
-            _history(_machine(results_dir, key[0]), benchmarks, commits, group, reasons),
+            _history(_machine(results_dir, key[0]), benchmarks, commits, group, reasons, declared),
             {result.commit: result.owners for result in group},
             [joint for machine, joint in joints if (machine, joint.environment) == key],
         )
@@ -233,6 +238,7 @@ def _history(
     commits: Sequence[Commit],
     group: Iterable[_Result],
     refused: tuple[str, ...],
+    declared: ProjectFile,
 ) -> History:
     """The results of one machine and environment, as arrays over its commits."""
     by_commit = {result.commit: result for result in group}
@@ -249,6 +255,7 @@ def _history(
         commits=measured_commits,
         measured=measured,
         refused=refused,
+        declared=declared,
     )
 
 

@@ -136,7 +136,8 @@ def trend(history: History, repo: Path, advance: Advance = lambda _done, _of: No
         for name, benchmark in history.benchmarks.items()
         for cell in np.flatnonzero(np.isfinite(history.measured[name].value).any(axis=0)).tolist()
     ]
-    between = lru_cache(maxsize=None)(lambda good, bad: commits_between(repo, good, bad))
+    paths = history.declared.measured.paths
+    between = lru_cache(maxsize=None)(lambda good, bad: commits_between(repo, good, bad, paths))
     found: list[Found] = []
     doubts: list[Doubt] = []
     for done, (benchmark, cell) in enumerate(cells, 1):

@@ -19,9 +19,10 @@ from hbitmap_bench.commits.front_text import (
     machine_words,
     shortened,
 )
+from hbitmap_bench.commits.project_file import Parameters
 from hbitmap_bench.commits.seams_text import seam_words
 from hbitmap_bench.commits.series import Benchmark, Params
-from hbitmap_bench.commits.trend import CANNOT_JUDGE, CLEAR, STANDS, Doubt, Found, Trend
+from hbitmap_bench.commits.trend import CANNOT_JUDGE, CLEAR, STANDS, Found, Trend
 
 SHOWN: Final = 40
 """Rows of a table: a terminal's worth; --json has all."""
@@ -56,7 +57,7 @@ def render_trend(found: Trend, console: Console) -> None:
         say(console, f"- {reason}")
     for line in seam_words(history):
         say(console, f"- {line}", "dim")
-    for table in (commit_table(found), series_table(found), doubt_table(found.doubts)):
+    for table in (commit_table(found), series_table(found), doubt_table(found)):
         show(console, table)
 
 
@@ -95,19 +96,20 @@ def series_table(found: Trend) -> Table:
     return Table(
         "Regressions, the largest first",
         ("first bad,\nlast good", "series, evidence", "before,\nafter", "ratio", "now"),
-        tuple(_series_row(one) for one in shown[:SHOWN]),
+        tuple(_series_row(one, found.history.declared.parameters) for one in shown[:SHOWN]),
         tuple(notes),
         2,
         grouped=False,
     )
 
 
-def doubt_table(doubts: Sequence[Doubt]) -> Table:
+def doubt_table(found: Trend) -> Table:
     """Series that can't be judged."""
+    doubts, parameters = found.doubts, found.history.declared.parameters
     rows = tuple(
         (
             doubt.kind,
-            _series(doubt.benchmark, doubt.params),
+            _series(doubt.benchmark, doubt.params, parameters),
             doubt.since.hash[:HASH_LENGTH],
             "\n".join(before_after(doubt.before, doubt.after, doubt.benchmark.unit)),
         )
@@ -147,18 +149,18 @@ def _commit_row(rows: Sequence[Found]) -> tuple[str, ...]:
     )
 
 
-def _series_row(one: Found) -> tuple[str, ...]:
+def _series_row(one: Found, parameters: Parameters) -> tuple[str, ...]:
     return (
         f"{one.first_bad.hash[:HASH_LENGTH]}\n{one.last_good.hash[:HASH_LENGTH]}",
-        f"{_series(one.benchmark, one.params)}\n{EVIDENCE[one.evidence]}",
+        f"{_series(one.benchmark, one.params, parameters)}\n{EVIDENCE[one.evidence]}",
         "\n".join(before_after(one.before, one.after, one.benchmark.unit)),
         times(one.ratio),
         _state(one),
     )
 
 
-def _series(benchmark: Benchmark, params: Params) -> str:
-    return f"{benchmark.name}\n{cell_words(benchmark, params)}"
+def _series(benchmark: Benchmark, params: Params, parameters: Parameters) -> str:
+    return f"{benchmark.name}\n{cell_words(benchmark, params, parameters)}"
 
 
 def _state(one: Found) -> str:

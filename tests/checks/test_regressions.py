@@ -16,7 +16,7 @@ from hbitmap_bench.base.consoles import LOG_COLUMNS
 from hbitmap_bench.checks import regressions
 from hbitmap_bench.checks.injections import INJECTIONS, scratch_clone
 from hbitmap_bench.checks.regressions import Step, find, make_commits, uncalled_for
-from hbitmap_bench.commits.project import MEASURED
+from hbitmap_bench.commits.project_file import read
 
 BUG = INJECTIONS["old-bug"]
 
@@ -45,7 +45,9 @@ def test_each_injection_stands_between_commits_without_it(tmp_path):
         *labels, "old-bug out", "nothing", "constant-20", "nothing",
     ]  # fmt: skip
     assert [step.label for step in steps if step.brings] == ["old-bug", "constant-20"]
-    changed = git(clone, "log", "--reverse", "--format=%H", f"{base}..", "--", *MEASURED)
+    changed = git(
+        clone, "log", "--reverse", "--format=%H", f"{base}..", "--", *read(clone).measured.paths
+    )
     assert changed.split() == [step.hash for step in steps]
     files = [edit.path for edit in BUG.edits]
     assert git(clone, "diff", steps[1].hash, steps[4].hash, "--", *files) == ""

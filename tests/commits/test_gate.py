@@ -16,7 +16,7 @@ import pytest
 import yaml
 from action_steps import ROOT, Runner
 from rich.console import Console
-from tiny import COMMAND, commit, git, make_repo
+from tiny import COMMAND, DECLARED, commit, git, make_repo
 
 from hbitmap_bench.commits.bisect import Bisection
 from hbitmap_bench.commits.gate.commands import FORMATS
@@ -25,12 +25,6 @@ from hbitmap_bench.commits.gate.sides import measured_ids
 from hbitmap_bench.commits.series import Commit
 from hbitmap_bench.commits.store import decode_benchmark
 from hbitmap_bench.commits.trend import Found
-
-PROFILES = """
-from types import SimpleNamespace
-
-PROFILES = {name: SimpleNamespace(cells=()) for name in ("quick", "full")}
-"""
 
 SUITE = """
 import os, time
@@ -80,7 +74,7 @@ WORDS = "track_words"
 def repo(tmp_path_factory):
     repo = tmp_path_factory.mktemp("gate") / "repo"
     make_repo(repo, {"suite": SUITE})
-    golden = {"tests/golden/benchmarks.json": json.dumps(LIST), "benchmarks/profiles.py": PROFILES}
+    golden = {"tests/golden/benchmarks.json": json.dumps(LIST)}
     (repo / "tests").mkdir()
     commit(repo, golden, "List the benchmarks")
     return repo
@@ -101,6 +95,10 @@ def change(repo):
 
 def words(n: int) -> dict[str, str]:
     return {"hbitmap_impl/words.py": f"WORDS = {n}\n"}
+
+
+def allowed(entry: str) -> dict[str, str]:
+    return {"hbitmap-bench.toml": f"{DECLARED}\n[[counters.allowed]]\n{entry}\n"}
 
 
 def gate(repo: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -169,12 +167,17 @@ WORDS = 14 if sys.prefix.endswith("two") else 7
 
 def test_options_of_the_build_are_measured_and_the_rest_of_its_file_is_not(repo, change):
     text = '[build-system]\nrequires = ["setuptools"]\n'
-    (before,) = {measured_ids(repo, "main"), measured_ids(repo, change({"README.md": "Read.\n"}))}
+    paths = ["hbitmap_impl", "setup.py", "setup.cfg"]
+
+    def ids(files):
+        return measured_ids(repo, change(files), paths)
+
+    (before,) = {measured_ids(repo, "main", paths), ids({"README.md": "Read.\n"})}
     options = '\n[tool.distutils.build_ext]\ndefine = "HBITMAP_NO_COUNTERS"\n'
-    assert measured_ids(repo, change({"pyproject.toml": text + options})) != before
-    assert measured_ids(repo, change({"pyproject.toml": text + "\n[tool.other]\n"})) == before
-    assert measured_ids(repo, change({"setup.cfg": options})) != before
-    assert measured_ids(repo, change({"pyproject.toml": "no = TOML"})) != before
+    assert ids({"pyproject.toml": text + options}) != before
+    assert ids({"pyproject.toml": text + "\n[tool.other]\n"}) == before
+    assert ids({"setup.cfg": options}) != before
+    assert ids({"pyproject.toml": "no = TOML"}) != before
 
 
 def test_a_link_that_leads_elsewhere_hinders_nobody(repo, change):
@@ -193,13 +196,14 @@ def test_a_change_of_documents_is_the_same_code(repo, change):
 
 
 def test_a_counter_may_rise_where_the_change_brings_a_reason(repo, change):
-    allowed = '[[allowed]]\nbenchmark = "suite.Work.track_words"\nreason = "A wider word."\n'
-    change({**words(8), "benchmarks/allowed.toml": allowed})
+    change(
+        {**words(8), **allowed('benchmark = "suite.Work.track_words"\nreason = "A wider word."')}
+    )
     ran = gate(repo, "--bench", WORDS, "--format", "json")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "A wider word." in ran.stdout
-    change({"benchmarks/allowed.toml": '[[allowed]]\nbenchmark = "x"\n', **words(9)})
-    assert_refused(gate(repo, "--bench", WORDS), "allowed.toml", "reason")
+    change({**allowed('benchmark = "x"'), **words(9)})
+    assert_refused(gate(repo, "--bench", WORDS), "hbitmap-bench.toml", "reason")
 
 
 def test_a_regression_passes_where_a_commit_names_it_with_a_reason(repo, change):
@@ -380,8 +384,7 @@ def test_one_gate_at_a_time_measures_in_a_clone(repo, change):
 
 
 def test_what_is_allowed_must_be_a_counter(repo, change):
-    entry = '[[allowed]]\nbenchmark = "suite.Work.time_work"\nreason = "It is slow."\n'
-    change(words(8) | {"benchmarks/allowed.toml": entry})
+    change(words(8) | allowed('benchmark = "suite.Work.time_work"\nreason = "It is slow."'))
     assert_refused(gate(repo, "--bench", WORDS), "exact counters", "suite.Work.time_work")
 
 

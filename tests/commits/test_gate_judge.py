@@ -13,8 +13,9 @@ from math import nan
 import numpy as np
 import pytest
 from synthetic_gate import FACTS, finding, make_run, steady, write_run
+from synthetic_history import DECLARED
 
-from hbitmap_bench.commits.gate import thresholds
+from hbitmap_bench.commits.gate import steepness, thresholds
 from hbitmap_bench.commits.gate.allowances import Allowance
 from hbitmap_bench.commits.gate.blindness import doubts, notes
 from hbitmap_bench.commits.gate.judge import hiding, judge, levels, n_tests, suspects
@@ -632,7 +633,7 @@ def test_findings_come_in_order_of_weight(judged):
         "REGRESSED", "NOT_MEASURED", "INCONCLUSIVE", "IMPROVED", "UNCHANGED", "UNCHANGED",
     ]  # fmt: skip
     assert found.whole.findings[4].evidence == "exact"
-    assert found.whole.thresholds == thresholds.ALL
+    assert found.whole.thresholds == steepness.thresholds(DECLARED)
     assert found.whole.run == found.run.manifest.facts
 
 

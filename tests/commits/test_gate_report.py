@@ -29,11 +29,12 @@ from synthetic_gate import (
     regressed,
     same_code,
 )
+from synthetic_history import DECLARED
 
 from hbitmap_bench.base.printable import printable
 from hbitmap_bench.commits.gate import verdict_markdown
 from hbitmap_bench.commits.gate.commands import FORMATS
-from hbitmap_bench.commits.gate.thresholds import ALL
+from hbitmap_bench.commits.gate.steepness import thresholds
 from hbitmap_bench.commits.gate.verdict import Finding, Judgement, RunFacts, SideFacts
 from hbitmap_bench.commits.gate.verdict_entries import entries
 from hbitmap_bench.commits.gate.verdict_formats import render, render_all
@@ -116,13 +117,14 @@ def test_findings_that_matter_have_numbers_kind_and_command(form):
 
 @pytest.mark.parametrize("form", ["text", "json", "markdown"])
 def test_every_threshold_is_printed_with_value_unit_and_reason(form):
-    page = render(replace(regressed(), thresholds=ALL), form)
+    every = thresholds(DECLARED)
+    page = render(replace(regressed(), thresholds=every), form)
     if form == "json":
         listed = json.loads(page)["thresholds"]
-        assert listed == [{f.name: getattr(t, f.name) for f in fields(t)} for t in ALL]
+        assert listed == [{f.name: getattr(t, f.name) for f in fields(t)} for t in every]
         return
     flat = " ".join(page.split())
-    for threshold in ALL:
+    for threshold in every:
         reason = (
             verdict_markdown._text(threshold.reason) if form == "markdown" else threshold.reason
         )

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import subprocess
 from io import StringIO
 from pathlib import Path
@@ -14,6 +15,7 @@ from rich.console import Console
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.commits import changes, derived, front, sources
 from hbitmap_bench.commits.front_text import render_front
+from hbitmap_bench.commits.project_file import FILE
 from hbitmap_bench.commits.store import load_histories
 from hbitmap_bench.commits.trend import trends
 from hbitmap_bench.commits.trend_text import render_trend
@@ -43,6 +45,8 @@ class Stored:
         self.repo.mkdir()
         (self.results / "here").mkdir(parents=True)
         git(self.repo, "init", "-q", "-b", "main")
+        shutil.copy(ROOT / FILE, self.repo)
+        (self.repo / ".git" / "info" / "exclude").write_text(FILE)  # hashes stay the same
         listed = {name: {"name": name, **found} for name, found in GOLDEN.items()}
         (self.results / "benchmarks.json").write_text(json.dumps({**listed, "version": 2}))
         machine = dict.fromkeys(("arch", "cpu", "num_cpu", "os", "ram"), "x")
@@ -174,14 +178,15 @@ def test_blocks_are_scaled_to_the_whole_build_up(stored):
         }
     )
     history = stored.load()
-    seconds = derived.build_up_seconds(history)
+    whole_seconds, whole_words = history.declared.derived
+    seconds = derived.derive(history, whole_seconds)
     place = history.benchmarks[SECONDS].place
     ends = [array[0, place[params]] for array in (seconds.value, seconds.low, seconds.high)]
     assert ends == pytest.approx([value / 32 * cell.queries for value in (0.5, 0.4, 0.6)])
     assert seconds.value[0, place[small]] == 0.25
-    assert derived.is_whole(history)[0, place[small]]
-    assert not derived.is_whole(history)[0, place[params]]
-    words = derived.build_up_words(history)
+    assert derived.is_whole(history, whole_seconds)[0, place[small]]
+    assert not derived.is_whole(history, whole_seconds)[0, place[params]]
+    words = derived.derive(history, whole_words)
     column = history.benchmarks[WORDS].place[params]
     assert words.value[0, column] == 100.5 * cell.queries
 
@@ -192,7 +197,7 @@ def test_exponents_are_fitted_for_each_commit_over_what_it_has(stored):
         queries = {p: layout(p[1] * TIB, 64 * KIB, l2_slice_bytes=4 * KIB).queries for p in cells}
         stored.commit({SECONDS: timed(cells), QUERIES: queries})
     (line,) = derived.exponents(stored.load())
-    assert (line.implementation, line.cluster_kib, line.quantity) == ("access", 64, "seconds")
+    assert (line.series, line.group, line.quantity) == ("access", (64,), "seconds")
     assert line.value[:2] == pytest.approx([2.0, 1.0])
     assert list(line.n_sizes) == [5, 2, 1]
     assert np.isnan(line.value[2])
@@ -204,7 +209,7 @@ def test_the_ratio_of_two_implementations_takes_the_worst_ends(stored):
     stored.commit({SECONDS: cells})
     history = stored.load()
     benchmark, measured = history.benchmarks[SECONDS], history.measured[SECONDS]
-    rest, found = derived.ratio_of(benchmark, measured, "access", "deny")
+    rest, found = derived.ratio_of(benchmark, measured, "implementation", "access", "deny")
     place = rest.index((1, 64))
     assert [a[0, place] for a in (found.value, found.low, found.high)] == [4.0, 2.0, 6.0]
     assert np.isfinite(found.value).sum() == 1
@@ -291,7 +296,7 @@ def test_whether_it_is_linear_is_not_known_without_two_sizes(stored):
 def test_the_committed_history_tells_two_from_one(committed):
     (history,) = load_histories(committed / "results", ROOT)
     assert len(history.commits) >= 8
-    fitted = {(x.implementation, x.quantity): x for x in derived.exponents(history)}
+    fitted = {(x.series, x.quantity): x for x in derived.exponents(history)}
     assert fitted["access", "words"].value[-1] == pytest.approx(2, abs=0.001)
     assert fitted["deny", "words"].value[-1] == pytest.approx(1, abs=0.001)
 

@@ -151,9 +151,7 @@ def test_growth_and_ratio_of_whole_build_ups_are_those_of_derived(publish):
     places = {params: i for i, params in enumerate(found.benchmarks[SECONDS].cells)}
     for line in front.exponents:
         if line.quantity == "seconds":
-            fits = held["slopes"]["image_tib"][
-                str(places[line.implementation, 1, line.cluster_kib])
-            ]
+            fits = held["slopes"]["image_tib"][str(places[line.series, 1, *line.group])]
             np.testing.assert_allclose([f[1] for f in fits], line.value)
             np.testing.assert_allclose([f[2] for f in fits], line.low)
     ratio = held["ratio"]

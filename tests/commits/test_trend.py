@@ -342,10 +342,11 @@ def test_commits_between_are_those_that_change_what_is_measured(stored):
     git(stored.repo, "add", ".")
     git(stored.repo, "commit", "-q", "-m", "Documents")
     last = change_bitmap(stored, "Last")
-    assert bisecting.commits_between(stored.repo, first, last) == (middle,)
-    assert bisecting.commits_between(stored.repo, middle, last) == ()
+    paths = ["hbitmap_impl", "setup.py"]
+    assert bisecting.commits_between(stored.repo, first, last, paths) == (middle,)
+    assert bisecting.commits_between(stored.repo, middle, last, paths) == ()
     with pytest.raises(UserError, match="fetch the whole history"):
-        bisecting.commits_between(stored.repo, "0" * 40, last)
+        bisecting.commits_between(stored.repo, "0" * 40, last, paths)
 
 
 # ---------------------------------------------------------------- the command

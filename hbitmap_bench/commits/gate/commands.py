@@ -23,8 +23,8 @@ machine_option = click.option(
     envvar="HBITMAP_BENCH_MACHINE", show_envvar=True, help="What this machine is called.",
 )  # fmt: skip
 profile_option = click.option(
-    "--profile", type=click.Choice(["quick", "full"]), default="quick", show_default=True,
-    help="Which cells: some five minutes on two cores, or hours.",
+    "--profile", metavar="NAME", default="quick", show_default=True,
+    help="Which cells: quick or full, or what hbitmap-bench.toml has.",
 )  # fmt: skip
 bench_option = click.option(
     "--bench", metavar="REGEX",
@@ -81,11 +81,11 @@ def gate(
 ) -> int:
     """Say whether a change made things slower, by asv, both commits measured in turn.
 
-    Exact counters (words examined, bytes) may not rise at all, but by an entry in
-    benchmarks/allowed.toml. Times count as regressed if the whole interval of their ratio lies
-    beyond the machine's band of noise and the change beyond a floor, in two passes measured apart.
-    A run in which a rise of 50% may hide passes nothing; more rounds may help.
-    Growth exponents are held against what the algorithms promise, and against the base.
+    Exact counters may not rise at all, but by an entry in the project's hbitmap-bench.toml. Times
+    count as regressed if the whole interval of their ratio lies beyond the machine's band of noise
+    and the change beyond a floor, in two passes measured apart. A run in which a rise of 50% may
+    hide passes nothing; more rounds may help. Growth exponents are held against what that file
+    promises, and against the base.
 
     \b
     Examples:

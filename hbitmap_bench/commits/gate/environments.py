@@ -45,8 +45,6 @@ ENVIRONMENTS: Final = ("one", "two")
 BUILD_VARIABLES: Final = ("CC", "CFLAGS", "CPPFLAGS", "LDFLAGS", "LDSHARED", "SOURCE_DATE_EPOCH")
 """What changes the compiled code without changing the sources."""
 
-PACKAGE: Final = "hbitmap_impl/"
-
 UNFINISHED: Final = "unfinished-"
 """What folders of runs begin with while they are measured."""
 
@@ -126,13 +124,13 @@ def exchange(workshop: Workshop, wheels: Mapping[SideName, Path]) -> Workshop:
     return exchanged
 
 
-def package_files(wheel_path: Path) -> dict[str, str]:
-    """A wheel's measured files but for what it is compiled from, by git blob id."""
+def package_files(wheel_path: Path, package: str) -> dict[str, str]:
+    """A wheel's files of a package but for what it is compiled from, by git blob id."""
     with zipfile.ZipFile(wheel_path) as archive:
         return {
             name: blob_id(archive.read(name))
             for name in archive.namelist()
-            if name.startswith(PACKAGE) and name.endswith((".py", ".pyi", *COMPILED))
+            if name.startswith(f"{package}/") and name.endswith((".py", ".pyi", *COMPILED))
         }
 
 

@@ -50,7 +50,7 @@ def judge(run: Run) -> Judgement:
         new=tuple(cell.name for cell in manifest.cells if _is_new(run, cell)),
         band=manifest.band,
         band_source=manifest.band_source,
-        thresholds=limits.ALL,
+        thresholds=steepness.thresholds(manifest.declared),
         overrides=run.manifest.overrides,
     )
 
@@ -117,7 +117,7 @@ def _exact_word(manifest: Manifest, cell: Cell, before: float, after: float) -> 
         return "IMPROVED", f"the counter fell from {before:,.15g} to {after:,.15g}"
     rise = f"the counter rose from {before:,.15g} to {after:,.15g}"
     for allowance in manifest.allowances:
-        if allowance.allows(cell):
+        if allowance.allows(cell.benchmark, cell.params):
             return "UNCHANGED", f"{rise}, which is allowed: {allowance.reason}"
     return "REGRESSED", f"{rise}; counters repeat, so it is the change's"
 
@@ -163,9 +163,9 @@ def _growth(run: Run, limit: Levels) -> Iterator[Finding]:
         word, reason = steepness.judge_words(words, run.manifest.allowances)
         yield _growth_finding(run, words, word, reason, (words.before, words.after))
     first, again = (steepness.time_groups(run, one) for one in _two_passes(run))
-    confirming = {group.key: group for group in again}
+    confirming = {(group.benchmark, group.key): group for group in again}
     for group in first:
-        judged = steepness.judge_time(group, confirming.get(group.key), limit)
+        judged = steepness.judge_time(group, confirming.get((group.benchmark, group.key)), limit)
         yield _growth_finding(run, group, *judged)
 
 
@@ -179,7 +179,8 @@ def _growth_finding(
     level: float | None = None,
 ) -> Finding:
     return Finding(
-        benchmark=group.benchmark, params=group.key, evidence="growth", word=word, unit="exponent",
+        benchmark=group.benchmark.name, params=group.key, evidence="growth", word=word,
+        unit="exponent",
         before=values[0], after=values[1], ratio=None, interval=interval, level=level,
         resolvable=None, reason=reason, command=reproduce(run.manifest, group.regex),
     )  # fmt: skip

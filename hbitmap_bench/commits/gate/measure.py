@@ -82,7 +82,7 @@ def measure(workshop: Workshop, request: Request, console: Console) -> Path:
     """
     started = perf_counter()
     with workshop.alone(), _new_run(workshop, request) as (unfinished, folder):
-        manifest = _manifest(workshop, request)
+        manifest = _manifest(workshop.project.root, request)
         with scratch.for_all():
             if not manifest.same_code or request.same_code_too:
                 manifest = _measure(workshop, request, manifest, unfinished, console)
@@ -125,7 +125,10 @@ def _measure(
 ) -> Manifest:
     console.print("Preparing both environments", style="dim")
     wheels = environments.prepare(workshop, request.sides)
-    packages = {side: environments.package_files(wheel) for side, wheel in wheels.items()}
+    packages = {
+        name: environments.package_files(wheels[name], side.declared.measured.imports or "")
+        for name, side in request.sides.items()
+    }
     _check_packages(workshop, request, packages)
     if packages["base"] == packages["head"] and not manifest.same_code:
         return replace(manifest, same_package=True)
@@ -170,7 +173,8 @@ def _instructions(
 
 
 def _suites_differ(workshop: Workshop, request: Request) -> bool:
-    paths = [str(workshop.project.conf["benchmark_dir"]), suites.REVIEWED]
+    reviewed = request.suites["base"].declared.measured.reviewed
+    paths = [str(workshop.project.conf["benchmark_dir"]), *([reviewed] if reviewed else [])]
     base, head = (
         tree_ids(workshop.project.root, side.commit, paths) for side in request.suites.values()
     )
@@ -275,7 +279,7 @@ def _plan(workshop: Workshop, request: Request, folder: Path) -> Plan:
         workshop, folder / "suites" / "head" / str(workshop.project.conf["benchmark_dir"])
     )
     return suites.make_plan(
-        workshop, request.suites, folder / "suites",
+        workshop, request.suites,
         profile=request.profile, bench=request.bench, described=described,
     )  # fmt: skip
 
@@ -291,7 +295,7 @@ def _check_packages(
             raise UserError(f"the wheel of the {name} is not its commit's: {wrong}")
 
 
-def _manifest(workshop: Workshop, request: Request) -> Manifest:
+def _manifest(repo: Path, request: Request) -> Manifest:
     """What is known before anything is measured."""
     facts = RunFacts(
         base=request.base.facts,
@@ -303,7 +307,6 @@ def _manifest(workshop: Workshop, request: Request) -> Manifest:
         rounds=(),
         elapsed_s=0.0,
     )
-    root = workshop.project.root
     return Manifest(
         facts=facts,
         band=request.band,
@@ -313,11 +316,12 @@ def _manifest(workshop: Workshop, request: Request) -> Manifest:
         required=(),
         versions={},
         failures=(),
-        allowances=new_allowances(root, request.base.commit, request.head.commit),
+        allowances=new_allowances(request.base.declared, request.head.declared),
         instructions={},
         same_code=request.base.measured == request.head.measured,
         same_package=False,
-        overrides=read_overrides(root, request.base.commit, request.head.commit),
+        overrides=read_overrides(repo, request.base.commit, request.head.commit),
+        declared=request.head.declared,
     )
 
 

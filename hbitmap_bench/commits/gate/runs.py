@@ -27,11 +27,11 @@ from numpy.typing import NDArray
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.base.output import write_atomic
 from hbitmap_bench.commits import sources
-from hbitmap_bench.commits.gate.allowances import Allowance
 from hbitmap_bench.commits.gate.environments import SIDES, SideName
 from hbitmap_bench.commits.gate.paired import summary
 from hbitmap_bench.commits.gate.suites import Cell
 from hbitmap_bench.commits.gate.verdict import Override, RunFacts, SideFacts
+from hbitmap_bench.commits.project_file import DEFAULTS, FILE, Allowance, ProjectFile, parse, read
 from hbitmap_bench.commits.series import Benchmark
 from hbitmap_bench.commits.sessions import rows_of
 from hbitmap_bench.commits.store import RESULT_SCHEMA, decode_benchmark
@@ -58,6 +58,7 @@ class Manifest:
     ``required`` are the cells that the base's reviewed list has, ``versions`` the reviewed versions
     of its benchmarks. ``failures`` are (side, cell, reason). ``same_code``: the measured sources of
     both sides are one; ``same_package``: the sources differ, and what was installed does not.
+    ``declared`` is the project's file by which the run is judged.
     """
 
     facts: RunFacts
@@ -73,6 +74,7 @@ class Manifest:
     same_code: bool
     same_package: bool
     overrides: tuple[Override, ...] = ()
+    declared: ProjectFile = DEFAULTS
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,7 @@ def save_manifest(folder: Path, manifest: Manifest) -> None:
         "same_code": manifest.same_code,
         "same_package": manifest.same_package,
         "overrides": [asdict(override) for override in manifest.overrides],
+        "project_file": manifest.declared.text,
     }
     write_atomic(folder / MANIFEST, (json.dumps(stored, indent=1) + "\n").encode())
 
@@ -150,7 +153,7 @@ def load_manifest(folder: Path) -> Manifest:
             )
         if not 0 < stored["band"] < math.inf:  # nothing would lie beyond NaN
             raise ValueError(f"a band of {stored['band']}")
-        return _manifest(stored)
+        return _manifest(stored, folder)
     except (KeyError, TypeError, ValueError, AttributeError, SyntaxError) as error:
         raise UserError(f"{path} is no run of the gate ({error!r}): measure again") from None
 
@@ -211,7 +214,7 @@ def _values(stored: Mapping[str, Any]) -> list[tuple[Cell, float]]:
     return found
 
 
-def _manifest(stored: Mapping[str, Any]) -> Manifest:
+def _manifest(stored: Mapping[str, Any], folder: Path) -> Manifest:
     return Manifest(
         facts=_facts(**stored["facts"]),
         band=float(stored["band"]),
@@ -228,7 +231,15 @@ def _manifest(stored: Mapping[str, Any]) -> Manifest:
         same_code=bool(stored["same_code"]),
         same_package=bool(stored["same_package"]),
         overrides=tuple(Override(**override) for override in stored.get("overrides", ())),
+        declared=_declared(stored, folder),
     )
+
+
+def _declared(stored: Mapping[str, Any], folder: Path) -> ProjectFile:
+    """The project's file as the run has it; older runs have none: that of the clone around it."""
+    if "project_file" in stored:
+        return parse(str(stored["project_file"]))
+    return next((read(up) for up in folder.resolve().parents if (up / FILE).exists()), DEFAULTS)
 
 
 def _facts(

@@ -12,7 +12,8 @@ from pathlib import Path
 from hbitmap_bench.base import scratch
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.commits.gate.verdict import SideFacts
-from hbitmap_bench.commits.project import MEASURED, git
+from hbitmap_bench.commits.project import git
+from hbitmap_bench.commits.project_file import FILE, ProjectFile, parse
 from hbitmap_bench.commits.sources import committed_files
 
 MAIN_BRANCHES = ("origin/HEAD", "origin/main", "main", "origin/master", "master")
@@ -31,10 +32,14 @@ IDENTITY = {
 
 @dataclass(frozen=True)
 class Side:
-    """A commit to measure. ``measured`` is ids of what a measurement depends on."""
+    """A commit to measure. ``measured`` is ids of what a measurement depends on.
+
+    ``declared`` is the project's file as the commit has it, else as the other side has it.
+    """
 
     facts: SideFacts
     measured: tuple[str, ...]
+    declared: ProjectFile
 
     @property
     def commit(self) -> str:
@@ -65,10 +70,20 @@ def resolve(
         head_commit = _commit_of_work(repo)
     if base is None and base_commit == head_commit:
         _refuse_cut_history(repo, head_commit)
+    files = [declared_at(repo, commit) for commit in (base_commit, head_commit)]
+    declared = [file or other or ProjectFile() for file, other in (files, files[::-1])]
     return (
-        _side(repo, ref, base_commit, dirty=False),
-        _side(repo, head_ref, head_commit, dirty=dirty),
+        _side(repo, ref, base_commit, declared[0], dirty=False),
+        _side(repo, head_ref, head_commit, declared[1], dirty=dirty),
     )
+
+
+def declared_at(repo: Path, commit: str) -> ProjectFile | None:
+    """The project's file of a commit; None where it has none. ``UserError`` if it is wrong."""
+    told = content(repo, commit, FILE)
+    if told is None:
+        return None
+    return parse(told.decode(errors="replace"), f"{FILE} of commit {commit[:10]}")
 
 
 def _base(repo: Path, base: str | None, head: str) -> tuple[str, str]:
@@ -79,9 +94,9 @@ def _base(repo: Path, base: str | None, head: str) -> tuple[str, str]:
     return f"merge base with {branch}", _merge_base(repo, branch, head)
 
 
-def measured_ids(repo: Path, commit: str) -> tuple[str, ...]:
+def measured_ids(repo: Path, commit: str, paths: Sequence[str]) -> tuple[str, ...]:
     """Git ids of what a measurement depends on, "" where the commit has it not; and what else."""
-    return (*tree_ids(repo, commit, MEASURED), _build_options(repo, commit))
+    return (*tree_ids(repo, commit, paths), _build_options(repo, commit))
 
 
 def _build_options(repo: Path, commit: str) -> str:
@@ -107,15 +122,16 @@ def tree_ids(repo: Path, commit: str, paths: Sequence[str]) -> tuple[str, ...]:
     return tuple(known.get((commit, path), "") for path in paths)
 
 
-def _side(repo: Path, ref: str, commit: str, *, dirty: bool) -> Side:
-    measured = measured_ids(repo, commit)
-    if not measured[0]:
+def _side(repo: Path, ref: str, commit: str, declared: ProjectFile, *, dirty: bool) -> Side:
+    paths = declared.measured.paths
+    measured = measured_ids(repo, commit, paths)
+    if paths and not measured[0]:
         raise UserError(
-            f"the gate measures {MEASURED[0]}, and commit {commit[:10]} ({ref}) has none: "
+            f"the gate measures {paths[0]}, and commit {commit[:10]} ({ref}) has none: "
             "name a commit that has it"
         )
     subject = git(repo, "show", "-s", "--format=%s", commit)
-    return Side(SideFacts(ref, commit, subject, dirty), measured)
+    return Side(SideFacts(ref, commit, subject, dirty), measured, declared)
 
 
 def _commit(repo: Path, ref: str) -> str:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.commits.gate.environments import SIDES, SideName, Workshop, extract
@@ -16,16 +15,6 @@ from hbitmap_bench.commits.gate.sides import Side, content
 from hbitmap_bench.commits.gate.verdict import NOISY_EVIDENCE
 from hbitmap_bench.commits.series import Benchmark, Params
 from hbitmap_bench.commits.store import decode_benchmark
-
-REVIEWED: Final = "tests/golden/benchmarks.json"
-"""The list of benchmarks that a test holds and reviews read: names, versions, parameters, and which
-of these are skipped on purpose. A cell that is skipped and is not listed so was not measured."""
-
-READ_PROFILE: Final = """
-import json, sys
-from benchmarks.profiles import PROFILES
-print(json.dumps(list(PROFILES[sys.argv[1]].cells)))
-"""
 
 
 @dataclass(frozen=True, order=True)
@@ -65,7 +54,6 @@ class Plan:
 def make_plan(
     workshop: Workshop,
     sides: Mapping[SideName, Side],
-    folder: Path,
     *,
     profile: str,
     bench: str | None,
@@ -73,10 +61,12 @@ def make_plan(
 ) -> Plan:
     """Choose cells: those of the profile, as either commit has it, that match ``bench``.
 
-    ``folder`` has each side's suites. Raises ``UserError`` where the base has no reviewed list, a
-    side no such profile, or nothing is left to measure.
+    Raises ``UserError`` where the base has no reviewed list, a side no such profile, or nothing is
+    left to measure.
     """
-    expressions = {side: _profile_cells(workshop, folder / side, side, profile) for side in sides}
+    expressions = {
+        name: compiled(side.declared.profile(profile).cells or [""]) for name, side in sides.items()
+    }
     benchmarks = {found["name"]: decode_judged(found) for found in described}
     reviewed, skipped = _reviewed_list(workshop, sides["base"])
     only = compiled([bench]) if bench else []
@@ -88,7 +78,7 @@ def make_plan(
     if not cells and not required:
         raise UserError(
             f"the gate needs something to measure, and no benchmark of the {profile} profile "
-            f"matches {bench!r}: see {REVIEWED} for their names"
+            f"matches {bench!r}: see the suites for their names"
         )
     versions = {name: benchmark.version for name, benchmark in reviewed.items()}
     return Plan(tuple(described), benchmarks, cells, required, versions)
@@ -101,25 +91,10 @@ def extract_suites(workshop: Workshop, sides: Mapping[SideName, Side], folder: P
         extract(workshop.project.root, sides[name].commit, path, folder / name)
 
 
-def _profile_cells(
-    workshop: Workshop, folder: Path, side: SideName, profile: str
-) -> list[re.Pattern[str]]:
-    """What a profile selects by, as the commit has it; an empty expression selects all."""
-    command = [str(workshop.python(side)), "-c", READ_PROFILE, profile]
-    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    try:
-        found = json.loads(ran.stdout)
-    except ValueError:
-        raise UserError(
-            f"both commits must have the profile {profile!r} in benchmarks/profiles.py, and the "
-            f"{side} has not: choose a commit that has, or another --profile"
-        ) from None
-    return compiled(found or [""])
-
-
 def _reviewed_list(workshop: Workshop, base: Side) -> tuple[dict[str, Benchmark], set[Cell]]:
     """The benchmarks that the base commit's list names, and the cells that it says are skipped."""
-    text = content(workshop.project.root, base.commit, REVIEWED)
+    path = base.declared.measured.reviewed or ""
+    text = content(workshop.project.root, base.commit, path)
     try:
         found: dict[str, Any] = json.loads(text or b"{}")
         listed = {name: decode_benchmark({**rest, "name": name}) for name, rest in found.items()}
@@ -129,7 +104,7 @@ def _reviewed_list(workshop: Workshop, base: Side) -> tuple[dict[str, Benchmark]
     if not listed:
         raise UserError(
             f"the base's list of benchmarks says what must be measured, and commit "
-            f"{base.commit[:10]} has none in {REVIEWED}: choose a base that has"
+            f"{base.commit[:10]} has none in {path}: choose a base that has"
         )
     return listed, skipped
 

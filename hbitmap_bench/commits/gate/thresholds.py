@@ -69,15 +69,15 @@ BLIND: Final = Threshold(
     "where it can't exclude such a rise of a cell, or could not have shown it in the median time",
 )  # fmt: skip
 
-WORDS_MARGIN: Final = Threshold(
-    "words exponent margin", 0.01, "exponent",
-    "words are counted; this leaves room for the upper levels of a small bitmap alone",
+EXACT_MARGIN: Final = Threshold(
+    "exact exponent margin", 0.01, "exponent",
+    "counters repeat; this leaves room only for what is added to the leading term",
 )  # fmt: skip
 
 GROWTH_MARGIN: Final = Threshold(
     "time exponent margin", 0.6, "exponent",
-    "where a bitmap outgrows a cache its words cost more each: caches alone have given an exponent "
-    "of 2.5 between two close sizes where words gave 2",
+    "where data outgrows a cache each step over it costs more: caches alone have given an exponent "
+    "of 2.5 between two close sizes where counted steps gave 2",
 )  # fmt: skip
 
 GROWTH_BAND: Final = Threshold(
@@ -95,8 +95,8 @@ INSTRUCTIONS_BAND: Final = Threshold(
     "counts repeat to the instruction, but around any change a compiler arranges code anew",
 )  # fmt: skip
 
-ALL: Final = (
+COMMON: Final = (
     FAMILY_LEVEL, SCREEN_LEVEL, DEFAULT_BAND, LEAST_BAND, FLOOR_S, FLOOR_BYTES,
-    TOLERATED, MOST_INCONCLUSIVE, BLIND, WORDS_MARGIN, GROWTH_MARGIN, GROWTH_BAND, GROWTH_SPAN,
-    INSTRUCTIONS_BAND,
+    TOLERATED, MOST_INCONCLUSIVE, BLIND,
 )  # fmt: skip
+"""Those that every verdict depends on; ``steepness.thresholds`` has all."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
@@ -204,12 +204,7 @@ def resolution_lines(judgement: Judgement) -> list[str]:
     if "exact" in kinds:
         lines.append("Exact counters: any rise.")
     if "growth" in kinds:
-        lines.append(
-            f"Growth of words, which is exact: a rise of the exponent by more than "
-            f"{limits.WORDS_MARGIN.value:g}. Growth of time: by more than "
-            f"{limits.GROWTH_BAND.value:g}, or to more than {limits.GROWTH_MARGIN.value:g} above "
-            "its limit, clear of noise."
-        )
+        lines.append(" ".join(_growth_lines(judgement)))
     if "instructions" in kinds:
         rise = _percent(limits.INSTRUCTIONS_BAND.value)
         lines.append(f"Instructions: a rise of more than {rise}.")
@@ -322,6 +317,22 @@ def _resolved(kind: Evidence, floor: str, found: Resolution) -> str:
         f"{name}: the smallest rise that this run could show, with a power of {POWER:.0%}, is "
         f"{_percent(found.median)} {where}. Less than {floor} counts nowhere."
     )
+
+
+def _growth_lines(judgement: Judgement) -> Iterator[str]:
+    """A sentence on each margin of growth that the judgement has."""
+    for one in judgement.thresholds:
+        name = one.name.removesuffix(" exponent margin")
+        if name == "time":
+            yield (
+                f"Growth of time: by more than {limits.GROWTH_BAND.value:g}, or to more than "
+                f"{one.value:g} above its limit, clear of noise."
+            )
+        elif name != one.name:
+            yield (
+                f"Growth of {name}, which is exact: a rise of the exponent by more than "
+                f"{one.value:g}."
+            )
 
 
 def _percent(change: float) -> str:

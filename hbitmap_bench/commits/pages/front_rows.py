@@ -11,7 +11,6 @@ from hbitmap_bench.base.wording import before_after, times
 from hbitmap_bench.commits.changes import FOLDED_SHARE, Change, Word, fold_words, folded
 from hbitmap_bench.commits.derived import Exponents
 from hbitmap_bench.commits.front import FrontPage
-from hbitmap_bench.commits.names import benchmark_words
 from hbitmap_bench.commits.pages.suite_page import HASH_LENGTH, cell_address, page_name
 from hbitmap_bench.commits.series import Commit, Param
 
@@ -50,10 +49,10 @@ class ChangeRow:
 
 @dataclass(frozen=True)
 class ExponentRow:
-    """The newest exponent of one implementation, cluster size and quantity, as text."""
+    """The newest exponent of one series and quantity, as text; ``group`` has a text a parameter."""
 
-    implementation: str
-    cluster_kib: int
+    series: str
+    group: tuple[str, ...]
     quantity: str
     exponent: str
     interval: str
@@ -84,6 +83,7 @@ def change_list(front: FrontPage) -> ChangeList:
 
 def _change_rows(front: FrontPage, found: Iterable[Change]) -> Iterator[ChangeRow]:
     """Changes as text, in their order."""
+    declared = front.history.declared
     for change in found:
         benchmark = change.benchmark
         before, after = before_after(change.before, change.after, benchmark.unit)
@@ -91,9 +91,9 @@ def _change_rows(front: FrontPage, found: Iterable[Change]) -> Iterator[ChangeRo
             word=change.word,
             evidence=EVIDENCE[change.evidence],
             commit=change.commit,
-            title=benchmark_words(benchmark.name).title,
+            title=declared.benchmark_words(benchmark.name).title,
             benchmark=benchmark.name,
-            params=params_text(benchmark.param_names, change.params),
+            params=params_text(benchmark.param_names, change.params, declared.parameters.variant),
             before=before,
             after=after,
             ratio=times(change.ratio),
@@ -102,10 +102,10 @@ def _change_rows(front: FrontPage, found: Iterable[Change]) -> Iterator[ChangeRo
         )
 
 
-def params_text(names: Sequence[str], params: Sequence[Param]) -> str:
-    """A cell's parameters: ``deny, image_tib 16, cluster_kib 64``."""
+def params_text(names: Sequence[str], params: Sequence[Param], variant: str | None) -> str:
+    """A cell's parameters: ``deny, image_tib 16, cluster_kib 64``; ``variant`` needs no name."""
     named = zip(names, params, strict=True)
-    return ", ".join(str(v) if name == "implementation" else f"{name} {v}" for name, v in named)
+    return ", ".join(str(v) if name == variant else f"{name} {v}" for name, v in named)
 
 
 def _cell_link(change: Change) -> str:
@@ -135,10 +135,10 @@ def exponent_rows(front: FrontPage) -> Iterator[ExponentRow]:
 
 def _exponent_row(line: Exponents, newest: int, commits: Sequence[Commit]) -> ExponentRow:
     low, high = float(line.low[newest]), float(line.high[newest])
-    digits = 3 if line.quantity == "words" else 2
+    digits = 3 if line.exact else 2
     return ExponentRow(
-        implementation=line.implementation,
-        cluster_kib=line.cluster_kib,
+        series=line.series,
+        group=tuple(map(str, line.group)),
         quantity=line.quantity,
         exponent=f"{line.value[newest]:.{digits}f}",
         interval=f"{low:.{digits}f} to {high:.{digits}f}" if low == low else "two sizes: none",

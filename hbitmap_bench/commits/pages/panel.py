@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from hbitmap_bench.base.slopes import loglog_slope
 from hbitmap_bench.commits import derived
-from hbitmap_bench.commits.names import UNLIKE_CELLS, Words, benchmark_words
 from hbitmap_bench.commits.pages import data
+from hbitmap_bench.commits.project_file import Parameters, ProjectFile, Words
 from hbitmap_bench.commits.series import Benchmark, Measured, Param, Params
 
 Fits = list[list[float | int | None]]
@@ -23,7 +23,6 @@ Fits = list[list[float | int | None]]
 Slopes = dict[str, dict[int, Fits]]
 """Axis to the first cell of a line along it, to that line's fits."""
 
-PAIRS: Final = (("access", "plain"), ("deny", "plain"), ("access", "deny"))
 RATIO_ABOUT: Final = (
     "Both are measured on the same commit. The interval takes both 99% intervals at their worst "
     "ends."
@@ -79,6 +78,11 @@ class Panel:
     """For each cell, how its numbers came about, where that differs between cells."""
 
     @property
+    def variant(self) -> str:
+        """The parameter whose values the ratio compares: the first one."""
+        return self.grid.param_names[0]
+
+    @property
     def suite(self) -> str:
         """The suite that it belongs to."""
         return self.name.split(".", 1)[0]
@@ -109,29 +113,33 @@ class Panel:
     def _ratio(self) -> dict[str, object] | None:
         if self.ratio is None:
             return None
-        title = f"{self.words.title}: one implementation over another"
+        title = f"{self.words.title}: one {self.variant} over another"
         about = "" if self.exact else RATIO_ABOUT
         return {"title": title, "about": about, "unit": "x", **self.ratio.content()}
 
 
-def panel_of(benchmark: Benchmark, measured: Measured) -> Panel:
+def panel_of(benchmark: Benchmark, measured: Measured, declared: ProjectFile) -> Panel:
     """The panel of a benchmark, as it was measured."""
-    alike = benchmark.name not in UNLIKE_CELLS
+    words = declared.benchmark_words(benchmark.name)
     return Panel(
         name=benchmark.name,
-        words=benchmark_words(benchmark.name),
+        words=words,
         unit=benchmark.unit,
         exact=benchmark.is_exact,
         grid=Grid(benchmark.param_names, benchmark.param_values, measured),
-        grows=alike,
+        grows=not words.unlike,
         asv=benchmark.name,
-        ratio=ratio_grid(benchmark, measured) if alike else None,
+        ratio=None if words.unlike else ratio_grid(benchmark, measured, declared.parameters),
     )
 
 
-def ratio_grid(benchmark: Benchmark, measured: Measured) -> Grid | None:
-    """Ratios of implementations, a first parameter ``pair`` in place of ``implementation``."""
-    found = {pair: derived.ratio_of(benchmark, measured, *pair) for pair in PAIRS}
+def ratio_grid(benchmark: Benchmark, measured: Measured, declared: Parameters) -> Grid | None:
+    """Ratios of variants, such as implementations, a first parameter ``pair`` in their place."""
+    variant = declared.variant
+    found = {
+        (over, under): derived.ratio_of(benchmark, measured, variant, over, under)
+        for over, under in declared.pairs
+    }
     ratios = {f"{a} / {b}": ratio[1] for (a, b), ratio in found.items() if ratio is not None}
     if not ratios:
         return None

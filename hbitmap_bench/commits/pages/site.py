@@ -64,7 +64,7 @@ def _write_ours(site: Path, project: Project, results_dir: Path, parts: Path) ->
     from hbitmap_bench.commits.front import front_page
     from hbitmap_bench.commits.pages.writer import write_pages
 
-    histories = load_histories(results_dir, project.root)
+    histories = load_histories(results_dir, project.root, project.declared)
     part = added_part(project.root)
     fronts = [front_page(history, part) for history in histories]
     write_pages(site, fronts, parts)

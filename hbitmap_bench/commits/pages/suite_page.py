@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hbitmap_bench.base.wording import NOTHING, amount, interval
-from hbitmap_bench.commits.names import Words, suite_words
 from hbitmap_bench.commits.pages.panel import Panel
+from hbitmap_bench.commits.project_file import Words
 from hbitmap_bench.commits.series import Commit, Param
 
 HASH_LENGTH = 10
@@ -49,12 +49,8 @@ class SuitePage:
     """A suite with its panels, in the order that a reader chooses from."""
 
     name: str
+    words: Words
     panels: tuple[Panel, ...]
-
-    @property
-    def words(self) -> Words:
-        """Its title and what it is."""
-        return suite_words(self.name)
 
     @property
     def file(self) -> str:

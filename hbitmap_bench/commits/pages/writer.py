@@ -7,6 +7,7 @@ by Jinja2 here, and as text, never as markup, by the scripts.
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,11 +17,11 @@ from pathlib import Path
 from typing import Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.commits.derived import Exponents
 from hbitmap_bench.commits.front import FrontPage, linear
-from hbitmap_bench.commits.names import SUITES
 from hbitmap_bench.commits.pages import data, front_rows
 from hbitmap_bench.commits.pages.derived_panels import derived_panels
 from hbitmap_bench.commits.pages.panel import Panel, panel_of
@@ -115,7 +116,7 @@ class _Site:
             for panel in suite.panels:
                 self._script(_data_file(panel.name), panel.name, panel.content())
         self._script("data/index.js", "index", _index(self.front.history, suites))
-        self._script("data/exponents.js", "exponents", {"lines": _exponents(self.front.exponents)})
+        self._script("data/exponents.js", "exponents", _exponents(self.front))
 
     def _script(self, file: str, name: str, value: object) -> None:
         data.write_script(self.folder / file, name, value)
@@ -131,6 +132,8 @@ class _Site:
             "changes": front_rows.change_list(self.front),
             "others": self.others,
             "seams": seam_words(self.front.history),
+            "said": self.front.history.declared.front,
+            "growth": self.front.history.declared.growth,
         }
         self._render("front.html", "index.html", {**common, **more})
 
@@ -142,21 +145,29 @@ class _Site:
 
 
 def suite_pages(history: History, exponents: Sequence[Exponents]) -> tuple[SuitePage, ...]:
-    """The suites of a history and the panels of each: known ones first, the build-up before all."""
+    """The suites of a history, declared ones first, and their panels, derived ones before all."""
+    declared = history.declared
     panels = _panels(history, exponents)
     if history.seams:  # within a commit the sessions' own seconds compare better than chained ones
         measured = _panels(history.unchained(), exponents)
         pairs = zip(panels, measured, strict=True)
         panels = [replace(p, slopes=own.lines, ratio=own.ratio) for p, own in pairs]
     names = sorted({panel.suite for panel in panels})
-    ordered = [*(n for n in SUITES if n in names), *(n for n in names if n not in SUITES)]
-    return tuple(SuitePage(n, tuple(p for p in panels if p.suite == n)) for n in ordered)
+    known = [name for name in declared.suites if name in names]
+    ordered = [*known, *(name for name in names if name not in known)]
+    return tuple(
+        SuitePage(name, declared.suite_words(name), tuple(p for p in panels if p.suite == name))
+        for name in ordered
+    )
 
 
 def _panels(history: History, exponents: Sequence[Exponents]) -> list[Panel]:
     return [
         *derived_panels(history, exponents),
-        *(panel_of(b, history.measured[name]) for name, b in sorted(history.benchmarks.items())),
+        *(
+            panel_of(benchmark, history.measured[name], history.declared)
+            for name, benchmark in sorted(history.benchmarks.items())
+        ),
     ]
 
 
@@ -176,15 +187,29 @@ def _index(history: History, suites: Sequence[SuitePage]) -> dict[str, object]:
         for suite in suites
     }
     asv = {"machine": history.machine["machine"]}
-    return {"commits": commits, "suites": found, "asv": asv}
+    meant = history.declared.parameters
+    return {
+        "commits": commits, "suites": found, "asv": asv, "size": meant.size,
+        "variant": meant.variant,
+    }  # fmt: skip
 
 
-def _exponents(lines: Sequence[Exponents]) -> list[dict[str, object]]:
-    """The growth exponents over commits."""
+def _exponents(front: FrontPage) -> dict[str, object]:
+    """The growth exponents over commits, and which keys of a line name its series and group."""
+    growth = front.history.declared.growth
+    return {
+        "lines": _lines(front.exponents),
+        "series": growth[0].series if growth else "",
+        "group": list(growth[0].by) if growth else [],
+        "exact": sorted({line.quantity for line in front.exponents if line.exact}),
+    }
+
+
+def _lines(lines: Sequence[Exponents]) -> list[dict[str, object]]:
     return [
         {
-            "implementation": line.implementation,
-            "cluster_kib": line.cluster_kib,
+            line.growth.series: line.series,
+            **dict(zip(line.growth.by, line.group, strict=True)),
             "quantity": line.quantity,
             "limit": line.limit if line.limit == line.limit else None,
             "n_sizes": line.n_sizes.tolist(),
@@ -216,10 +241,19 @@ def _copy_assets(folder: Path, parts_dir: Path) -> None:
 
 @cache
 def _environment() -> Environment:
-    return Environment(
+    found = Environment(
         loader=PackageLoader("hbitmap_bench.commits.pages"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    found.filters["marked"] = marked
+    return found
+
+
+def marked(text: str) -> Markup:
+    """What a project says, with ``**bold**`` and code in backticks; all else stays text."""
+    escaped = str(escape(text.strip()))
+    bold = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", escaped)
+    return Markup(re.sub(r"`(.+?)`", r"<code>\1</code>", bold))  # escaped above

@@ -91,7 +91,7 @@ globalThis.hbitmapSelection = (() => {
   }
 
   function defaultAxis() {
-    return (axes().find((p) => p.name === "image_tib") ?? axes()[0])?.name;
+    return (axes().find((p) => p.name === globalThis.hbitmapData.index.size) ?? axes()[0])?.name;
   }
 
   function readLines(name) {

@@ -10,7 +10,7 @@
     addressOf, addressOfView } = globalThis.hbitmapSelection;
   const data = globalThis.hbitmapData;
   const byId = (id) => document.getElementById(id);
-  const VIEWS = { growth: "Growth", commits: "Over commits", ratio: "Ratio of two implementations" };
+  const VIEWS = { growth: "Growth", commits: "Over commits", ratio: `Ratio of two ${globalThis.hbitmapData.index.variant}s` };
 
   const seams = commits.flatMap((commit, i) => (commit.seam ? [i - 0.5] : []));
 
@@ -84,7 +84,7 @@
   }
 
   function named(line, chosen) {
-    const label = chosen && chosen.name !== "implementation" && chosen.name !== "pair"
+    const label = chosen && chosen.name !== globalThis.hbitmapData.index.variant && chosen.name !== "pair"
       ? `${chosen.name} ${line.key}` : line.key;
     line.label = label;
     line.name = line.slope ? `${line.key} ${line.slope[1].toFixed(2)}` : line.key;

@@ -91,6 +91,11 @@ ALONE: Final = 14
 """Of the other cells: the one that a slower function is measured by, and no other."""
 
 
+def image_tib(cell: Cell) -> int:
+    """The size that a cell of the build-up is of."""
+    return int(str(cell.params[1]))
+
+
 def blocks_s(implementation: str, image_tib: int) -> float:
     """Seconds of a timed call: blocks of queries, that only a scan makes dearer."""
     return {"plain": 1.4e-3, "access": 2e-3 * image_tib, "deny": 2e-3}[implementation]
@@ -104,7 +109,7 @@ CELLS: Final = (*_cells(BUILD_UP), *_cells(OTHER), *_cells(PEAK))
 """As many noisy cells, 47, as the quick profile has; fifteen of them give three exponents."""
 
 VALUES: Final = np.array([
-    *(blocks_s(str(cell.params[0]), int(cell.params[1])) for cell in _cells(BUILD_UP)),
+    *(blocks_s(str(cell.params[0]), image_tib(cell)) for cell in _cells(BUILD_UP)),
     *np.geomspace(1e-3, 0.3, len(OTHER.cells)),
     *np.full(len(PEAK.cells), 60e6),
 ])  # fmt: skip
@@ -346,7 +351,7 @@ def quadratic(share: float) -> Floats:
     factors = np.ones(len(CELLS))
     for place, cell in enumerate(CELLS):
         if cell.benchmark == SECONDS and cell.params[0] == "deny":
-            scan_s = blocks_s("access", int(cell.params[1])) * share
+            scan_s = blocks_s("access", image_tib(cell)) * share
             factors[place] = 1 + scan_s / VALUES[place]
     return factors
 

@@ -236,7 +236,7 @@ def commit_of(project: Project) -> str:
 def by_gate(project: Project, head: str, console: Console) -> Judgement:
     """The gate's judgement of a branch of the clone over main; main itself is measured too."""
     request = Request(
-        *resolve(project.root, "main", head, allow_dirty=False),
+        *resolve(project, "main", head, allow_dirty=False),
         profile="quick",
         bench=CELLS,
         machine=machine_fields(MACHINE, project.results_dir),

@@ -330,7 +330,7 @@ def check(repo: Path, names: Sequence[str], out_dir: Path, console: Console) -> 
         commits = f"{steps[0].hash}^..{steps[-1].hash}"
         bench(clone, profile="full", machine=MACHINE, commits=commits, more=asv_arguments())
         history = load_histories(clone / "results", clone)[0]
-        publish(clone, clone / "results", out_dir / "pages", console)
+        publish(find_project(clone), clone / "results", out_dir / "pages", console)
     return _report(history, steps, out_dir, console)
 
 

@@ -165,7 +165,7 @@ Rule = Callable[[Line], tuple[list[Step], bool]]
 
 def local_rule(line: Line) -> tuple[list[Step], bool]:
     """That of front page and pages: two commits apart from the two before."""
-    found = moves(line, FLOOR_S)
+    found = moves(line)
     return [step for step in map(Step._make, found) if step.is_confirmed], False
 
 
@@ -281,7 +281,8 @@ def _stored(samples: Floats) -> Line:
     """Median and its 99% interval of each row, by asv's own code."""
     ends = [statistics.quantile_ci(row.tolist(), 0.5, 0.01)[1] for row in samples]
     low, high = np.array(ends).T
-    return Line(np.arange(len(samples)), np.median(samples, axis=1), low, high)
+    value = np.median(samples, axis=1)
+    return Line(np.arange(len(samples)), value, low, high, FLOORS["time"])
 
 
 def stored_lines(results: Path, repo: Path) -> list[Line]:
@@ -301,7 +302,8 @@ def with_step(line: Line, factor: float, rng: np.random.Generator) -> Case:
     place = int(rng.integers(2, len(line.value) - 1))
     factor **= int(rng.choice([-1, 1]))
     scale = np.where(np.arange(len(line.value)) < place, 1.0, factor)
-    stepped = Line(line.commits, *(ends * scale for ends in (line.value, line.low, line.high)))
+    value, low, high = (end * scale for end in (line.value, line.low, line.high))
+    stepped = line._replace(value=value, low=low, high=high)
     return Case(stepped, ((place, factor),), factor > 1)
 
 

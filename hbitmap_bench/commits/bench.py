@@ -1,8 +1,8 @@
 """Measure commits by asv, and store what was really measured on them.
 
 The newest commit that the history has is measured again in each session, as its anchor.
-asv works in a staging folder, with a home folder of its own. Only results whose processes imported
-the commit's own files go from there to ``results/``, each with its side record.
+asv stores into a staging folder, with a home folder of its own. Only results that were measured on
+the commit's own files go from there to the project's results, each with its side record.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import Any, Final, TextIO
 
 from asv import util
 from rich.console import Console
@@ -28,14 +29,17 @@ from hbitmap_bench.base.children import kill_group, running
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.base.interrupt import uninterrupted
 from hbitmap_bench.base.output import check_folder, deliver, folder_as_text, write_atomic
-from hbitmap_bench.commits import sources
+from hbitmap_bench.commits import installed, sources
+from hbitmap_bench.commits.asv_library import EXISTING, configuration, environments
 from hbitmap_bench.commits.machine import machine_fields
 from hbitmap_bench.commits.project import Project, find_project, git
 from hbitmap_bench.commits.project_file import Profile
 from hbitmap_bench.commits.sessions import Sessions, measured_again, new_session, write_anchor
 
 EVIDENCE = "HBITMAP_BENCH_EVIDENCE"
-"""The folder where measuring processes tell what they imported: see ``benchmarks/common.py``."""
+"""The folder where measuring processes tell what they imported, and installs what they left."""
+
+CONFIGURATION: Final = "asv.conf.json"
 
 PROGRESS = re.compile(r"\[|·+ \w")
 """Lines of asv's that tell how far it is; rows of its tables have neither form."""
@@ -55,7 +59,11 @@ def bench(
     """
     project = find_project(folder)
     fields = machine_fields(machine, project.results_dir)
-    chosen = commits_to_measure(project, machine, commits)
+    chosen = (
+        [_installed_commit(project, commits)]
+        if is_existing(project)
+        else commits_to_measure(project, machine, commits)
+    )
     sampling = asv_arguments(project.declared.profile(profile))
     console = Console(soft_wrap=True, highlight=False)
     if not chosen:
@@ -69,9 +77,9 @@ def bench(
     check_folder(project.results_dir / machine, "make it writable")
     anchor = anchor_of(project, machine, chosen)
     refused: list[str] = []
-    beside = project.env_dir.parent
-    beside.mkdir(parents=True, exist_ok=True)
-    with scratch.folder(beside) as staging:
+    if not is_existing(project):
+        environments(project)  # what can't be made is told before anything is measured
+    with scratch.folder(project.make_work_dir()) as staging:
         prepare(project, staging, fields, anchor)
         middle = len(chosen) // 2  # an anchor at an end would be off most where a machine drifts
         ordered = [*chosen[:middle], *filter(None, [anchor]), *chosen[middle:]]
@@ -129,7 +137,12 @@ def commits_to_measure(project: Project, machine: str, commits: str | None) -> l
 
 
 def anchor_of(project: Project, machine: str, chosen: Sequence[str]) -> str | None:
-    """The newest commit that the history keeps as it is; None where it keeps none."""
+    """The newest commit that the history keeps as it is; None where it keeps none.
+
+    An existing environment has one commit installed, and can measure no other.
+    """
+    if is_existing(project):
+        return None
     known = _measured(project, machine)
     found = git(project.root, "log", "--topo-order", "--format=%H", "HEAD", chosen[-1]).splitlines()
     return next((c for c in found if c not in chosen and known(c)), None)
@@ -143,6 +156,21 @@ def _measured(project: Project, machine: str) -> Callable[[str], bool]:
     return lambda commit: commit.startswith(known)
 
 
+def is_existing(project: Project) -> bool:
+    """Whether what is installed already is measured, and nothing is built."""
+    return bool(project.conf["environment_type"] == EXISTING)
+
+
+def _installed_commit(project: Project, commits: str | None) -> str:
+    """The commit that an existing environment is said to hold: HEAD, with nothing changed."""
+    if commits or git(project.root, "status", "--porcelain", "--untracked-files=no"):
+        raise UserError(
+            "an existing environment is measured as it is, for HEAD without changes: name no "
+            "commits, and commit what is changed, or set environment_type to virtualenv"
+        )
+    return git(project.root, "rev-parse", "HEAD")
+
+
 def prepare(
     project: Project, staging: Path, fields: Mapping[str, str], anchor: str | None = None
 ) -> None:
@@ -150,12 +178,10 @@ def prepare(
 
     Those of the anchor are not among them: it is measured beside what is stored of it.
     """
-    conf = dict(project.conf)
-    conf["repo"] = str(project.root)
-    conf["benchmark_dir"] = str(project.root / str(conf["benchmark_dir"]))
-    conf["env_dir"] = str(project.env_dir)
-    conf["results_dir"] = str(staging / "results")
-    (staging / "asv.conf.json").write_text(json.dumps(conf))
+    conf = vars(configuration(project, results_dir=str(staging / "results")))
+    if project.declared.measured.imports is None and not is_existing(project):
+        conf["install_command"] = [*_install_command(conf), _telling(project)]
+    (staging / CONFIGURATION).write_text(json.dumps(conf))
     (staging / "evidence").mkdir()
     (staging / "home").mkdir()
     (staging / "anchor").mkdir()
@@ -179,6 +205,25 @@ def _files_of(project: Project, machine: str, commit: str | None) -> list[Path]:
     return list((project.results_dir / machine).glob(f"{commit[:8]}-*")) if commit else []
 
 
+def _install_command(conf: Mapping[str, Any]) -> list[str]:
+    """The project's own, else asv's default."""
+    given = conf["install_command"]
+    if given is None:
+        return ["in-dir={env_dir} python -m pip install {wheel_file} --force-reinstall"]
+    return [given] if isinstance(given, str) else list(given)
+
+
+def _telling(project: Project) -> str:
+    """The command that tells what an install has left, which asv runs by the environment's Python.
+
+    asv formats it and splits it into words: what it does not need to change is quoted for both.
+    """
+    words = ["-I", str(installed.SCRIPT), str(project.conf["project"])]
+    words += project.declared.measured.files
+    quoted = (shlex.quote(word).replace("{", "{{").replace("}", "}}") for word in words)
+    return f"python {' '.join(quoted)}"
+
+
 def store(
     project: Project, staging: Path, machine: str, results_dir: Path, anchor: str | None
 ) -> tuple[int, list[str]]:
@@ -188,6 +233,7 @@ def store(
     the anchor's record before them: without it they would be apart from all others.
     """
     evidence = _evidence(staging / "evidence")
+    kind: sources.Kind = "imported" if project.declared.measured.imports else "installed"
     session = new_session()
     accepted, refused = [], []
     for path in sorted((staging / "results" / machine).glob("*-*.json")):
@@ -204,14 +250,15 @@ def store(
     stored = 0
     for is_new, path, commit in sorted(accepted):
         known = project.results_dir / machine / path.name
+        files = [paper["files"] for paper in evidence[commit]]
         (results_dir / machine).mkdir(parents=True, exist_ok=True)
         if not is_new:
             stood = staging / "anchor" / path.name
             ours = sources.recorded_sessions(stood)
-            write_anchor(results_dir / machine, session, stood, path, ours, evidence[commit])
+            write_anchor(results_dir / machine, session, stood, path, ours, kind, files)
             continue
         with uninterrupted():
-            _store_result(known, path, results_dir / machine, (commit, session), evidence[commit])
+            _store_result(known, path, results_dir / machine, (commit, session), (kind, files))
         stored += 1
     if anchor and anchor not in [commit for *_, commit in accepted]:
         refused.append(
@@ -224,24 +271,32 @@ def store(
 
 
 def _store_result(
-    known: Path, new: Path, folder: Path, of: tuple[str, str], imported: Sequence[sources.Imported]
+    known: Path,
+    new: Path,
+    folder: Path,
+    of: tuple[str, str],
+    found: tuple[sources.Kind, Sequence[sources.Imported]],
 ) -> None:
     """Copy a result, which may be stored already in part, with its side record."""
-    commit, session = of
+    (commit, session), (kind, files) = of, found
     sessions: Sessions = {session: None}
     before = sources.recorded(known)
     if before:
         old = sources.recorded_sessions(known)
         sessions = measured_again(session, old, *(util.load_json(str(p)) for p in (known, new)))
     write_atomic(folder / new.name, new.read_bytes())
-    sources.write_record(folder / new.name, commit, _distinct([*before, *imported]), sessions)
+    files = _distinct([*before, *files])
+    sources.write_record(folder / new.name, commit, files, kind, sessions)
 
 
-def _untrusted(project: Project, commit: str, imported: Sequence[sources.Imported]) -> str | None:
+def _untrusted(project: Project, commit: str, papers: Sequence[Mapping[str, Any]]) -> str | None:
     """Why a commit's processes did not measure the commit, if so."""
-    wheels = sorted(project.env_dir.glob(f"*/asv-build-cache/{commit}/*.whl"))
-    if not imported:
+    if not papers:
         return f"commit {commit[:10]}: nothing was measured, it was not built or lacks all parts"
+    imported = [paper["files"] for paper in papers]
+    if project.declared.measured.imports is None:
+        return _untold(commit, papers)
+    wheels = sorted(project.env_dir.glob(f"*/asv-build-cache/{commit}/*.whl"))
     if not wheels:
         return f"commit {commit[:10]}: its wheel is not in {project.env_dir}"
     wanted = [(commit, files) for files in imported]
@@ -256,12 +311,22 @@ def _untrusted(project: Project, commit: str, imported: Sequence[sources.Importe
     return None
 
 
-def _evidence(folder: Path) -> dict[str, list[sources.Imported]]:
-    """What processes imported, by the commit that asv had installed for them."""
-    found: dict[str, list[sources.Imported]] = {}
+def _untold(commit: str, papers: Sequence[Mapping[str, Any]]) -> str | None:
+    """What is wrong with what installs of a commit told: each environment has one build of it."""
+    for paper in papers:
+        if paper["wrong"]:
+            return f"commit {commit[:10]}: {paper['wrong']}"
+    if len({paper["folder"] for paper in papers}) < len(papers):
+        return f"commit {commit[:10]}: its installed files were not always the same"
+    return None
+
+
+def _evidence(folder: Path) -> dict[str, list[Mapping[str, Any]]]:
+    """What processes imported or installs left, by the commit that asv had installed for them."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
     for path in sorted(folder.iterdir()):
         told = json.loads(path.read_text(encoding="utf-8"))
-        found.setdefault(told["commit"], []).append(told["files"])
+        found.setdefault(told["commit"], []).append(told)
     return found
 
 
@@ -280,27 +345,47 @@ def _run_asv(
     """``asv run`` over commits, its rounds interleaved among them."""
     hashes = staging / "commits"
     hashes.write_text("\n".join(commits))
-    command = [sys.executable, "-m", "asv", "run", *arguments, f"HASHFILE:{hashes}"]
-    command += ["--config", str(staging / "asv.conf.json"), "--machine", fields["machine"]]
+    command = [sys.executable, "-P", "-m", "hbitmap_bench.commits.asv_here"]
+    command += [str(staging / CONFIGURATION), str(project.folder), "run"]
+    command += [*arguments, "--machine", fields["machine"]]
+    command += (
+        ["--set-commit-hash", *commits]
+        if is_existing(project)
+        else [f"HASHFILE:{hashes}", "--interleave-rounds"]
+    )
     environment = {
         **os.environ,
         "HOME": str(staging / "home"),
         EVIDENCE: str(staging / "evidence"),
     }
-    log = project.env_dir.parent / "bench.log"
-    command += ["--interleave-rounds"]
+    log = project.work_dir / "bench.log"
+    _tell_existing(project, environment, commits)
     with (
         log.open("w", encoding="utf-8") as kept,
         running(
-            command, cwd=project.root, env=environment,
+            command, cwd=project.folder, env=environment,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, end=_end,
         ) as asv,
     ):  # fmt: skip
         _show_progress(asv, kept)
         code = asv.wait()
+    _tell_existing(project, environment, commits)
     if code:
         print(f"asv ended with {code}, which says that something failed: see {log}")
     return code
+
+
+def _tell_existing(
+    project: Project, environment: Mapping[str, str], commits: Sequence[str]
+) -> None:
+    """Tell what an existing environment has installed: there is no install to do it."""
+    if is_existing(project):
+        command = [sys.executable, "-I", str(installed.SCRIPT), str(project.conf["project"])]
+        subprocess.run(
+            [*command, *project.declared.measured.files],
+            env={**environment, "ASV_COMMIT": commits[0]}, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
 
 
 def _show_progress(asv: subprocess.Popen[bytes], kept: TextIO) -> None:

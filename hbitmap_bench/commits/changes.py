@@ -24,7 +24,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, NamedTuple, Protocol, TypeVar
+from typing import Final, Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -41,10 +41,10 @@ FOLDED_SHARE = 0.01
 """Lists fold away changes of less than this share of a cost. It is less than two sessions on one
 machine differ by, so no backup shows it; noisy costs count from ``LEAST_RATIO`` on anyway."""
 
-FLOORS = {"time": 50e-6, "peakmemory": 2**20, "track": 0.0}
-"""Changes below this many seconds or bytes don't count. Timed calls last a millisecond or more, of
-which a scheduler's tick or a page fault more or less is some tens of microseconds; a process's peak
-moves by pages of its allocator."""
+FLOORS: Final = {"time": 50e-6, "peakmemory": 2**20, "track": 0.0, "memory": 0.0}
+"""Changes below this many seconds a sample or bytes don't count. A scheduler's tick or a page fault
+more or less is some tens of microseconds; a sample of many calls shares it out among them. A
+process's peak moves by pages of its allocator."""
 
 
 @dataclass(frozen=True)
@@ -124,10 +124,7 @@ def changes(history: History) -> tuple[Change, ...]:
 def _changes_of(history: History, benchmark: Benchmark, cell: int) -> Iterator[Change]:
     """Changes of one cell, over the commits that measured it."""
     for line in series_of(history, benchmark, cell).parts():
-        if benchmark.is_exact:
-            found = differences(line.value)
-        else:
-            found = moves(line, FLOORS[benchmark.kind])
+        found = differences(line.value) if benchmark.is_exact else moves(line)
         for place, before, after, evidence in found:
             commit = history.commits[line.commits[place]]
             yield Change(commit, benchmark, benchmark.cells[cell], before, after, evidence)
@@ -139,13 +136,15 @@ Floats = NDArray[np.float64]
 class Line(NamedTuple):
     """One cell's series: the places of the commits that measured it, and what they measured.
 
-    ``spread`` is that of ``History.spreads``, None in one session.
+    ``floor`` is the least difference that counts, in the series' unit; ``spread`` is that of
+    ``History.spreads``, None in one session.
     """
 
     commits: NDArray[np.intp]
     value: Floats
     low: Floats
     high: Floats
+    floor: float = 0.0
     spread: Floats | None = None
 
     def parts(self) -> list[Line]:
@@ -155,7 +154,13 @@ class Line(NamedTuple):
         ends = [0, *np.flatnonzero(np.isinf(self.spread)).tolist(), len(self.value)]
         cuts = [slice(i, j) for i, j in pairwise(ends)]
         return [
-            Line(self.commits[c], self.value[c], self.low[c], self.high[c], self.spread[c])
+            self._replace(
+                commits=self.commits[c],
+                value=self.value[c],
+                low=self.low[c],
+                high=self.high[c],
+                spread=self.spread[c],
+            )
             for c in cuts
         ]
 
@@ -173,10 +178,11 @@ def series_of(history: History, benchmark: Benchmark, cell: int) -> Line:
     measured = history.measured[benchmark.name]
     commits = np.flatnonzero(np.isfinite(measured.value[:, cell]))
     value, low, high = (ends[commits, cell] for ends in measured)
-    if benchmark.kind == "peakmemory":
+    if benchmark.kind != "time":
         low = high = value
+    floor = FLOORS[benchmark.kind] / history.calls_of(benchmark, cell)
     spread = history.spreads.get(benchmark.name)
-    return Line(commits, value, low, high, None if spread is None else spread[commits, cell])
+    return Line(commits, value, low, high, floor, None if spread is None else spread[commits, cell])
 
 
 Found = Iterator[tuple[int, float, float, Evidence]]
@@ -189,10 +195,10 @@ def differences(value: Floats) -> Found:
         yield place + 1, float(value[place]), float(value[place + 1]), "exact"
 
 
-def moves(line: Line, floor: float) -> Found:
+def moves(line: Line) -> Found:
     """Steps and single commits of a noisy series, by the sign of ``_apart``."""
     value, n = line.value, len(line.value)
-    by_1, by_2, by_3 = (_apart(line, lag, floor) for lag in (1, 2, 3))
+    by_1, by_2, by_3 = (_apart(line, lag) for lag in (1, 2, 3))
     single = np.zeros(n, bool)
     for i in range(1, n):
         single[i] = by_1[i] != 0 and (i == n - 1 or by_1[i + 1] == -by_1[i])
@@ -206,7 +212,7 @@ def moves(line: Line, floor: float) -> Found:
                 yield i, float(before.mean()), float(value[i : i + 2].mean()), "step"
 
 
-def _apart(line: Line, lag: int, floor: float) -> NDArray[np.int8]:
+def _apart(line: Line, lag: int) -> NDArray[np.int8]:
     """Whether each commit is above (1), below (-1) or not apart (0) from that ``lag`` before it.
 
     An interval that asv could not give, from too few samples, is apart from none. Seams between
@@ -217,7 +223,7 @@ def _apart(line: Line, lag: int, floor: float) -> NDArray[np.int8]:
         hidden = np.exp([line.hidden(i - lag, i) for i in range(lag, len(value))])
         low, high = low / hidden, high * hidden
     found = np.zeros(len(value), np.int8)
-    far = are_far(value[:-lag], value[lag:], floor)
+    far = are_far(value[:-lag], value[lag:], line.floor)
     found[lag:] = np.where(far & (low > line.high[:-lag]), 1, 0)
     found[lag:] -= np.where(far & (high < line.low[:-lag]), 1, 0).astype(np.int8)
     return found

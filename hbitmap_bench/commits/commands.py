@@ -11,8 +11,8 @@ from hbitmap_bench.base.output import STDOUT, check_output, json_option, put_jso
 from hbitmap_bench.commits.gate import LOCAL
 
 results_option = click.option(
-    "--results", type=click.Path(file_okay=False, path_type=Path), default="results",
-    show_default=True, help="Folder of stored results.",
+    "--results", type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of stored results. Default: asv.conf.json's.",
 )  # fmt: skip
 repo_option = click.option(
     "--repo", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".",
@@ -32,14 +32,14 @@ repo_option = click.option(
     help="What results of this machine are stored under.",
 )  # fmt: skip
 def bench(commits: str | None, profile: str, machine: str) -> int:
-    """Measure commits of hbitmap_impl by asv, and store the results.
+    """Measure commits by asv, and store the results.
 
     COMMITS is a range, as git has it. Without one, those are measured that are newer than the
     newest result of this machine; on a new machine, the newest alone. Commits that do not change
-    hbitmap_impl are left out: they would measure the same code again. Run it in a clone.
+    what hbitmap-bench.toml says is measured are left out: they would measure the same code again.
+    Run it in the folder of asv.conf.json, or below it.
 
-    Every measuring process tells which files it imported. A result is stored only if they are the
-    commit's, with a side record that says so.
+    A result is stored only if what was measured is the commit's, with a side record that says so.
 
     Each run is a session. It measures the newest commit of the history again, as its anchor: the
     same code takes more or less time on another day. The anchor's ratio chains the session's
@@ -61,7 +61,7 @@ def bench(commits: str | None, profile: str, machine: str) -> int:
 @click.command()
 @results_option
 @repo_option
-def show(results: Path, repo: Path) -> None:
+def show(results: Path | None, repo: Path) -> None:
     """Show the stored history: the newest commit's verdict, growth, regressions, improvements.
 
     The same as the front page that publish makes, without its graphs. A cost of a noisy benchmark
@@ -78,10 +78,12 @@ def show(results: Path, repo: Path) -> None:
     from hbitmap_bench.base.front_part import added_part
     from hbitmap_bench.commits.front import front_page
     from hbitmap_bench.commits.front_text import render_front
+    from hbitmap_bench.commits.project import source_of
     from hbitmap_bench.commits.store import load_histories
 
-    part = added_part(repo)
-    for history in load_histories(results, repo):
+    source = source_of(repo, results)
+    part = added_part(source.root)
+    for history in load_histories(source.results_dir, source.root, source.declared):
         render_front(front_page(history, part), Console())
 
 
@@ -93,7 +95,7 @@ def show(results: Path, repo: Path) -> None:
     "--bisect", is_flag=True,
     help="Confirm each regression that stands by measuring, and the commits between: minutes each.",
 )  # fmt: skip
-def trend(results: Path, repo: Path, json_path: Path | None, bisect: bool) -> int:
+def trend(results: Path | None, repo: Path, json_path: Path | None, bisect: bool) -> int:
     """Find the commits since which series of the stored history cost more.
 
     Looks at every series: exact counters, where any difference counts; seconds and peak memory,
@@ -120,12 +122,14 @@ def trend(results: Path, repo: Path, json_path: Path | None, bisect: bool) -> in
          a step
     With several histories (machines, environments): 1 before 2 before 0.
     """  # noqa: D301 - click wants the control character, not its name
+    from hbitmap_bench.commits.project import source_of
     from hbitmap_bench.commits.trend import trends, worst
     from hbitmap_bench.commits.trend_json import to_json
     from hbitmap_bench.commits.trend_text import render_trend
 
     check_output(json_path)
-    found = trends(results, repo)
+    source = source_of(repo, results)
+    found = trends(source.results_dir, source.root, source.declared)
 
     def tables() -> None:
         for one in found:
@@ -144,14 +148,14 @@ def trend(results: Path, repo: Path, json_path: Path | None, bisect: bool) -> in
 @repo_option
 @click.option(
     "--html", "html_dir", type=click.Path(file_okay=False, path_type=Path),
-    default="reports/html", show_default=True, help="Folder of the pages; replaced as a whole.",
+    help="Folder of the pages; replaced as a whole. Default: asv.conf.json's.",
 )  # fmt: skip
-def publish(results: Path, repo: Path, html_dir: Path) -> None:
+def publish(results: Path | None, repo: Path, html_dir: Path | None) -> None:
     """Build the pages: the front page, one for each suite, and asv's own behind them.
 
     They load nothing from any other host, and open from the file system. What others wrote for
     them (d3, Observable Plot, and what asv's pages need) comes from npm the first time, pinned and
-    checked, and is kept in .asv/parts.
+    checked, and is kept.
 
     \b
     Examples:
@@ -159,9 +163,12 @@ def publish(results: Path, repo: Path, html_dir: Path) -> None:
       hbitmap-bench publish --html /srv/www/hbitmap-bench
     """  # noqa: D301 - click wants the control character, not its name
     from hbitmap_bench.commits.pages.site import publish as build
+    from hbitmap_bench.commits.project import find_project
 
     console = Console(soft_wrap=True, highlight=False)
-    front = build(repo, results, html_dir, console)
+    project = find_project(repo)
+    html_dir = html_dir or _shown(project.html_dir)
+    front = build(project, results or project.results_dir, html_dir, console)
     history, verdict = front.history, front.verdict
     for line in history.refused:
         console.print(f"Refused, not published: {line}", markup=False)
@@ -170,3 +177,8 @@ def publish(results: Path, repo: Path, html_dir: Path) -> None:
         f"{verdict.commit.hash[:10]}, is {verdict.word}.\nOpen {html_dir / 'index.html'}",
         markup=False,
     )
+
+
+def _shown(path: Path) -> Path:
+    """A path as seen from here, where it is below."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

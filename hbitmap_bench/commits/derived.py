@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.base.slopes import loglog_slopes
-from hbitmap_bench.commits.project_file import Derived, Growth, ProjectFile
-from hbitmap_bench.commits.series import Benchmark, History, Measured, Params
+from hbitmap_bench.commits.project_file import FILE, Derived, Growth, ProjectFile
+from hbitmap_bench.commits.series import Benchmark, History, Measured, Param, Params
 
 TWO_SIZES = 2
 
@@ -84,7 +85,7 @@ def product(one: Derived, benchmark: Benchmark, params: Params) -> float:
     named = dict(zip(benchmark.param_names, params, strict=True))
     found = one.factor
     for name, power in one.powers.items():
-        part = float(named[name]) ** abs(power)
+        part = number(named[name]) ** abs(power)
         found = found * part if power > 0 else found / part
     return found
 
@@ -154,7 +155,17 @@ def lines(growth: Growth, benchmark: Benchmark) -> dict[tuple[str, Params], list
 
 def size_of(growth: Growth, benchmark: Benchmark, params: Params) -> float:
     """A cell's size."""
-    return float(params[benchmark.param_names.index(growth.size)])
+    return number(params[benchmark.param_names.index(growth.size)])
+
+
+def number(value: Param) -> float:
+    """A parameter that is computed with. Raises ``UserError`` for one that is no number."""
+    if not isinstance(value, int | float):
+        raise UserError(
+            f"what {FILE} computes with is a number, and a parameter has the value {value!r}: "
+            "name another parameter"
+        )
+    return float(value)
 
 
 def _exponents_of(benchmark: Benchmark, measured: Measured, growth: Growth) -> list[Exponents]:

@@ -51,7 +51,7 @@ class Allowance:
     """``[[counters.allowed]]``: a counter that may rise; ``params`` None stands for all cells."""
 
     benchmark: str
-    params: tuple[int | str, ...] | None = None
+    params: tuple[int | float | str | bool, ...] | None = None
     reason: str = ""
 
     def allows(self, benchmark: str, params: Sequence[object]) -> bool:
@@ -62,7 +62,7 @@ class Allowance:
 
 @dataclass(frozen=True)
 class Counters:
-    """``[counters]``."""
+    """``[counters]``: which do not repeat, by regular expressions, and which may rise."""
 
     noisy: tuple[str, ...] = ()
     allowed: tuple[Allowance, ...] = ()
@@ -184,6 +184,10 @@ class ProjectFile:
     def measured_words(self) -> str:
         """What a change must touch to be measured: ``hbitmap_impl or setup.py``."""
         return " or ".join(self.measured.paths) or "anything"
+
+    def is_noisy(self, name: str) -> bool:
+        """Whether a benchmark is declared not to repeat."""
+        return any(re.search(expression, name) for expression in self.counters.noisy)
 
     def suite_words(self, name: str) -> Words:
         """The title and the sentence of a suite; its own name where it is not declared."""

@@ -14,12 +14,26 @@ from numpy.typing import NDArray
 
 from hbitmap_bench.commits.project_file import DEFAULTS, ProjectFile
 
-Param = int | str
+Param = int | float | str | bool | None
 Params = tuple[Param, ...]
 """One value for each of ``Benchmark.param_names``, in their order."""
 
-Kind = Literal["time", "track", "peakmemory"]
-"""asv's: seconds with samples; an exact cost; bytes, noisy."""
+Kind = Literal["time", "track", "memory", "peakmemory"]
+"""asv's: seconds with samples; an exact cost; bytes of an object, exact; of a process, noisy."""
+
+
+class Opaque(str):
+    """A parameter's ``repr`` where it is no literal: asv tells no more of it."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def cell_name(benchmark: str, params: Params) -> str:
+    """A cell as asv names it: ``suite.Class.method('deny', 16, 64)``, ``suite.function``."""
+    return f"{benchmark}({', '.join(map(repr, params))})" if params else benchmark
 
 
 @dataclass(frozen=True)
@@ -32,6 +46,8 @@ class Benchmark:
     version: str
     param_names: tuple[str, ...]
     param_values: tuple[tuple[Param, ...], ...]
+    noisy: bool = False
+    """A counter that does not repeat, as the project says."""
 
     @property
     def suite(self) -> str:
@@ -41,7 +57,7 @@ class Benchmark:
     @property
     def is_exact(self) -> bool:
         """A counter: the same on every run and every machine."""
-        return self.kind == "track"
+        return self.kind in ("track", "memory") and not self.noisy
 
     @cached_property
     def cells(self) -> tuple[Params, ...]:
@@ -97,7 +113,8 @@ class History:
 
     ``commits`` are the measured ones, oldest first, by their order in the repository. ``machine``
     holds asv's fields: machine, cpu, arch, num_cpu, os, ram. ``refused`` says, a line each, which
-    stored results were not taken, and why. ``declared`` is what the project says of its benchmarks.
+    stored results were not taken, and why. ``declared`` is what the project says of its benchmarks,
+    ``calls`` how many calls a sample of each cell timed.
 
     Seconds of several sessions are chained (``chain``). ``spreads`` then has, of each timed
     benchmark, commits x cells: the square of the half-width of the logarithm of the ratio between
@@ -112,9 +129,15 @@ class History:
     measured: Mapping[str, Measured]
     refused: tuple[str, ...] = ()
     declared: ProjectFile = DEFAULTS
+    calls: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     seams: tuple[Seam, ...] = ()
     spreads: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     raw: Mapping[str, Measured] = field(default_factory=dict)
+
+    def calls_of(self, benchmark: Benchmark, cell: int) -> float:
+        """Calls that a sample of a cell timed, the fewest of all commits; 1 where none is known."""
+        calls = self.calls.get(benchmark.name)
+        return float(calls[cell]) if calls is not None and calls[cell] >= 1 else 1.0
 
     def unchained(self) -> History:
         """The history as measured: what is compared within each commit alone needs no chain."""

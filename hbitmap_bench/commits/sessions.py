@@ -51,7 +51,8 @@ class Anchor:
     before: Mapping[str, Mapping[str, Any]]
     after: Mapping[str, Mapping[str, Any]]
     owners: Sessions
-    imported: Sequence[Mapping[str, str]]
+    imported: Sequence[Mapping[str, str]] = ()
+    installed: Sequence[Mapping[str, str]] = ()
 
 
 def anchor_paths(results_dir: Path) -> Iterator[Path]:
@@ -106,9 +107,18 @@ def _cell(row: Mapping[str, Any], place: int) -> list[Any]:
 
 
 def write_anchor(
-    folder: Path, session: str, old: Path, new: Path, known: Sessions, imported: Iterable[Any]
+    folder: Path,
+    session: str,
+    old: Path,
+    new: Path,
+    known: Sessions,
+    kind: str,
+    files: Iterable[Mapping[str, str]],
 ) -> None:
-    """Store the anchor of a session: ``old`` and ``new`` are asv's files of one commit."""
+    """Store the anchor of a session: ``old`` and ``new`` are asv's files of one commit.
+
+    ``files`` are what it was measured on, of a kind as in side records.
+    """
     stood, again = util.load_json(str(old)), util.load_json(str(new))
     before, after = rows_of(stood), rows_of(again)
     content = {
@@ -123,7 +133,7 @@ def write_anchor(
             if name in before
         },
         "after": after,
-        "imported": [dict(sorted(files.items())) for files in imported],
+        kind: [dict(sorted(found.items())) for found in files],
     }
     record = {**content, "sha256": _digest(content)}
     path = folder / f"{session}-{new.stem.split('-', 1)[1]}{SUFFIX}"

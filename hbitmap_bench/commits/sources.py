@@ -1,10 +1,11 @@
-"""Side records: which package files a stored result was really measured on.
+"""Side records: which files of the measured package a stored result was really measured on.
 
-asv installs a commit's wheel and believes that it is what runs. Here every measuring process tells
-which files of ``hbitmap_impl`` it imported (``benchmarks/common.py``), as git blob ids. They are
-compared with the commit's own files, those compiled with the wheel that was built from it, before
-a result is stored. Beside ``<commit>-<environment>.json`` then stands ``....sources``; a result
-without a valid one is refused, by ``bench`` and by everything that reads ``results/``.
+asv installs a commit's wheel and believes that it is what runs. Where a project's suites tell which
+files of its package a process imported, as git blob ids, they are compared with the commit's own
+files, those compiled with the wheel that was built from it, before a result is stored. Else the
+files are recorded that an install of the commit has left. Beside ``<commit>-<environment>.json``
+then stands ``....sources``; a result without a valid one is refused, by ``bench`` and by everything
+that reads stored results.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
+from typing import Final, Literal, get_args
 
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.base.output import write_atomic
@@ -27,6 +29,10 @@ SUFFIX = ".sources"
 
 COMPILED = (*EXTENSION_SUFFIXES, ".so", ".pyd")
 NOT_RESULTS = {"machine.json", "benchmarks.json"}
+
+Kind = Literal["imported", "installed"]
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+"""What processes told of the package that they imported, or what was installed for them."""
 
 Imported = Mapping[str, str]
 """Path of a file in the package, such as ``hbitmap_impl/image.py``, to its git blob id."""
@@ -53,7 +59,7 @@ def refusals(results_dir: Path, repo: Path) -> dict[Path, str]:
     imported: dict[Path, Sequence[Imported]] = {}
     for path in result_paths(results_dir):
         try:
-            commits[path], imported[path] = read_record(path)
+            commits[path], imported[path] = read_record(path, kinds=("imported",))
         except (OSError, ValueError) as error:
             refused[path] = str(error)
     for path in anchor_paths(results_dir):
@@ -66,28 +72,33 @@ def refusals(results_dir: Path, repo: Path) -> dict[Path, str]:
         repo, ((commits[path], _sources(files)) for path, files in imported.items())
     )
     for path, sets in imported.items():
-        wrong = [w for files in sets if (w := difference(files, commits[path], known))]
-        if wrong:
-            refused[path] = wrong[0]
+        wrong = [_unknown(commits[path], known)]
+        wrong += [difference(files, commits[path], known) for files in sets]
+        if said := next(filter(None, wrong), None):
+            refused[path] = said
     return refused
 
 
 def write_record(
-    result: Path, commit: str, imported: Iterable[Imported], sessions: Sessions | None = None
+    result: Path,
+    commit: str,
+    found: Iterable[Imported],
+    kind: Kind = "imported",
+    sessions: Sessions | None = None,
 ) -> None:
-    """Put the side record beside a result; what was imported has been checked by the caller."""
+    """Put the side record beside a result; what was found has been checked by the caller."""
     record = {
         "schema": SCHEMA,
         "commit": commit,
         "result_sha256": _sha256(result),
-        "imported": [dict(sorted(files.items())) for files in imported],
+        kind: [dict(sorted(files.items())) for files in found],
         **({"sessions": sessions} if sessions else {}),
     }
     write_atomic(result.with_suffix(SUFFIX), (json.dumps(record, indent=1) + "\n").encode())
 
 
 def recorded(result: Path) -> list[Imported]:
-    """What the side record of a result says was imported; nothing where there is no valid one."""
+    """The files of a result's side record; nothing where there is no valid one."""
     try:
         return list(read_record(result)[1])
     except (OSError, ValueError):
@@ -121,14 +132,18 @@ def committed_files(
 
 def difference(files: Imported, commit: str, known: Mapping[tuple[str, str], str]) -> str | None:
     """What is wrong with imported files, compared with the commit's; None if nothing is."""
-    if (commit, "") not in known:
-        return f"commit {commit[:10]} is not in this repository"
+    if said := _unknown(commit, known):
+        return said
     if not files:
         return "no process told what it imported"
     for path in sorted(_sources([files])):
         if known.get((commit, path)) != files[path]:
             return f"{path} as imported is not that of commit {commit[:10]}"
     return None
+
+
+def _unknown(commit: str, known: Mapping[tuple[str, str], str]) -> str | None:
+    return None if (commit, "") in known else f"commit {commit[:10]} is not in this repository"
 
 
 def difference_from_wheel(files: Imported, wheel: Path) -> str | None:
@@ -145,8 +160,8 @@ def _sources(imported: Iterable[Imported]) -> set[str]:
     return {path for files in imported for path in files if not path.endswith(COMPILED)}
 
 
-def read_record(result: Path) -> tuple[str, Sequence[Imported]]:
-    """The commit and the imported files of a result's side record.
+def read_record(result: Path, kinds: Sequence[Kind] = KINDS) -> tuple[str, Sequence[Imported]]:
+    """The commit of a result's side record, and its files of some kinds.
 
     Raises ``ValueError`` or ``OSError`` if there is none, or none that belongs to this result.
     """
@@ -162,18 +177,19 @@ def read_record(result: Path) -> tuple[str, Sequence[Imported]]:
         raise ValueError(f"its side record is of another commit, {record['commit'][:10]}")
     if record["result_sha256"] != _sha256(result):
         raise ValueError("changed since it was measured and checked")
-    return record["commit"], record["imported"]
+    return record["commit"], [files for kind in kinds for files in record.get(kind, [])]
 
 
 def _is_record(record: object) -> bool:
     """Whether decoded JSON has the shape that ``write_record`` gives."""
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
         return False
-    commit, sets = record.get("commit"), record.get("imported")
+    commit, (sets, *others) = record.get("commit"), [record[k] for k in KINDS if k in record] or [0]
     return (
         isinstance(commit, str)
         and len(commit) == 40
         and isinstance(record.get("result_sha256"), str)
+        and not others
         and isinstance(sets, list)
         and bool(sets)
         and all(isinstance(files, dict) for files in sets)

@@ -30,7 +30,6 @@ from asv import _stats, step_detect
 from scipy import stats
 
 from hbitmap_bench.commits.changes import (
-    FLOORS,
     Evidence,
     Floats,
     Line,
@@ -76,8 +75,8 @@ def steps_of(line: Line, benchmark: Benchmark) -> list[Step]:
     """All steps of a series, oldest first. Costs some 10 ms at 200 commits, asv's part."""
     if benchmark.is_exact:
         return [Step(*found) for found in differences(line.value)]
-    floor = FLOORS[benchmark.kind]
-    local = [Step(*found) for found in moves(line, floor)]
+    floor = line.floor
+    local = [Step(*found) for found in moves(line)]
     known = [step for step in local if step.is_confirmed]
     wide = (step for step in level_steps(line, floor) if not any(_same(step, k) for k in known))
     settled = _settled(line.value, sorted([*known, *wide]), floor)

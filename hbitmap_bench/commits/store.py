@@ -10,7 +10,7 @@ import ast
 import json
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -23,7 +23,7 @@ from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.commits import sources
 from hbitmap_bench.commits.chain import Joint, chained
 from hbitmap_bench.commits.project_file import ProjectFile, read
-from hbitmap_bench.commits.series import Benchmark, Commit, History, Kind, Measured, Param
+from hbitmap_bench.commits.series import Benchmark, Commit, History, Kind, Measured, Opaque, Param
 from hbitmap_bench.commits.sessions import (
     FIRST,
     Anchor,
@@ -38,7 +38,8 @@ RESULT_SCHEMA = 2
 """asv's version of its result files: 2 since asv 0.4."""
 
 MACHINE_FIELDS = ("machine", "cpu", "arch", "num_cpu", "os", "ram")
-COLUMNS = ("result", "stats_ci_99_a", "stats_ci_99_b")
+COLUMNS = ("result", "stats_ci_99_a", "stats_ci_99_b", "stats_number")
+"""Value, interval, and how many calls a sample timed."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,11 @@ def load_histories(
     declares is read from ``repo``, unless it is given. Costs some 3 ms a
     result file. Raises ``UserError`` where there are no results, or none that can be used.
     """
-    benchmarks = load_benchmarks(results_dir)
     declared = read(repo) if declared is None else declared
+    benchmarks = {
+        name: replace(benchmark, noisy=declared.is_noisy(name))
+        for name, benchmark in load_benchmarks(results_dir).items()
+    }
     refused = dict(sources.refusals(results_dir, repo))
     found: list[_Result] = []
     for path in sources.result_paths(results_dir):
@@ -149,19 +153,23 @@ def decode_benchmark(found: Mapping[str, Any]) -> Benchmark:
         unit=found["unit"],
         version=found["version"],
         param_names=tuple(found["param_names"]),
-        param_values=_param_values(found["params"]),
+        param_values=param_values(found["params"]),
+        noisy=bool(found.get("noisy")),
     )
 
 
-def _param_values(stored: Sequence[Sequence[str]]) -> tuple[tuple[Param, ...], ...]:
+def param_values(stored: Sequence[Sequence[str]]) -> tuple[tuple[Param, ...], ...]:
     """Parameters, of which asv stores the ``repr``."""
     return tuple(tuple(_param(value) for value in values) for values in stored)
 
 
 @cache
 def _param(stored: str) -> Param:
-    """The same few values stand in every result file. Raises as ``ast.literal_eval``."""
-    return cast(Param, ast.literal_eval(stored))
+    """The same few values stand in every result file; what is no literal is its own ``repr``."""
+    try:
+        return cast(Param, ast.literal_eval(stored))
+    except (ValueError, SyntaxError):
+        return Opaque(stored)
 
 
 def _load_result(path: Path, benchmarks: Mapping[str, Benchmark]) -> _Result:
@@ -183,7 +191,7 @@ def _load_result(path: Path, benchmarks: Mapping[str, Benchmark]) -> _Result:
 
 def _owners(benchmark: Benchmark, cells: Mapping[str, Any], sessions: Sessions) -> tuple[str, ...]:
     """The session of each cell, in today's order."""
-    stored = Benchmark(benchmark.name, "time", "", "", (), _param_values(cells["params"]))
+    stored = Benchmark(benchmark.name, "time", "", "", (), param_values(cells["params"]))
     found = owners(sessions, benchmark.name, len(stored.cells))
     return tuple(
         found[stored.place[params]] if params in stored.place else FIRST
@@ -199,17 +207,17 @@ def _joint(anchor: Anchor, benchmarks: Mapping[str, Benchmark]) -> Joint:
         if not (benchmark and old and benchmark.kind == "time" and row["result"] and old["result"]):
             continue
         if row["version"] == old["version"] == benchmark.version:
-            before[name], after[name] = _row(benchmark, old), _row(benchmark, row)
+            before[name], after[name] = _row(benchmark, old)[:3], _row(benchmark, row)[:3]
             names[name] = _owners(benchmark, old, anchor.owners)
     return Joint(anchor.session, anchor.environment, before, after, names)
 
 
 def _row(benchmark: Benchmark, cells: Mapping[str, Any]) -> tuple[NDArray[np.float64], ...]:
-    """Value, low and high of each cell of a benchmark; NaN for what is not in the file."""
-    stored = Benchmark("", "time", "", "", (), _param_values(cells["params"]))
+    """The columns of each cell of a benchmark; NaN for what is not in the file."""
+    stored = Benchmark("", "time", "", "", (), param_values(cells["params"]))
     taken = [_floats(cells.get(column), len(stored.cells)) for column in COLUMNS]
     if benchmark.is_exact:
-        taken[1:] = [taken[0], taken[0]]
+        taken[1:3] = [taken[0], taken[0]]
     if stored.param_values == benchmark.param_values:
         return tuple(taken)
     places = [benchmark.place.get(params, -1) for params in stored.cells]
@@ -244,10 +252,11 @@ def _history(
     by_commit = {result.commit: result for result in group}
     measured_commits = tuple(commit for commit in commits if commit.hash in by_commit)
     results = [by_commit[commit.hash] for commit in measured_commits]
-    measured = {
-        name: Measured(*_stacked(benchmark, [result.rows.get(name) for result in results]))
-        for name, benchmark in benchmarks.items()
-    }
+    measured, calls = {}, {}
+    for name, benchmark in benchmarks.items():
+        *ends, number = _stacked(benchmark, [result.rows.get(name) for result in results])
+        measured[name] = Measured(*ends)
+        calls[name] = np.fmin.reduce(number, axis=0)
     return History(
         machine=machine,
         environment=results[0].environment,
@@ -256,13 +265,14 @@ def _history(
         measured=measured,
         refused=refused,
         declared=declared,
+        calls=calls,
     )
 
 
 def _stacked(
     benchmark: Benchmark, rows: Sequence[tuple[NDArray[np.float64], ...] | None]
 ) -> list[NDArray[np.float64]]:
-    """Value, low and high: commits x cells."""
+    """The columns: commits x cells each."""
     stacked = [np.full((len(rows), len(benchmark.cells)), np.nan) for _ in COLUMNS]
     for i, row in enumerate(rows):
         if row is not None:

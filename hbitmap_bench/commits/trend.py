@@ -20,8 +20,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from hbitmap_bench.commits.bisect import commits_between
-from hbitmap_bench.commits.changes import FLOORS, LEAST_RATIO, Evidence, Line, series_of
+from hbitmap_bench.commits.changes import LEAST_RATIO, Evidence, Line, series_of
 from hbitmap_bench.commits.gate.thresholds import BLIND
+from hbitmap_bench.commits.project_file import ProjectFile
 from hbitmap_bench.commits.series import Benchmark, Commit, History, Params
 from hbitmap_bench.commits.steps import (
     Step,
@@ -109,13 +110,13 @@ class Trend:
         return CANNOT_JUDGE if self.reasons else CLEAR
 
 
-def trends(results_dir: Path, repo: Path) -> list[Trend]:
+def trends(results_dir: Path, repo: Path, declared: ProjectFile | None = None) -> list[Trend]:
     """The trend of every history in a folder, that with the newest commit first.
 
     With a progress bar on a terminal's stderr. Raises ``UserError`` where there is no history, and
     where git can't list commits.
     """
-    histories = load_histories(results_dir, repo)
+    histories = load_histories(results_dir, repo, declared)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("series", total=None)
@@ -165,7 +166,7 @@ def _found(
     between: Callable[[str, str], tuple[str, ...]],
 ) -> Iterator[Found]:
     """The confirmed steps of a series."""
-    floor = FLOORS[benchmark.kind]
+    floor = line.floor
     now = level_now(line.value, steps)
     commits = [history.commits[i] for i in line.commits]
     for i, step in enumerate(steps):
@@ -198,7 +199,7 @@ def _doubts(
     """What can't be judged of a series. A regression that stands is no doubt."""
     if benchmark.is_exact:
         return
-    floor = FLOORS[benchmark.kind]
+    floor = line.floor
     now = level_now(line.value, steps)
     commits = [history.commits[i] for i in line.commits]
     for step in steps:

@@ -134,7 +134,7 @@ DAMAGED_MANIFESTS = {
     "a fact too few": edit(lambda told: told["facts"].pop("base") and None),
     "a fact too many": edit(lambda told: told["facts"].update(more=1)),
     "a band in words": edit(lambda told: told.update(band="wide")),
-    "no parameters": edit(lambda told: told["benchmarks"][TIME].update(params=[["1 2"]])),
+    "no parameters": edit(lambda told: told["benchmarks"][TIME].update(params=[1])),
     "asv that is no list": edit(lambda told: told.update(asv=1)),
 }  # fmt: skip
 

@@ -57,7 +57,7 @@ class Nights(Stored):
 
     def assign(self, hash_, owners):
         path = self.path(hash_)
-        sources.write_record(path, hash_, sources.recorded(path), owners)
+        sources.write_record(path, hash_, sources.recorded(path), sessions=owners)
 
     def anchor(self, session, speed, width):
         hash_, cost, owner = self.last
@@ -70,7 +70,7 @@ class Nights(Stored):
         new.write_text(json.dumps({**json.loads(old.read_text()), "results": found}))
         known = {owner: None} if owner else {}
         sessions.write_anchor(
-            self.results / "here", session, old, new, known, sources.recorded(old)
+            self.results / "here", session, old, new, known, "imported", sources.recorded(old)
         )
 
 

@@ -53,13 +53,13 @@ def is_bad(workshop: Workshop, console: Console, found: Found, commit: str) -> b
     """Whether the gate says that a commit costs more than the last good one, in one series."""
     if commit == found.last_good.hash:
         return False  # against itself there is nothing to measure
-    root = workshop.project.root
-    (_, head) = resolve(root, "HEAD", "HEAD", allow_dirty=False)
+    project = workshop.project
+    (_, head) = resolve(project, "HEAD", "HEAD", allow_dirty=False)
     request = Request(
-        *resolve(root, found.last_good.hash, commit, allow_dirty=False),
+        *resolve(project, found.last_good.hash, commit, allow_dirty=False),
         profile="full",
         bench=Cell(found.benchmark.name, found.params).regex,
-        machine=machine_fields(LOCAL, workshop.project.results_dir),
+        machine=machine_fields(LOCAL, project.results_dir),
         band=LEAST_BAND.value,
         band_source="the least: the history has shown a step",
         suites_of=head,

@@ -1,7 +1,9 @@
-"""Two virtual environments, one for each side, with that commit's wheel in it.
+"""Two virtual environments, one for each side, with that commit installed, as asv makes them.
 
-Both have paths of one length and the same packages, pinned as asv's configuration pins them.
-They are kept, and only brought up to date: a new commit costs building and installing its wheel.
+Both have paths of one length and the same packages: the second is a copy of the first, and that one
+of asv's own, where there is one. They are kept; a new commit costs building and installing it.
+Commits are built in the first one alone, so that no path differs in what is built, and both install
+from asv's cache of builds.
 
 Still the two are not one: where the copies of a file lie in memory, for as long as they lie there,
 can make one some percent slower, in every round alike. So the sides ``exchange`` environments.
@@ -11,31 +13,29 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
 import os
 import platform
-import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import sysconfig
 import tarfile
-import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-from hbitmap_bench.base import scratch
-from hbitmap_bench.base.children import kill_group, running
+from asv.repo import get_repo
+
 from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.commits.asv_library import at_work, configuration, environments
 from hbitmap_bench.commits.gate.sides import Side
+from hbitmap_bench.commits.installed import Installed, installed
 from hbitmap_bench.commits.project import Project
-from hbitmap_bench.commits.sources import COMPILED, blob_id
 
 SideName = Literal["base", "head"]
 SIDES: Final[tuple[SideName, SideName]] = ("base", "head")
@@ -48,37 +48,55 @@ BUILD_VARIABLES: Final = ("CC", "CFLAGS", "CPPFLAGS", "LDFLAGS", "LDSHARED", "SO
 UNFINISHED: Final = "unfinished-"
 """What folders of runs begin with while they are measured."""
 
-KEPT_WHEELS: Final = 64
+KEPT_BUILDS: Final = 16
+"""At least; asv's default of two would build a base anew for every change."""
 
-STOP_S: Final = 5
-"""A build's time to end when it is interrupted."""
-
-PIPS: Final = re.compile(r"subprocess-exited-with-error|did not run successfully")
-"""pip's own words around those of the build that failed."""
-
-PLACE: Final = re.compile(r"[^\s:]+:\d+:\d+: (?!warning|note)")
-"""How Cython and C compilers say where and what is wrong; before it they only say that it is."""
+NOT_COPIED: Final = {"project", "asv-build-cache", "asv-install-status.json"}
 
 
 @dataclass(frozen=True)
 class Workshop:
-    """Where environments, wheels and runs are kept: beside asv's own environments.
+    """Where environments, builds and runs are kept: beside asv's own environments.
 
-    The base is in the first environment, and in the second once sides are ``exchanged``.
+    The base is in the first environment, and in the second once sides are ``exchanged``. ``place``
+    says which environment of the project's matrix is meant.
     """
 
     project: Project
+    place: int = 0
     exchanged: bool = False
 
     @property
     def folder(self) -> Path:
         """All of it."""
-        return self.project.env_dir.parent / "gate"
+        return self.project.work_dir / "gate"
+
+    @cached_property
+    def environments(self) -> tuple[Any, Any]:
+        """Both, as asv knows them, not made yet; the second takes what was built in the first."""
+        folder = self.folder / "envs" / _digest(self.project)
+        kept = max(KEPT_BUILDS, int(self.project.conf.get("build_cache_size", 0)))
+        one, two = (
+            environments(self.project, env_dir=str(folder / name), build_cache_size=kept)[
+                self.place
+            ]
+            for name in ENVIRONMENTS
+        )
+        two._cache = one._cache
+        return one, two
+
+    @property
+    def name(self) -> str:
+        """What asv calls the environment, by its Python and packages."""
+        return str(self.environments[0].name)
+
+    def environment(self, side: SideName) -> Any:  # noqa: ANN401 - asv has no types
+        """A side's environment, as asv knows it."""
+        return self.environments[SIDES.index(side) ^ self.exchanged]
 
     def python(self, side: SideName) -> Path:
         """The interpreter of a side's environment."""
-        name = ENVIRONMENTS[SIDES.index(side) ^ self.exchanged]
-        return self.folder / "envs" / name / "bin" / "python"
+        return Path(self.environment(side)._path, "bin", "python")
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -86,7 +104,8 @@ class Workshop:
 
         Raises ``UserError`` if someone does. What killed runs have left is cleared away.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.project.make_work_dir()
+        self.folder.mkdir(exist_ok=True)
         with (self.folder / "lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -99,64 +118,85 @@ class Workshop:
                 shutil.rmtree(left, ignore_errors=True)
             yield
 
-    @property
-    def requirements(self) -> list[str]:
-        """What both environments have, as asv's configuration pins it."""
-        matrix = self.project.conf["matrix"]
-        assert isinstance(matrix, dict)
-        pins = {name.removeprefix("pip+"): versions[0] for name, versions in matrix["req"].items()}
-        return [f"{name}=={version}" for name, version in pins.items()]
 
+def prepare(workshop: Workshop, sides: Mapping[SideName, Side]) -> dict[SideName, Installed]:
+    """Bring both environments up to date, and install each side; what is installed then.
 
-def prepare(workshop: Workshop, sides: Mapping[SideName, Side]) -> dict[SideName, Path]:
-    """Bring both environments up to date; each side's wheel. ``UserError`` if a build fails."""
-    for name in SIDES:
-        _environment(workshop, name)
-    wheels = {name: wheel(workshop, side) for name, side in sides.items()}
-    _install_both(workshop, wheels)
-    return wheels
-
-
-def exchange(workshop: Workshop, wheels: Mapping[SideName, Path]) -> Workshop:
-    """Install each side anew, in the other's environment; some 4 s. Returns where they are now."""
-    exchanged = replace(workshop, exchanged=not workshop.exchanged)
-    _install_both(exchanged, wheels)
-    return exchanged
-
-
-def package_files(wheel_path: Path, package: str) -> dict[str, str]:
-    """A wheel's files of a package but for what it is compiled from, by git blob id."""
-    with zipfile.ZipFile(wheel_path) as archive:
-        return {
-            name: blob_id(archive.read(name))
-            for name in archive.namelist()
-            if name.startswith(f"{package}/") and name.endswith((".py", ".pyi", *COMPILED))
-        }
-
-
-def wheel(workshop: Workshop, side: Side) -> Path:
-    """The wheel of a commit, built in one place for all, so that no path differs in what is built.
-
-    Kept by the sources, compiler flags, interpreter and pinned packages that it is made of.
+    Raises ``UserError`` if an environment can't be made, or a commit not be built or installed.
     """
-    folder = workshop.folder / "wheels" / _digest(workshop, side)
-    if built := sorted(folder.glob("*.whl")):
-        folder.touch()  # so that it is not forgotten for the other side's
-        return built[0]
-    sources = workshop.folder / "build"
-    shutil.rmtree(sources, ignore_errors=True)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with scratch.folder(folder.parent) as unfinished, ExitStack() as stack:
-        stack.callback(shutil.rmtree, sources, ignore_errors=True)
-        extract(workshop.project.root, side.commit, ".", sources)
-        command = [str(workshop.python("head")), "-m", "pip", "wheel", "--quiet", "--no-deps"]
-        command += ["--no-build-isolation", "-w", str(unfinished), str(sources)]
-        _run(command, f"the wheel of commit {side.commit[:10]} ({side.facts.ref}) can't be built")
-        folder.mkdir(exist_ok=True)
-        for path in unfinished.glob("*.whl"):
-            path.replace(folder / path.name)
-    _forget_old(folder.parent)
-    return next(folder.glob("*.whl"))
+    _forget_others(workshop)
+    own = environments(workshop.project)[workshop.place]
+    with at_work(workshop.project, "no virtual environment can be made"):
+        for source, environment in zip(
+            (own, workshop.environments[0]), workshop.environments, strict=True
+        ):
+            if source.check_presence() and not environment.check_presence():
+                _copy(Path(source._path), Path(environment._path))
+            environment.create()
+    one, _ = workshop.environments
+    if workshop.environment("base") is one:  # built in the first one: the head, and then the base
+        _install(workshop, one, sides["head"])
+    return _install_both(workshop, sides)
+
+
+def exchange(
+    workshop: Workshop, sides: Mapping[SideName, Side]
+) -> tuple[Workshop, dict[SideName, Installed]]:
+    """Install each side anew, in the other's environment. Returns where they are now, and what."""
+    exchanged = replace(workshop, exchanged=not workshop.exchanged)
+    return exchanged, _install_both(exchanged, sides)
+
+
+def _install_both(workshop: Workshop, sides: Mapping[SideName, Side]) -> dict[SideName, Installed]:
+    found = {}
+    for name, side in sides.items():
+        environment = workshop.environment(name)
+        _install(workshop, environment, side)
+        with at_work(workshop.project, f"what is installed of the {name} can't be read"):
+            found[name] = installed(environment, side.declared.measured, workshop.project)
+    return found
+
+
+def _install(workshop: Workshop, environment: Any, side: Side) -> None:  # noqa: ANN401 - asv has no types
+    """Build a commit, unless asv has kept a build of it, and install it, whatever was there."""
+    conf = configuration(workshop.project)
+    complaint = f"commit {side.commit[:10]} ({side.facts.ref}) can't be built and installed"
+    with at_work(workshop.project, complaint):
+        environment._set_installed_commit_hash(None)
+        environment.install_project(conf, get_repo(conf), side.commit)
+
+
+def _copy(made: Path, to: Path) -> None:
+    """Make an environment of another, with its own path in its scripts: a second or two."""
+    shutil.rmtree(to, ignore_errors=True)
+
+    def left_out(folder: str, names: list[str]) -> set[str]:
+        return NOT_COPIED & {*names} if Path(folder) == made else set()
+
+    shutil.copytree(made, to, symlinks=True, ignore=left_out)
+    for path in (to / "pyvenv.cfg", *(to / "bin").iterdir()):
+        if path.is_file() and not path.is_symlink():
+            text = path.read_bytes()
+            path.write_bytes(text.replace(str(made).encode(), str(to).encode()))
+
+
+def _forget_others(workshop: Workshop) -> None:
+    """Remove environments of another compiler, other flags or another Python than today's."""
+    for folder in (workshop.folder / "envs").glob("*"):
+        if folder.name != _digest(workshop.project):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _digest(project: Project) -> str:
+    """What a build depends on and asv's name of the environment does not tell."""
+    made_of = [
+        *(str(project.conf[f"{step}_command"]) for step in ("build", "install", "uninstall")),
+        *(f"{name}={os.environ.get(name, '')}" for name in BUILD_VARIABLES),
+        sys.version,
+        platform.machine(),
+        _compiler(),
+    ]
+    return hashlib.sha256("\0".join(made_of).encode()).hexdigest()[:8]
 
 
 def extract(repo: Path, commit: str, path: str, to: Path) -> None:
@@ -181,57 +221,6 @@ def _no_outer_links(member: tarfile.TarInfo, to: str) -> tarfile.TarInfo | None:
         return None
 
 
-def _environment(workshop: Workshop, side: SideName) -> None:
-    """Make an environment, unless it has what it should."""
-    python = workshop.python(side)
-    stamp, wanted = _stamp(workshop, side), _made_of(workshop)
-    folder = stamp.parent
-    if python.exists() and stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
-        return
-    shutil.rmtree(folder, ignore_errors=True)
-    # pip apart: venv would keep to itself why it could not be installed, as on a full disk.
-    complaint = "no virtual environment can be made"
-    _run([sys.executable, "-m", "venv", "--without-pip", str(folder)], complaint)
-    _run([str(python), "-m", "ensurepip", "--default-pip"], complaint)
-    command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    _run([*command, *workshop.requirements], "the pinned packages can't be installed")
-    stamp.write_text(wanted, encoding="utf-8")  # last: without it the folder is made anew
-
-
-def _install_both(workshop: Workshop, wheels: Mapping[SideName, Path]) -> None:
-    """Put each side's wheel into its environment, whatever was there before.
-
-    Without its stamp meanwhile: what pip has not ended is made anew.
-    """
-    for side, path in wheels.items():
-        stamp, made_of = _stamp(workshop, side), _made_of(workshop)
-        stamp.unlink(missing_ok=True)
-        command = [str(workshop.python(side)), "-m", "pip", "install", "--quiet", "--no-deps"]
-        command += ["--force-reinstall", "--disable-pip-version-check", str(path)]
-        _run(command, f"{path.name} can't be installed")
-        stamp.write_text(made_of, encoding="utf-8")
-
-
-def _stamp(workshop: Workshop, side: SideName) -> Path:
-    return workshop.python(side).parent.parent / "made-of.json"
-
-
-def _made_of(workshop: Workshop) -> str:
-    return json.dumps([sys.version, *workshop.requirements])
-
-
-def _digest(workshop: Workshop, side: Side) -> str:
-    made_of = [
-        *side.measured,
-        *(f"{name}={os.environ.get(name, '')}" for name in BUILD_VARIABLES),
-        sys.version,
-        platform.machine(),
-        _compiler(),
-        *workshop.requirements,
-    ]
-    return hashlib.sha256("\0".join(made_of).encode()).hexdigest()[:16]
-
-
 def _compiler() -> str:
     """What the C compiler that setuptools takes says of itself; "" where there is none."""
     command = os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"
@@ -240,40 +229,3 @@ def _compiler() -> str:
     except OSError:
         return ""
     return ran.stdout
-
-
-def _forget_old(folder: Path) -> None:
-    kept = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in kept[KEPT_WHEELS:]:
-        shutil.rmtree(path)
-
-
-def _run(command: Sequence[str], complaint: str) -> None:
-    """Run a tool; the first error that it names, if it fails."""
-    code, output = _run_to_end(command)
-    if code != 0:
-        said = [line.strip() for line in output.splitlines() if line.strip()]
-        errors = [line for line in said if "error" in line.lower() and not PIPS.search(line)]
-        places = [line for line in said if PLACE.match(line)]
-        raise UserError(f"{complaint}: {(places or errors or said or ['no reason given'])[0]}")
-
-
-def _run_to_end(command: Sequence[str]) -> tuple[int, str]:
-    """Exit code and output. If it is interrupted, so is all that it started, as compilers by pip.
-
-    Interrupted politely, pip removes its temporary folders.
-    """
-    with running(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, end=_end_group
-    ) as process:
-        output, _ = process.communicate()
-    return process.returncode, output.decode(errors="replace")
-
-
-def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """End a process and its children: politely, and after a few seconds at once."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGINT)
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(STOP_S)
-    kill_group(process)

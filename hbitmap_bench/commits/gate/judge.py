@@ -149,7 +149,8 @@ def _noisy_finding(run: Run, cell: Cell, judged: noisy.Judged) -> Finding:
 
 
 def _floor(run: Run, cell: Cell) -> float:
-    return noisy.FLOORS[run.manifest.benchmarks[cell.benchmark].kind]
+    """Of a call: what a sample must differ by is shared out among its calls."""
+    return noisy.FLOORS[run.manifest.benchmarks[cell.benchmark].kind] / run.calls.get(cell, 1.0)
 
 
 def _two_passes(run: Run) -> tuple[Mapping[Cell, Pair], Mapping[Cell, Pair]]:
@@ -334,7 +335,7 @@ def _too_few_rounds(run: Run) -> Iterator[str]:
 def _evidence(run: Run, cell: Cell) -> Evidence:
     """What a cell would have been judged by; of a benchmark that is gone, its name tells."""
     if benchmark := run.manifest.benchmarks.get(cell.benchmark):
-        return NOISY_EVIDENCE.get(benchmark.kind, "exact")
+        return "exact" if benchmark.is_exact else NOISY_EVIDENCE[benchmark.kind]
     method = cell.benchmark.rsplit(".", 1)[-1]
     return PREFIXES.get(method.split("_", 1)[0], "exact")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from rich.console import Console
 
 from hbitmap_bench.base.consoles import PipedConsole
 from hbitmap_bench.base.output import check_folder, check_output, deliver, write_text
+from hbitmap_bench.commits.asv_library import environments
 from hbitmap_bench.commits.gate import resolution
 from hbitmap_bench.commits.gate.environments import Workshop
 from hbitmap_bench.commits.gate.instructions import require_valgrind
@@ -93,19 +94,29 @@ def gate(
     compiled([options.bench or ""])
     if options.instructions:
         require_valgrind()
-    workshop = Workshop(find_project(folder))
-    sides = resolve(workshop.project.root, base, head, allow_dirty=allow_dirty)
-    check_folder(workshop.folder / "runs", "make it writable")
+    project = find_project(folder)
+    n_environments = len(environments(project))
+    sides = resolve(project, base, head, allow_dirty=allow_dirty)
+    check_folder(Workshop(project).folder / "runs", "make it writable")
     progress = Console(stderr=True, soft_wrap=True, highlight=False)
-    run = measure(workshop, _request(workshop, sides, options), progress)
-    judgement = judge(load_run(run))
-    as_json = partial(to_json, judgement)
+    runs = []
+    for place in range(n_environments):
+        workshop = Workshop(project, place)
+        request = _request(workshop, sides, options)
+        if n_environments > 1:
+            request = replace(request, environment=workshop.name)
+        runs.append(measure(workshop, request, progress))
+    judgements = [judge(load_run(run)) for run in runs]
     try:
-        kept = (run / VERDICT, write_text(as_json))
-        deliver([kept], partial(report.tell, [judgement]), as_json)
+        kept = [
+            (run / VERDICT, write_text(partial(to_json, judgement)))
+            for run, judgement in zip(runs, judgements, strict=True)
+        ]
+        deliver(kept, partial(report.tell, judgements), partial(render_all, judgements, "json"))
     finally:  # most of all where the report could not be written
-        progress.print(f"Stored in {run}: judge it again by hbitmap-bench judge", markup=False)
-    return judgement.exit_code
+        for run in runs:
+            progress.print(f"Stored in {run}: judge it again by hbitmap-bench judge", markup=False)
+    return _worst(judgements)
 
 
 def judge_stored(runs: Sequence[Path], report: Report) -> int:
@@ -113,13 +124,17 @@ def judge_stored(runs: Sequence[Path], report: Report) -> int:
     report.check()
     judgements = [judge(load_run(run)) for run in runs]
     report.tell(judgements)
+    return _worst(judgements)
+
+
+def _worst(judgements: Sequence[Judgement]) -> int:
     return min((j.exit_code for j in judgements), key=WORST_FIRST.index)
 
 
 def calibrate(folder: Path, options: Options, n_passes: int) -> None:
     """Measure HEAD against itself, and store what the machine can resolve."""
     workshop = Workshop(find_project(folder))
-    sides = resolve(workshop.project.root, "HEAD", "HEAD", allow_dirty=False)
+    sides = resolve(workshop.project, "HEAD", "HEAD", allow_dirty=False)
     default = (DEFAULT_BAND.value, "none: this is a calibration")
     request = _request(workshop, sides, options, band=default)
     path = resolution.path_of(workshop.project.results_dir, request.machine)

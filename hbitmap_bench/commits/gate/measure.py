@@ -30,9 +30,10 @@ from hbitmap_bench.commits.gate.judge import hiding, suspects
 from hbitmap_bench.commits.gate.overrides import read_overrides
 from hbitmap_bench.commits.gate.runs import COUNTERS, PASSES, Manifest, load_passes, save_manifest
 from hbitmap_bench.commits.gate.session import Session, discover
-from hbitmap_bench.commits.gate.sides import Side, tree_ids
+from hbitmap_bench.commits.gate.sides import Side
 from hbitmap_bench.commits.gate.suites import Cell, Plan
 from hbitmap_bench.commits.gate.verdict import RunFacts
+from hbitmap_bench.commits.installed import Installed
 
 ROUNDS: Final = (12, 28)
 """Of the first pass, over all noisy cells, and of the second, over the suspects alone."""
@@ -47,7 +48,8 @@ class Request:
 
     ``budget_s`` may be spent on more rounds of cells in which a large rise may hide. The suites are
     the head's, and the list of what must be measured is the base's, unless
-    ``suites_of`` names a commit that both come from.
+    ``suites_of`` names a commit that both come from. ``environment`` is asv's name of the one that
+    is meant, where a project has several.
     """
 
     base: Side
@@ -61,6 +63,7 @@ class Request:
     budget_s: float = BUDGET_S
     same_code_too: bool = False
     suites_of: Side | None = None
+    environment: str = ""
 
     @property
     def sides(self) -> dict[SideName, Side]:
@@ -86,8 +89,10 @@ def measure(workshop: Workshop, request: Request, console: Console) -> Path:
         with scratch.for_all():
             if not manifest.same_code or request.same_code_too:
                 manifest = _measure(workshop, request, manifest, unfinished, console)
-            elif _suites_differ(workshop, request):
-                manifest = _look_for_what_is_gone(workshop, request, manifest, unfinished, console)
+            elif suites.suites_differ(workshop, request.suites):
+                console.print("Preparing both environments, since the suites differ", style="dim")
+                environments.prepare(workshop, request.sides)
+                manifest = _look_for_what_is_gone(workshop, request, manifest, unfinished)
         elapsed_s = perf_counter() - started
         facts = replace(manifest.facts, elapsed_s=elapsed_s)
         return _finish(unfinished, folder, replace(manifest, facts=facts))
@@ -124,15 +129,16 @@ def _measure(
     workshop: Workshop, request: Request, manifest: Manifest, folder: Path, console: Console
 ) -> Manifest:
     console.print("Preparing both environments", style="dim")
-    wheels = environments.prepare(workshop, request.sides)
-    packages = {
-        name: environments.package_files(wheels[name], side.declared.measured.imports or "")
-        for name, side in request.sides.items()
-    }
+    packages = environments.prepare(workshop, request.sides)
     _check_packages(workshop, request, packages)
-    if packages["base"] == packages["head"] and not manifest.same_code:
-        return replace(manifest, same_package=True)
-    plan = _plan(workshop, request, folder)
+    if packages["base"].files == packages["head"].files and not manifest.same_code:
+        if request.head.declared.measured.paths:
+            return replace(manifest, same_package=True)
+        if not request.same_code_too:  # nothing says that the change must change the package
+            return _look_for_what_is_gone(
+                workshop, request, replace(manifest, same_code=True), folder
+            )
+    plan, suites_of = _plan(workshop, request, folder)
     check_allowances(manifest.allowances, plan.benchmarks)
     manifest = replace(
         manifest,
@@ -146,11 +152,10 @@ def _measure(
         manifest = replace(manifest, instructions=_instructions(workshop, packages, console))
     session = Session(
         workshop=workshop,
-        wheels=wheels,
-        commits={side: one.commit for side, one in request.sides.items()},
+        sides=request.sides,
         packages=packages,
         machine=request.machine,
-        suites=folder / "suites" / "head" / str(workshop.project.conf["benchmark_dir"]),
+        suites=suites_of["head"],
         described={found["name"]: found for found in plan.described},
     )
     exact = [cell for cell in plan.cells if plan.benchmarks[cell.benchmark].is_exact]
@@ -158,40 +163,30 @@ def _measure(
     _rounds(session, exact, folder / COUNTERS, 1, "counters", console)
     if noisy:
         manifest = _passes(session, noisy, folder, manifest, request.budget_s, console)
-    shutil.rmtree(folder / "suites")
+    session.forget_caches()
+    shutil.rmtree(folder / "suites", ignore_errors=True)
     failures = tuple((f.side, f.cell, f.reason) for f in session.failures.values())
     return replace(manifest, failures=failures)
 
 
 def _instructions(
-    workshop: Workshop, packages: Mapping[SideName, Mapping[str, str]], console: Console
+    workshop: Workshop, packages: Mapping[SideName, Installed], console: Console
 ) -> dict[str, tuple[int, int]]:
     console.print("Counting instructions", style="dim")
     for side, package in packages.items():
-        check_installed(workshop.python(side), package)
+        check_installed(workshop.python(side), package.files)
     return count_both(workshop.python("base"), workshop.python("head"))
 
 
-def _suites_differ(workshop: Workshop, request: Request) -> bool:
-    reviewed = request.suites["base"].declared.measured.reviewed
-    paths = [str(workshop.project.conf["benchmark_dir"]), *([reviewed] if reviewed else [])]
-    base, head = (
-        tree_ids(workshop.project.root, side.commit, paths) for side in request.suites.values()
-    )
-    return base != head
-
-
 def _look_for_what_is_gone(
-    workshop: Workshop, request: Request, manifest: Manifest, folder: Path, console: Console
+    workshop: Workshop, request: Request, manifest: Manifest, folder: Path
 ) -> Manifest:
     """What the base's list names and the head's suites have, of one code: nothing is timed.
 
     Else a change that takes a benchmark away, and nothing more, would pass; and after it any other.
     """
-    console.print("Preparing both environments, since the suites differ", style="dim")
-    environments.prepare(workshop, request.sides)
-    plan = _plan(workshop, request, folder)
-    shutil.rmtree(folder / "suites")
+    plan, _ = _plan(workshop, request, folder)
+    shutil.rmtree(folder / "suites", ignore_errors=True)
     return replace(
         manifest, benchmarks=plan.benchmarks, cells=plan.cells, required=plan.required,
         versions=plan.versions,
@@ -273,26 +268,30 @@ def _rounds(
             )
 
 
-def _plan(workshop: Workshop, request: Request, folder: Path) -> Plan:
-    suites.extract_suites(workshop, request.suites, folder / "suites")
-    described = discover(
-        workshop, folder / "suites" / "head" / str(workshop.project.conf["benchmark_dir"])
-    )
-    return suites.make_plan(
+def _plan(workshop: Workshop, request: Request, folder: Path) -> tuple[Plan, dict[SideName, Path]]:
+    """What is measured, and where the suites of either side are."""
+    found = suites.extract_suites(workshop, request.suites, folder / "suites")
+    head = discover(workshop, "head", found["head"])
+    needed = request.suites["base"].declared.measured.reviewed is None
+    differ = needed and suites.suites_differ(workshop, request.suites)
+    base = discover(workshop, "base", found["base"]) if differ else head
+    plan = suites.make_plan(
         workshop, request.suites,
-        profile=request.profile, bench=request.bench, described=described,
+        profile=request.profile, bench=request.bench, described={"base": base, "head": head},
     )  # fmt: skip
+    return plan, found
 
 
 def _check_packages(
-    workshop: Workshop, request: Request, packages: Mapping[SideName, Mapping[str, str]]
+    workshop: Workshop, request: Request, packages: Mapping[SideName, Installed]
 ) -> None:
-    """Every file of a wheel that is not compiled must be its commit's."""
-    wanted = [(side.commit, packages[name]) for name, side in request.sides.items()]
+    """Of a package that samples import, every file that is not compiled must be its commit's."""
+    sides = {name: side for name, side in request.sides.items() if side.declared.measured.imports}
+    wanted = [(side.commit, packages[name].files) for name, side in sides.items()]
     known = sources.committed_files(workshop.project.root, wanted)
-    for name, side in request.sides.items():
-        if wrong := sources.difference(packages[name], side.commit, known):
-            raise UserError(f"the wheel of the {name} is not its commit's: {wrong}")
+    for name, side in sides.items():
+        if wrong := sources.difference(packages[name].files, side.commit, known):
+            raise UserError(f"what is installed of the {name} is not its commit's: {wrong}")
 
 
 def _manifest(repo: Path, request: Request) -> Manifest:
@@ -306,6 +305,7 @@ def _manifest(repo: Path, request: Request) -> Manifest:
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         rounds=(),
         elapsed_s=0.0,
+        environment=request.environment,
     )
     return Manifest(
         facts=facts,

@@ -13,7 +13,12 @@ from hbitmap_bench.commits.gate import paired
 from hbitmap_bench.commits.gate import thresholds as limits
 from hbitmap_bench.commits.gate.runs import Pair
 
-FLOORS: Final = {"time": limits.FLOOR_S.value, "peakmemory": limits.FLOOR_BYTES.value}
+FLOORS: Final = {
+    "time": limits.FLOOR_S.value,
+    "peakmemory": limits.FLOOR_BYTES.value,
+    "track": 0.0,
+    "memory": 0.0,
+}
 """By asv's kind of benchmark."""
 
 
@@ -75,8 +80,8 @@ def judge(first: Pair, again: Pair | None, levels: Levels, floor: float) -> Judg
 
 
 def complete(pair: Pair) -> Pair:
-    """The rounds that have both sides."""
-    both = np.isfinite(pair[0]) & np.isfinite(pair[1])
+    """The rounds that have both sides, above 0: of a counter that is 0 there is no ratio."""
+    both = np.isfinite(pair[0]) & np.isfinite(pair[1]) & (pair[0] > 0) & (pair[1] > 0)
     return pair[0][both], pair[1][both]
 
 

@@ -12,14 +12,13 @@ Beside each result stands its side record, with the digest of the file and what 
 
 from __future__ import annotations
 
-import ast
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,9 +31,9 @@ from hbitmap_bench.commits.gate.paired import summary
 from hbitmap_bench.commits.gate.suites import Cell
 from hbitmap_bench.commits.gate.verdict import Override, RunFacts, SideFacts
 from hbitmap_bench.commits.project_file import DEFAULTS, FILE, Allowance, ProjectFile, parse, read
-from hbitmap_bench.commits.series import Benchmark
+from hbitmap_bench.commits.series import Benchmark, Param
 from hbitmap_bench.commits.sessions import rows_of
-from hbitmap_bench.commits.store import RESULT_SCHEMA, decode_benchmark
+from hbitmap_bench.commits.store import RESULT_SCHEMA, decode_benchmark, param_values
 
 SCHEMA: Final = 1
 MANIFEST: Final = "run.json"
@@ -79,11 +78,15 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Run:
-    """A run with its numbers: counters by cell, and of each pass every cell's rounds."""
+    """A run with its numbers: counters by cell, and of each pass every cell's rounds.
+
+    ``calls`` are how many calls a sample of a cell timed, the fewest of all.
+    """
 
     manifest: Manifest
     counters: Mapping[Cell, tuple[float, float]]
     passes: tuple[Mapping[Cell, Pair], ...]
+    calls: Mapping[Cell, float] = field(default_factory=dict)
 
 
 def save_manifest(folder: Path, manifest: Manifest) -> None:
@@ -119,14 +122,16 @@ def load_passes(folder: Path, manifest: Manifest) -> Run:
     """The numbers of a run whose manifest is known; of the passes, those that it tells of."""
     facts = manifest.facts
     n_rounds = (*(n + facts.more_rounds for n in facts.rounds[:1]), *facts.rounds[1:])
+    calls: dict[Cell, float] = {}
     passes = tuple(
-        load_pass(folder / name, manifest, n) for name, n in zip(PASSES, n_rounds, strict=False)
+        load_pass(folder / name, manifest, n, calls)
+        for name, n in zip(PASSES, n_rounds, strict=False)
     )
     counters = {}
     if (folder / COUNTERS).exists():
-        pairs = load_pass(folder / COUNTERS, manifest, 1)
+        pairs = load_pass(folder / COUNTERS, manifest, 1, {})
         counters = {cell: (float(b[0]), float(h[0])) for cell, (b, h) in pairs.items()}
-    return Run(manifest, counters, passes)
+    return Run(manifest, counters, passes, calls)
 
 
 def load_manifest(folder: Path) -> Manifest:
@@ -158,15 +163,21 @@ def load_manifest(folder: Path) -> Manifest:
         raise UserError(f"{path} is no run of the gate ({error!r}): measure again") from None
 
 
-def load_pass(folder: Path, manifest: Manifest, n_rounds: int) -> dict[Cell, Pair]:
-    """Numbers of a pass, of those cells that have any: arrays of ``n_rounds``."""
+def load_pass(
+    folder: Path, manifest: Manifest, n_rounds: int, calls: dict[Cell, float]
+) -> dict[Cell, Pair]:
+    """Numbers of a pass, of those cells that have any: arrays of ``n_rounds``.
+
+    Puts the fewest calls of a sample into ``calls``.
+    """
     known = set(manifest.cells)
     found: dict[Cell, Pair] = {}
     for number in range(n_rounds):
         for index, side in enumerate(SIDES):
             values = _load_side(folder / f"round-{number + 1:02}" / side, side, manifest)
-            for cell, value in values:
+            for cell, value, n_calls in values:
                 if cell in known:
+                    calls[cell] = min(calls.get(cell, n_calls), n_calls)
                     pair = found.setdefault(
                         cell, (np.full(n_rounds, np.nan), np.full(n_rounds, np.nan))
                     )
@@ -174,7 +185,7 @@ def load_pass(folder: Path, manifest: Manifest, n_rounds: int) -> dict[Cell, Pai
     return found
 
 
-def _load_side(folder: Path, side: SideName, manifest: Manifest) -> list[tuple[Cell, float]]:
+def _load_side(folder: Path, side: SideName, manifest: Manifest) -> list[Number]:
     paths = list(sources.result_paths(folder))
     if len(paths) != 1:
         raise UserError(
@@ -196,21 +207,31 @@ def _load_side(folder: Path, side: SideName, manifest: Manifest) -> list[tuple[C
         raise UserError(f"{path} can't be judged: {error}: measure again") from None
 
 
-def _values(stored: Mapping[str, Any]) -> list[tuple[Cell, float]]:
-    """What a result file says of each cell: the summary of its samples, or its value."""
+class Number(NamedTuple):
+    """A cell's value in a result file: the summary of its samples, each of so many calls."""
+
+    cell: Cell
+    value: float
+    calls: float
+
+
+def _values(stored: Mapping[str, Any]) -> list[Number]:
+    """What a result file says of each cell."""
     found = []
     for name, columns in rows_of(stored).items():
         if columns.get("result") is None:
             continue
-        values = tuple(tuple(map(ast.literal_eval, one)) for one in columns["params"])
-        kind = Benchmark(name, "time", "", "", (), values)
+        kind = Benchmark(name, "time", "", "", (), param_values(columns["params"]))
         samples = columns.get("samples") or [None] * len(kind.cells)
-        for params, value, taken in zip(kind.cells, columns["result"], samples, strict=True):
+        calls = columns.get("stats_number") or [None] * len(kind.cells)
+        for params, value, taken, n in zip(
+            kind.cells, columns["result"], samples, calls, strict=True
+        ):
             number = summary(taken) if taken else value
             if taken and not number > 0:
                 raise ValueError(f"{name} took {number} s, and a time is above 0")
             if number is not None and not math.isnan(number):
-                found.append((Cell(name, params), float(number)))
+                found.append(Number(Cell(name, params), float(number), float(n or 1)))
     return found
 
 
@@ -264,15 +285,28 @@ def _encoded(benchmark: Benchmark) -> dict[str, object]:
         "version": benchmark.version,
         "param_names": list(benchmark.param_names),
         "params": [list(map(repr, values)) for values in benchmark.param_values],
+        **({"noisy": True} if benchmark.noisy else {}),
     }
 
 
 def _cell_json(cell: Cell) -> list[object]:
-    return [cell.benchmark, list(cell.params)]
+    return [cell.benchmark, [_param_json(value) for value in cell.params]]
+
+
+def _param_json(value: Param) -> object:
+    """A parameter as JSON: what JSON would change, such as a tuple, by its ``repr``."""
+    return value if type(value) in (int, str) else {"repr": repr(value)}
 
 
 def _cells(stored: Iterable[Sequence[Any]]) -> tuple[Cell, ...]:
-    return tuple(Cell(name, tuple(params)) for name, params in stored)
+    return tuple(Cell(name, tuple(map(_param, params))) for name, params in stored)
+
+
+def _param(stored: Any) -> Param:  # noqa: ANN401 - any JSON
+    if not isinstance(stored, dict):
+        return cast(Param, stored)
+    ((value,),) = param_values([[stored["repr"]]])
+    return value
 
 
 def _asv_versions() -> list[str]:

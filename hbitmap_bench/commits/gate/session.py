@@ -7,38 +7,38 @@ and data lie. Which cell comes when, and which side first, changes with the roun
 through a pass the sides exchange environments, so that what belongs to a copy of a file belongs to
 neither side.
 
-After each process, what it says it imported is compared with the side's wheel, before its sample
-counts. Each round and side has a results folder of its own, as asv stores it.
+After each process, what it says it imported is compared with what is installed, before its sample
+counts; where suites do not tell, installed files are compared with themselves after each round.
+Each round and side has a results folder of its own, as asv stores it.
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import math
-import platform
 import random
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from asv import runner, util
-from asv.benchmarks import Benchmarks
-from asv.config import Config
-from asv.environment import ExistingEnvironment
-from asv.repo import NoRepository
 from asv.results import Results
 
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.base.interrupt import uninterrupted
-from hbitmap_bench.commits import sources
+from hbitmap_bench.commits import asv_library, sources
 from hbitmap_bench.commits.bench import EVIDENCE
 from hbitmap_bench.commits.gate.environments import SIDES, SideName, Workshop, exchange
+from hbitmap_bench.commits.gate.sides import Side
 from hbitmap_bench.commits.gate.suites import Cell
+from hbitmap_bench.commits.installed import Installed
+from hbitmap_bench.commits.store import decode_benchmark
 
 ENVIRONMENT: Final = "gate"
 """What results call it: both sides have the same."""
@@ -63,9 +63,8 @@ class Session:
     """Measures cells of both sides, and remembers what failed: that is not tried again."""
 
     workshop: Workshop
-    wheels: Mapping[SideName, Path]
-    commits: Mapping[SideName, str]
-    packages: Mapping[SideName, Mapping[str, str]]
+    sides: Mapping[SideName, Side]
+    packages: Mapping[SideName, Installed]
     machine: Mapping[str, str]
     suites: Path
     described: Mapping[str, Mapping[str, Any]]
@@ -73,10 +72,12 @@ class Session:
     imported: dict[SideName, dict[str, sources.Imported]] = field(
         default_factory=lambda: {side: {} for side in SIDES}
     )
+    caches: dict[tuple[SideName, str], tuple[str | None, str | None]] = field(default_factory=dict)
+    """What ``setup_cache`` of a suite has left on a side: a folder, or why there is none."""
 
     def exchange(self) -> None:
         """Measure each side in the other's environment from here on, freshly installed."""
-        self.workshop = exchange(self.workshop, self.wheels)
+        self.workshop, self.packages = exchange(self.workshop, self.sides)
 
     def measure_round(
         self, cells: Sequence[Cell], folder: Path, number: int, told: Callable[[], object]
@@ -96,6 +97,7 @@ class Session:
                         self._visit(side, cell, servers[side], results[side], folder)
                 told()
         for side in SIDES:
+            self._check_installed(side)
             self._save(side, results[side], folder / side)
 
     def _visit(
@@ -112,22 +114,64 @@ class Session:
             left.unlink()  # of one that failed after it had told
         benchmark = self.described[cell.benchmark]
         place = _place(benchmark, cell)
-        sampling = ONCE if benchmark["type"] == "track" else SAMPLING
+        sampling = ONCE if decode_benchmark(benchmark).is_exact else SAMPLING
         started = datetime.now(UTC)
-        with _interruptible():
-            found = runner.run_benchmark(
-                benchmark, server, profile=False, selected_idx=[place], extra_params=sampling
-            )
+        with self._at_work():
+            cache, failed = self._cache(side, benchmark, server)
+            found = (
+                runner.fail_benchmark(benchmark, stderr=failed)
+                if failed
+                else runner.run_benchmark(
+                    benchmark, server, profile=False, selected_idx=[place], extra_params=sampling,
+                    cwd=cache,
+                )
+            )  # fmt: skip
         results.add_result(
-            benchmark, found, started_at=started, record_samples=True, selected_idx=[place]
-        )
+            benchmark, found, started_at=started, record_samples=True,
+            selected_idx=[place] if benchmark["params"] else None,
+        )  # fmt: skip
         if found.result[place] is None:
             self.failures[side, cell] = Failure(side, cell.name, _reason(found))
         elif not _is_skipped(found.result[place]):
             self._check(side, cell, evidence)
 
+    def _cache(
+        self,
+        side: SideName,
+        benchmark: Mapping[str, Any],
+        server: Any,  # noqa: ANN401 - asv has no types
+    ) -> tuple[str | None, str | None]:
+        """The folder that ``setup_cache`` of a benchmark has filled, if it has one; or a reason."""
+        key = benchmark.get("setup_cache_key")
+        if key is None:
+            return None, None
+        if (side, key) not in self.caches:
+            timeout = benchmark.get("setup_cache_timeout", benchmark["timeout"])
+            made = server.create_setup_cache(benchmark["name"], timeout, "{}")
+            self.caches[side, key] = made
+        return self.caches[side, key]
+
+    def forget_caches(self) -> None:
+        """Remove what suites have left."""
+        for folder, _ in self.caches.values():
+            shutil.rmtree(folder or "", ignore_errors=True)
+        self.caches.clear()
+
+    def _check_installed(self, side: SideName) -> None:
+        """Raise ``UserError`` if a round was not measured on what was installed of its commit."""
+        package = self.packages[side]
+        if name := package.changed():
+            raise UserError(
+                f"{name} is not as it was installed of the {side}, commit "
+                f"{self.sides[side].commit[:10]}: nothing of this run can be trusted"
+            )
+        if self.sides[side].declared.measured.imports is None:
+            self.imported[side]["installed"] = package.files
+
     def _check(self, side: SideName, cell: Cell, evidence: Path) -> None:
-        """Compare what the process imported with the wheel."""
+        """Compare what the process says that it imported with what is installed."""
+        if self.sides[side].declared.measured.imports is None:
+            return
         papers = [path.read_text(encoding="utf-8") for path in sorted(evidence.iterdir())]
         told = [json.loads(paper)["files"] for paper in papers]
         if not all(told) or not told:
@@ -137,10 +181,10 @@ class Session:
             )
         for files in told:
             for name, blob in files.items():
-                if self.packages[side].get(name) != blob:
+                if self.packages[side].files.get(name) != blob:
                     raise UserError(
                         f"{name} as imported by {cell.name} is not that of the {side}, commit "
-                        f"{self.commits[side][:10]}: nothing of this run can be trusted"
+                        f"{self.sides[side].commit[:10]}: nothing of this run can be trusted"
                     )
             self.imported[side][json.dumps(files, sort_keys=True)] = files
 
@@ -156,29 +200,34 @@ class Session:
                 with uninterrupted():  # or nobody could end what asv has started
                     servers[side] = self._server(side, evidence)
                     stack.callback(servers[side].close)
-                with _interruptible():
+                with self._at_work():
                     servers[side].preimport()
             yield servers
 
     def _server(self, side: SideName, evidence: Path) -> Any:  # noqa: ANN401 - asv has no types
-        variables = {EVIDENCE: str(evidence), "ASV_COMMIT": self.commits[side]}
+        variables = {EVIDENCE: str(evidence), "ASV_COMMIT": self.sides[side].commit}
         environment = environment_of(self.workshop, side, variables)
+        spawns = self.workshop.project.conf["launch_method"] == "spawn"
+        launcher = runner.Spawner if spawns else runner.ForkServer
         try:
-            with _interruptible():
-                return runner.ForkServer(environment, str(self.suites))
+            with self._at_work():
+                return cast(Any, launcher)(environment, str(self.suites))
         except RuntimeError as error:
             raise UserError(
                 f"asv measures by a server with a socket in {tempfile.gettempdir()}, and that did "
                 f"not start ({error}): set TMPDIR to a short path on a disk with room"
             ) from None
 
+    def _at_work(self) -> AbstractContextManager[None]:
+        return asv_library.at_work(self.workshop.project, "asv could not run benchmarks")
+
     def _results(self, side: SideName) -> Results:
         return Results(
             dict(self.machine),
             {},
-            self.commits[side],
+            self.sides[side].commit,
             0,
-            platform.python_version(),
+            self.workshop.environment(side).python,
             ENVIRONMENT,
             {},
         )
@@ -189,45 +238,34 @@ class Session:
         results.save(str(folder))
         (path,) = sources.result_paths(folder)
         if self.imported[side]:  # else every process failed or skipped, and there is no number
-            sources.write_record(path, self.commits[side], self.imported[side].values())
+            imports = self.sides[side].declared.measured.imports
+            kind: sources.Kind = "imported" if imports else "installed"
+            sources.write_record(path, self.sides[side].commit, self.imported[side].values(), kind)
 
 
-def discover(workshop: Workshop, suites: Path) -> list[dict[str, Any]]:
-    """Asv's descriptions of the benchmarks in ``suites``. Raises ``UserError`` if it finds none."""
-    conf = _configuration(workshop, suites)
-    environment = environment_of(workshop, "head", {})
-    with _interruptible():
-        found = Benchmarks.discover(conf, NoRepository(), [environment], [None])
+def discover(workshop: Workshop, side: SideName, suites: Path) -> list[dict[str, Any]]:
+    """Descriptions of the benchmarks in ``suites``, which a side's environment imports.
+
+    Raises ``UserError`` if it can't import them, or finds none.
+    """
+    complaint = f"the suites of the {side} can't be imported"
+    with asv_library.at_work(workshop.project, complaint):
+        found = asv_library.discover(environment_of(workshop, side, {}), suites)
     if not found:
-        raise UserError("the head's suites must have benchmarks, and asv found none")
-    return [dict(benchmark) for benchmark in found.values()]
+        raise UserError(f"the suites of the {side} must have benchmarks, and asv found none")
+    return found
 
 
 def environment_of(
-    workshop: Workshop, side: SideName, variables: Mapping[str, str]
-) -> ExistingEnvironment:
-    """A side's environment as asv knows it, with variables for its processes."""
-    tagged = {("nobuild", name): value for name, value in variables.items()}
-    conf = _configuration(workshop, workshop.folder)
-    return ExistingEnvironment(conf, str(workshop.python(side)), {}, tagged)
-
-
-def _configuration(workshop: Workshop, suites: Path) -> Config:
-    conf = {**workshop.project.conf, "repo": str(workshop.project.root)}
-    conf["benchmark_dir"] = str(suites)
-    configuration: Config = Config.from_json(conf)
-    return configuration
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Asv makes an error of its own out of Ctrl-C: make it Ctrl-C again."""
-    try:
-        yield
-    except util.UserError as error:
-        if str(error) == "Interrupted.":
-            raise KeyboardInterrupt from None
-        raise UserError(f"asv could not run benchmarks: {_first_line(str(error))}") from None
+    workshop: Workshop,
+    side: SideName,
+    variables: Mapping[str, str],
+) -> Any:  # noqa: ANN401 - asv has no types
+    """A side's environment, with more variables for its processes."""
+    found = copy.copy(workshop.environment(side))
+    more = {("nobuild", name): value for name, value in variables.items()}
+    found._tagged_env_vars = {**found._tagged_env_vars, **more}
+    return found
 
 
 def _in_turn(number: int) -> tuple[SideName, SideName]:
@@ -254,8 +292,5 @@ def _reason(found: Any) -> str:  # noqa: ANN401 - asv has no types
     if found.errcode < 0:
         return f"it was killed by signal {-found.errcode}"
     lines = [line.strip() for line in found.stderr.splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith("asv: setup_cache failed")]
     return lines[-1] if lines else f"it ended with exit code {found.errcode}"
-
-
-def _first_line(text: str) -> str:
-    return next((line.strip() for line in text.splitlines() if line.strip()), "no reason given")

@@ -12,7 +12,7 @@ from pathlib import Path
 from hbitmap_bench.base import scratch
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.commits.gate.verdict import SideFacts
-from hbitmap_bench.commits.project import git
+from hbitmap_bench.commits.project import Project, git
 from hbitmap_bench.commits.project_file import FILE, ProjectFile, parse
 from hbitmap_bench.commits.sources import committed_files
 
@@ -48,16 +48,17 @@ class Side:
 
 
 def resolve(
-    repo: Path, base: str | None, head: str | None, *, allow_dirty: bool
+    project: Project, base: str | None, head: str | None, *, allow_dirty: bool
 ) -> tuple[Side, Side]:
     """Base and head as commits; by default the merge base with the main branch, and HEAD.
 
     Without a ``head``, uncommitted work is refused, or with ``allow_dirty`` measured as a commit of
     its own, which no branch and no index comes to know of. Raises ``UserError``.
     """
+    repo = project.root
     if head is not None and allow_dirty:
         raise UserError("uncommitted work is on no --head: give that or --allow-dirty, not both")
-    dirty = head is None and bool(git(repo, "status", "--porcelain"))
+    dirty = head is None and not _is_bare(repo) and bool(git(repo, "status", "--porcelain"))
     if dirty and not allow_dirty:
         raise UserError(
             "the gate measures commits, and the working tree has changes that are in none: commit "
@@ -65,32 +66,34 @@ def resolve(
         )
     head_ref = "HEAD" if head is None else head
     head_commit = _commit(repo, head_ref)
-    ref, base_commit = _base(repo, base, head_commit)
+    ref, base_commit = _base(project, base, head_commit)
     if dirty:
         head_commit = _commit_of_work(repo)
     if base is None and base_commit == head_commit:
         _refuse_cut_history(repo, head_commit)
-    files = [declared_at(repo, commit) for commit in (base_commit, head_commit)]
-    declared = [file or other or ProjectFile() for file, other in (files, files[::-1])]
+    files = [declared_at(project, commit) for commit in (base_commit, head_commit)]
+    declared = [file or other or project.declared for file, other in (files, files[::-1])]
     return (
         _side(repo, ref, base_commit, declared[0], dirty=False),
         _side(repo, head_ref, head_commit, declared[1], dirty=dirty),
     )
 
 
-def declared_at(repo: Path, commit: str) -> ProjectFile | None:
+def declared_at(project: Project, commit: str) -> ProjectFile | None:
     """The project's file of a commit; None where it has none. ``UserError`` if it is wrong."""
-    told = content(repo, commit, FILE)
+    path = project.path_of(project.folder / FILE)
+    told = content(project.root, commit, path) if path else None
     if told is None:
         return None
     return parse(told.decode(errors="replace"), f"{FILE} of commit {commit[:10]}")
 
 
-def _base(repo: Path, base: str | None, head: str) -> tuple[str, str]:
+def _base(project: Project, base: str | None, head: str) -> tuple[str, str]:
     """What the base is called, and its commit. An empty name is none, not the default."""
+    repo = project.root
     if base is not None:
         return base, _commit(repo, base)
-    branch = _main_branch(repo)
+    branch = _main_branch(repo, project.conf["branches"])
     return f"merge base with {branch}", _merge_base(repo, branch, head)
 
 
@@ -124,7 +127,9 @@ def tree_ids(repo: Path, commit: str, paths: Sequence[str]) -> tuple[str, ...]:
 
 def _side(repo: Path, ref: str, commit: str, declared: ProjectFile, *, dirty: bool) -> Side:
     paths = declared.measured.paths
-    measured = measured_ids(repo, commit, paths)
+    measured = (
+        measured_ids(repo, commit, paths) if paths else (git(repo, "rev-parse", f"{commit}:"),)
+    )
     if paths and not measured[0]:
         raise UserError(
             f"the gate measures {paths[0]}, and commit {commit[:10]} ({ref}) has none: "
@@ -140,16 +145,17 @@ def _commit(repo: Path, ref: str) -> str:
             repo, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}"
         )
     except UserError:
-        if not _is_repository(repo):
-            raise UserError(f"the gate compares commits, and {repo} is no git clone") from None
         hint = _shallow_hint(repo) or "see git log for what there is"
         raise UserError(
             f"a commit must be one of this clone, and {ref!r} is none: {hint}"
         ) from None
 
 
-def _main_branch(repo: Path) -> str:
-    for name in MAIN_BRANCHES:
+def _main_branch(repo: Path, configured: Sequence[str]) -> str:
+    """Where a change is to go: what the remote says, what asv's configuration says, or a guess."""
+    names = [MAIN_BRANCHES[0]]
+    names += [place for branch in configured for place in (f"origin/{branch}", branch)]
+    for name in (*names, *MAIN_BRANCHES[1:]):
         if _git_succeeds(repo, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"):
             return name
     hint = _shallow_hint(repo) or "name the base by --base"
@@ -185,6 +191,10 @@ def _shallow_hint(repo: Path) -> str:
         _is_repository(repo) and git(repo, "rev-parse", "--is-shallow-repository") == "true"
     )
     return "this clone is shallow: git fetch --unshallow" if is_shallow else ""
+
+
+def _is_bare(repo: Path) -> bool:
+    return git(repo, "rev-parse", "--is-bare-repository") == "true"
 
 
 def _is_repository(repo: Path) -> bool:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.commits.gate.environments import SIDES, SideName, Workshop, extract
-from hbitmap_bench.commits.gate.sides import Side, content
+from hbitmap_bench.commits.gate.sides import Side, content, tree_ids
 from hbitmap_bench.commits.gate.verdict import NOISY_EVIDENCE
-from hbitmap_bench.commits.series import Benchmark, Params
+from hbitmap_bench.commits.project_file import ProjectFile
+from hbitmap_bench.commits.series import Benchmark, Params, cell_name
 from hbitmap_bench.commits.store import decode_benchmark
 
 
@@ -27,7 +28,7 @@ class Cell:
     @property
     def name(self) -> str:
         """As asv names it, and matches expressions against it."""
-        return f"{self.benchmark}({', '.join(map(repr, self.params))})"
+        return cell_name(self.benchmark, self.params)
 
     @property
     def regex(self) -> str:
@@ -39,9 +40,10 @@ class Cell:
 class Plan:
     """What is measured.
 
-    ``required`` are the cells that the base's reviewed list has, less those it says are skipped.
-    ``benchmarks`` are the head's, ``cells`` those of them that are taken; asv's own descriptions,
-    from which it runs them, are ``described``. ``versions`` are the reviewed ones.
+    ``required`` are the cells that the base's reviewed list has, less those it says are skipped;
+    without a list, those of the base's suites. ``benchmarks`` are the head's, ``cells`` those of
+    them that are taken; asv's own descriptions, from which it runs them, are ``described``.
+    ``versions`` are the reviewed ones.
     """
 
     described: tuple[Mapping[str, Any], ...]
@@ -57,7 +59,7 @@ def make_plan(
     *,
     profile: str,
     bench: str | None,
-    described: Sequence[Mapping[str, Any]],
+    described: Mapping[SideName, Sequence[Mapping[str, Any]]],
 ) -> Plan:
     """Choose cells: those of the profile, as either commit has it, that match ``bench``.
 
@@ -67,51 +69,80 @@ def make_plan(
     expressions = {
         name: compiled(side.declared.profile(profile).cells or [""]) for name, side in sides.items()
     }
-    benchmarks = {found["name"]: decode_judged(found) for found in described}
-    reviewed, skipped = _reviewed_list(workshop, sides["base"])
+    benchmarks = {
+        found["name"]: decode_judged(found, sides["head"].declared) for found in described["head"]
+    }
     only = compiled([bench]) if bench else []
     found = _matching(benchmarks.values(), [*expressions["base"], *expressions["head"]], only)
-    left_out = {cell for one in described for cell in _skipped(one["name"], one)}
+    left_out = _all_skipped(described["head"])
     cells = tuple(cell for cell in found if cell not in left_out)
-    listed = _matching(reviewed.values(), expressions["base"], only)
-    required = tuple(cell for cell in listed if cell not in skipped)
+    reviewed = _reviewed_list(workshop, sides["base"])
+    listed = reviewed or described["base"]
+    wanted = _matching(map(decode_benchmark, listed), expressions["base"], only)
+    left_out = _all_skipped(listed)
+    if not reviewed:  # what a suite skips in its setup is only known once it has run
+        left_out.update(cells)
+    required = tuple(cell for cell in wanted if cell not in left_out)
     if not cells and not required:
         raise UserError(
             f"the gate needs something to measure, and no benchmark of the {profile} profile "
             f"matches {bench!r}: see the suites for their names"
         )
-    versions = {name: benchmark.version for name, benchmark in reviewed.items()}
-    return Plan(tuple(described), benchmarks, cells, required, versions)
+    versions = {one["name"]: one["version"] for one in reviewed}
+    return Plan(tuple(described["head"]), benchmarks, cells, required, versions)
 
 
-def extract_suites(workshop: Workshop, sides: Mapping[SideName, Side], folder: Path) -> None:
-    """Put each side's ``benchmarks/`` into a folder of its name."""
-    path = str(workshop.project.conf["benchmark_dir"])
+def extract_suites(
+    workshop: Workshop, sides: Mapping[SideName, Side], folder: Path
+) -> dict[SideName, Path]:
+    """Each side's suites as its commit has them, with all else that the commit has; their folders.
+
+    Where commits have none, since asv's configuration is not in the repository, those of the
+    working tree.
+    """
+    project = workshop.project
+    path = project.path_of(project.benchmark_dir)
+    if path is None:
+        return dict.fromkeys(SIDES, project.benchmark_dir)
     for name in SIDES:
-        extract(workshop.project.root, sides[name].commit, path, folder / name)
+        extract(project.root, sides[name].commit, ".", folder / name)
+    return {name: folder / name / path for name in SIDES}
 
 
-def _reviewed_list(workshop: Workshop, base: Side) -> tuple[dict[str, Benchmark], set[Cell]]:
-    """The benchmarks that the base commit's list names, and the cells that it says are skipped."""
-    path = base.declared.measured.reviewed or ""
+def suites_differ(workshop: Workshop, sides: Mapping[SideName, Side]) -> bool:
+    """Whether the two commits have other suites, or another reviewed list."""
+    project = workshop.project
+    wanted = (project.path_of(project.benchmark_dir), sides["base"].declared.measured.reviewed)
+    paths = [path for path in wanted if path]
+    base, head = (tree_ids(project.root, side.commit, paths) for side in sides.values())
+    return base != head
+
+
+def _reviewed_list(workshop: Workshop, base: Side) -> list[dict[str, Any]]:
+    """Descriptions of the benchmarks that the base's reviewed list names; none without a list."""
+    path = base.declared.measured.reviewed
+    if path is None:
+        return []
     text = content(workshop.project.root, base.commit, path)
     try:
         found: dict[str, Any] = json.loads(text or b"{}")
-        listed = {name: decode_benchmark({**rest, "name": name}) for name, rest in found.items()}
-        skipped = {cell for name, rest in found.items() for cell in _skipped(name, rest)}
+        listed = [{**rest, "name": name} for name, rest in found.items()]
+        for one in listed:
+            decode_benchmark(one)
     except (ValueError, TypeError, KeyError, AttributeError):
-        listed, skipped = {}, set()
+        listed = []
     if not listed:
         raise UserError(
             f"the base's list of benchmarks says what must be measured, and commit "
             f"{base.commit[:10]} has none in {path}: choose a base that has"
         )
-    return listed, skipped
+    return listed
 
 
-def decode_judged(described: Mapping[str, Any]) -> Benchmark:
+def decode_judged(described: Mapping[str, Any], declared: ProjectFile) -> Benchmark:
     """A benchmark by asv's description. ``UserError`` if the gate has no rule for its kind."""
-    found = decode_benchmark(described)
+    noisy = declared.is_noisy(described["name"])
+    found = replace(decode_benchmark(described), noisy=noisy)
     if not (found.is_exact or found.kind in NOISY_EVIDENCE):
         raise UserError(
             f"the gate judges times, peaks of memory and counters, and {found.name} is of asv's "
@@ -120,8 +151,12 @@ def decode_judged(described: Mapping[str, Any]) -> Benchmark:
     return found
 
 
-def _skipped(name: str, described: Mapping[str, Any]) -> Iterator[Cell]:
-    return (Cell(name, tuple(params)) for params in described.get("skip_params", ()))
+def _all_skipped(described: Iterable[Mapping[str, Any]]) -> set[Cell]:
+    return {
+        Cell(one["name"], tuple(params))
+        for one in described
+        for params in one.get("skip_params", ())
+    }
 
 
 def _matching(

@@ -9,12 +9,14 @@ from typing import Final, Literal
 
 from hbitmap_bench.commits.changes import Word
 from hbitmap_bench.commits.gate.thresholds import Threshold
-from hbitmap_bench.commits.series import Params
+from hbitmap_bench.commits.series import Params, cell_name
 
-Evidence = Literal["exact", "time", "memory", "growth", "instructions"]
+Evidence = Literal["exact", "time", "memory", "counter", "growth", "instructions"]
 
-NOISY_EVIDENCE: Final[Mapping[str, Evidence]] = {"time": "time", "peakmemory": "memory"}
-"""By asv's kind of benchmark."""
+NOISY_EVIDENCE: Final[Mapping[str, Evidence]] = {
+    "time": "time", "peakmemory": "memory", "track": "counter", "memory": "counter",
+}  # fmt: skip
+"""By asv's kind of benchmark, where it is not exact."""
 
 Outcome = Literal["PASSED", "REGRESSED", "NOT_JUDGED", "SAME_CODE"]
 
@@ -67,7 +69,7 @@ class Finding:
     @property
     def cell(self) -> str:
         """As asv names it: ``suite.Class.method('deny', 16, 64)``."""
-        return f"{self.benchmark}({', '.join(map(repr, self.params))})"
+        return cell_name(self.benchmark, self.params)
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ class RunFacts:
     """Where, what and how long. ``rounds`` of the passes; none where nothing was timed.
 
     ``more_rounds`` were added to the first pass, of those cells alone in which much could hide.
+    ``environment`` is asv's name of it, where the project has several; else empty.
     """
 
     base: SideFacts
@@ -99,6 +102,7 @@ class RunFacts:
     rounds: tuple[int, ...]
     elapsed_s: float
     more_rounds: int = 0
+    environment: str = ""
 
 
 @dataclass(frozen=True)

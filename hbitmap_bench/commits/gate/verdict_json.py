@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from hbitmap_bench.commits.changes import Word
 from hbitmap_bench.commits.gate import verdict_words as words
-from hbitmap_bench.commits.gate.verdict import Finding, Judgement
+from hbitmap_bench.commits.gate.verdict import Finding, Judgement, RunFacts
 
 SCHEMA: Final = 1
 
@@ -28,7 +28,7 @@ def to_json(judgement: Judgement) -> str:
         "outcome": judgement.outcome,
         "exit_code": judgement.exit_code,
         "reasons": judgement.reasons,
-        "run": {**asdict(judgement.run), "machine": dict(judgement.run.machine)},
+        "run": _run(judgement.run),
         "counts": _counts(judgement.counts),
         "counts_by_evidence": {
             kind: _counts(counts) for kind, counts in words.counts_by_evidence(judgement).items()
@@ -42,6 +42,12 @@ def to_json(judgement: Judgement) -> str:
         "thresholds": [asdict(threshold) for threshold in judgement.thresholds],
     }
     return json.dumps(_finite(document), indent=1, allow_nan=False) + "\n"
+
+
+def _run(run: RunFacts) -> dict[str, Any]:
+    """Its fields; the environment where the project has several."""
+    found = {**asdict(run), "machine": dict(run.machine)}
+    return found if run.environment else {k: v for k, v in found.items() if k != "environment"}
 
 
 def _counts(counts: Mapping[Word, int]) -> dict[str, int]:

@@ -34,6 +34,7 @@ EVIDENCE: Final[dict[Evidence, str]] = {
     "exact": "exact counter",
     "time": "time",
     "memory": "peak memory",
+    "counter": "noisy counter",
     "growth": "growth",
     "instructions": "instructions",
 }
@@ -88,6 +89,7 @@ def facts(run: RunFacts) -> list[tuple[str, str]]:
         ("base", _side(run.base)),
         ("head", _side(run.head)),
         ("machine", machine_words(run.machine)),
+        *([("matrix", run.environment)] if run.environment else []),
         ("cells", cells),
         ("rounds", _rounds(run)),
         ("measured", f"{run.created}, in {duration(run.elapsed_s)}"),

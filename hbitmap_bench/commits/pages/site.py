@@ -20,7 +20,7 @@ from hbitmap_bench.base.output import check_folder
 from hbitmap_bench.commits import sources
 from hbitmap_bench.commits.pages.npm import install_parts
 from hbitmap_bench.commits.pages.stock import make_offline
-from hbitmap_bench.commits.project import Project, find_project
+from hbitmap_bench.commits.project import Project
 from hbitmap_bench.commits.store import load_histories, require_results
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ ASV = "asv"
 """Folder of asv's own pages in the site."""
 
 
-def publish(repo: Path, results_dir: Path, html_dir: Path, console: Console) -> FrontPage:
+def publish(project: Project, results_dir: Path, html_dir: Path, console: Console) -> FrontPage:
     """Build the site from stored results; the front page's content.
 
     An earlier site stays as it is until the new one is complete. Raises ``UserError`` for results
@@ -39,10 +39,9 @@ def publish(repo: Path, results_dir: Path, html_dir: Path, console: Console) -> 
     results_dir, html_dir = results_dir.resolve(), html_dir.resolve()  # asv changes its folder
     _require_site(html_dir)
     check_folder(html_dir.parent, "name another by --html")
-    project = find_project(repo)
     console.print("Reading results", markup=False)
     refused = require_results(results_dir, project.root)
-    parts = install_parts(project.env_dir.parent / "parts")
+    parts = install_parts(project.make_work_dir() / "parts")
     html_dir.parent.mkdir(parents=True, exist_ok=True)
     with scratch.folder(html_dir.parent) as folder:
         site = folder / "site"
@@ -94,7 +93,7 @@ def _run_asv(project: Project, results_dir: Path, scratch: Path, html_dir: Path)
         "results_dir": str(results_dir),
         "html_dir": str(html_dir),
         "env_dir": str(project.env_dir),
-        "benchmark_dir": str(project.root / str(project.conf["benchmark_dir"])),
+        "benchmark_dir": str(project.benchmark_dir),
         "branches": _branches(project),
     }
     path = scratch / "asv.conf.json"
@@ -116,11 +115,10 @@ def _run_asv(project: Project, results_dir: Path, scratch: Path, html_dir: Path)
 
 def _branches(project: Project) -> list[str]:
     """The configured branches that this clone has; where it has none, what is checked out."""
-    wanted = project.conf.get("branches", [])
     git = ["git", "-C", str(project.root), "rev-parse", "--verify", "--quiet"]
     has = [
         name
-        for name in (wanted if isinstance(wanted, list) else [])
+        for name in project.conf["branches"]
         if subprocess.run([*git, f"{name}^{{commit}}"], capture_output=True).returncode == 0
     ]
     return has or ["HEAD"]

@@ -1,0 +1,285 @@
+"""Projects that are not this one, of odd shapes: a real asv, environments, builds and git."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+from synthetic_gate import MACHINE
+from tiny import COMMAND, git
+
+from hbitmap_bench.commits import sources
+from hbitmap_bench.commits.gate import measure
+from hbitmap_bench.commits.gate.environments import Workshop
+from hbitmap_bench.commits.gate.judge import _floor as floor_of
+from hbitmap_bench.commits.gate.runs import load_run
+from hbitmap_bench.commits.gate.sides import resolve
+from hbitmap_bench.commits.gate.suites import Cell
+from hbitmap_bench.commits.gate.thresholds import FLOOR_S
+from hbitmap_bench.commits.project import find_project
+
+CONFIGURATION = """{
+    // asv reads comments: the configuration is in a subfolder, the suites are beside the package
+    "version": 1,
+    "project": "toy-words", /* as its distribution is called */
+    "repo": "..",
+    "branches": ["trunk"],
+    "benchmark_dir": "../speed",
+    "env_dir": "env",
+    "environment_type": "virtualenv",
+    "build_command": [
+        "python -m pip wheel --no-deps --no-build-isolation -w {build_cache_dir} {build_dir}"
+    ],
+    "matrix": {"env_nobuild": {"TOY_MODE": ["plain", "odd"]}}
+}
+"""
+
+SUITE = """
+import os, pickle
+import toy
+
+print("a suite that speaks")
+
+
+class Words:
+    params = ([1, 2], ["a", None, 0.5], [len])
+    param_names = ["n", "kind", "call"]
+
+    def setup_cache(self):
+        return toy.WORDS
+
+    def setup(self, words, n, kind, call):
+        if n == 2 and kind is None:
+            raise NotImplementedError
+
+    def track_words(self, words, n, kind, call):
+        assert words == toy.WORDS
+        return words * n
+
+    def time_words(self, words, n, kind, call):
+        sum(range(words * 10))
+
+
+def track_alone():
+    return toy.WORDS + (os.environ["TOY_MODE"] == "odd")
+
+
+def mem_list():
+    return [0] * toy.WORDS
+
+
+def timeraw_import():
+    return "import toy"
+
+
+def peakmem_list():
+    return [0] * toy.WORDS
+
+
+def time_sum():
+    sum(range(100))
+"""
+
+TREE = {
+    "perf/asv.conf.json": CONFIGURATION,
+    ".gitignore": "__pycache__\n/perf/results\n/perf/html\n",
+    "pyproject.toml": '[project]\nname = "toy-words"\nversion = "1"\n'
+    '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n',
+    "src/toy/__init__.py": "WORDS = 7\n",
+    "speed/__init__.py": "",
+    "speed/suite.py": SUITE,
+}
+
+
+def commit(repo: Path, files: dict[str, str], subject: str) -> str:
+    for name, text in files.items():
+        (repo / name).parent.mkdir(parents=True, exist_ok=True)
+        (repo / name).write_text(text)
+    git(repo, "add", ".")
+    git(repo, "commit", "-q", "-m", subject)
+    return git(repo, "rev-parse", "HEAD")
+
+
+@pytest.fixture(scope="module")
+def repo(tmp_path_factory):
+    """A repository with a branch ``trunk``, and what asv has measured of its two first commits."""
+    repo = tmp_path_factory.mktemp("foreign") / "toy"
+    repo.mkdir()
+    git(repo, "init", "-q", "-b", "trunk")
+    commit(repo, TREE, "Begin")
+    commit(repo, {"src/toy/__init__.py": "WORDS = 8\n"}, "Say more")
+    ran = run(repo, "bench", "--machine", "test", "HEAD~1..HEAD")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return repo
+
+
+@pytest.fixture
+def change(repo):
+    def change(files: dict[str, str]) -> str:
+        git(repo, "checkout", "-q", "-B", "change", "trunk")
+        return commit(repo, files, "Change")
+
+    yield change
+    git(repo, "checkout", "-q", "-f", "trunk")
+    git(repo, "clean", "-q", "-f", "-d")
+
+
+def run(repo: Path, *arguments: str, at: str = "perf", **env: str):
+    return subprocess.run(
+        [COMMAND, *arguments], cwd=repo / at, capture_output=True, text=True,
+        env={**os.environ, **env},
+    )  # fmt: skip
+
+
+def gate(repo: Path, *arguments: str, at: str = "perf"):
+    return run(repo, "gate", "--format", "json", *arguments, at=at)
+
+
+def told(ran) -> list[dict]:
+    found = json.loads(ran.stdout)
+    return found if isinstance(found, list) else [found]
+
+
+def words(ran) -> dict[str, str]:
+    return {f["cell"]: f["word"] for one in told(ran) for f in one["findings"]}
+
+
+def refused(ran) -> str:
+    assert ran.returncode == 2, ran.stdout + ran.stderr
+    (line,) = [line for line in ran.stderr.splitlines() if line.startswith("hbitmap-bench: ")]
+    assert "Traceback" not in ran.stderr
+    return line
+
+
+def test_every_environment_of_the_matrix_is_measured_and_shown(repo):
+    paths = list(sources.result_paths(repo / "perf" / "results"))
+    assert len(paths) == 2
+    (files,) = {json.dumps(sources.read_record(path)[1]) for path in paths}
+    assert list(json.loads(files)[0]) == ["toy/__init__.py"]
+    shown = run(repo, "show", COLUMNS="200")
+    assert shown.returncode == 0, shown.stderr
+    assert "TOY_MODEplain" in shown.stdout
+    assert "TOY_MODEodd" in shown.stdout
+    assert git(repo, "status", "--porcelain") == ""
+
+
+def test_every_kind_of_benchmark_gets_a_verdict_in_every_environment(repo, change):
+    change({"src/toy/__init__.py": "WORDS = 9\n"})
+    ran = gate(repo, "--bench", r"track|\.mem_list")
+    assert ran.returncode == 1, ran.stdout + ran.stderr
+    assert [one["run"]["environment"].rsplit("TOY_MODE")[-1] for one in told(ran)] == [
+        "plain",
+        "odd",
+    ]
+    cells = [f"suite.Words.track_words({n}, {kind!r}, <built-in function len>)"
+             for n in (1, 2) for kind in ("a", None, 0.5) if (n, kind) != (2, None)]  # fmt: skip
+    assert words(ran) == dict.fromkeys([*cells, "suite.track_alone", "suite.mem_list"], "REGRESSED")
+
+
+def test_noisy_kinds_are_timed_and_what_a_setup_skips_is_not_missing(repo, change, monkeypatch):
+    """In two rounds: what the gate says of so few is told elsewhere."""
+    change({"src/toy/__init__.py": "WORDS = 8  # as ever\n"})
+    monkeypatch.setattr(measure, "ROUNDS", (2, 2))
+    project = find_project(repo / "perf")
+    sides = resolve(project, None, None, allow_dirty=False)
+    request = measure.Request(
+        *sides, profile="quick", bench="time|peakmem", machine={**MACHINE, "machine": "test"},
+        band=0.05, band_source="", budget_s=0.0,
+    )  # fmt: skip
+    found = load_run(measure.measure(Workshop(project), request, Console(quiet=True)))
+    assert found.manifest.failures == found.manifest.required == ()
+    (timed,) = found.passes
+    skipped = [cell for cell in found.manifest.cells if cell not in timed]
+    assert [cell.params[:2] for cell in skipped] == [(2, None)]
+    assert all(np.isfinite(pair).all() for pair in timed.values())
+    assert {cell.benchmark for cell in timed} == {
+        f"suite.{name}"
+        for name in ("Words.time_words", "timeraw_import", "peakmem_list", "time_sum")
+    }
+    short = Cell("suite.time_sum", ())
+    assert found.calls[short] > 1
+    assert floor_of(found, short) == FLOOR_S.value / found.calls[short]
+
+
+def test_a_change_that_leaves_the_package_as_it_is_is_the_same_code(repo, change):
+    change({"README.md": "Read me.\n"})
+    ran = gate(repo)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert {one["outcome"] for one in told(ran)} == {"SAME_CODE"}
+
+
+def test_a_benchmark_that_is_gone_or_fails_is_not_measured(repo, change):
+    fails = SUITE.replace("return [0] * toy.WORDS", "raise RuntimeError('no room')", 1)
+    change(
+        {"src/toy/__init__.py": "WORDS = 7\n", "speed/suite.py": fails.replace("track_alone", "x")}
+    )
+    ran = gate(repo, "--bench", r"track_alone|\.mem_list")
+    assert ran.returncode == 2, ran.stdout + ran.stderr
+    assert words(ran) == {"suite.track_alone": "NOT_MEASURED", "suite.mem_list": "NOT_MEASURED"}
+    assert "no room" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"speed/suite.py": "import nowhere\n"}, "the suites of the head can't be imported: "
+         "ModuleNotFoundError: No module named 'nowhere'"),
+        ({"src/toy/__init__.py": "import nowhere\n"}, "No module named 'nowhere'"),
+        ({"pyproject.toml": "[project\n"}, "can't be built and installed"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_imported_or_built_is_told_in_a_line(repo, change, files, said):
+    change(files)
+    assert said in refused(gate(repo))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ('"virtualenv"', '"conda"', "environment_type 'conda': set it to \"virtualenv\""),
+        ('"virtualenv"', '"existing"', "existing environment"),
+        ('"version": 1,', '"version": 1, "pythons": ["2.0"],', "Python 2.0, and there is none"),
+        ('"odd"]}}', '"odd"]}}, "exclude": [{"environment_type": "virtualenv"}]', "gives none"),
+        ('"repo": "..",', "", "No repo specified"),
+        ('"version": 1,', '"version": 1, "dvcs": "hg",', "dvcs 'hg'"),
+    ],
+)
+def test_a_configuration_that_makes_no_environment_is_told_in_a_line(repo, before, after, said):
+    path = repo / "perf" / "asv.conf.json"
+    path.write_text(CONFIGURATION.replace(before, after, 1))
+    try:
+        for command in (("gate", "--base", "HEAD~1", "--head", "HEAD"), ("bench", "HEAD^!")):
+            assert said in refused(run(repo, *command))
+    finally:
+        path.write_text(CONFIGURATION)
+
+
+def test_the_configuration_may_be_elsewhere_and_the_repository_bare(repo, tmp_path_factory):
+    """Suites are then those of the working tree, and environments may be shared."""
+    home = repo.parent / "elsewhere"
+    git(repo.parent, "clone", "-q", "--bare", str(repo), "bare.git")
+    home.mkdir()
+    conf = CONFIGURATION.replace('"repo": ".."', '"repo": "../bare.git"')
+    conf = conf.replace('"env_dir": "env"', '"env_dir": "../toy/perf/env"').replace(', "odd"', "")
+    (home / "asv.conf.json").write_text(conf.replace('"../speed"', '"../toy/speed"'))
+    ran = gate(repo, "--bench", "track_alone", "--base", "trunk~1", at=home)
+    assert ran.returncode == 1, ran.stdout + ran.stderr
+    assert words(ran) == {"suite.track_alone": "REGRESSED"}
+
+
+def test_an_existing_environment_is_measured_as_it_is(tmp_path):
+    """The one that runs these tests: this project is installed there."""
+    git(tmp_path, "init", "-q")
+    conf = '{"version": 1, "project": "hbitmap-bench", "repo": ".", "environment_type": "existing"}'
+    suite = "def track_none():\n    return 0\n"
+    files = {"asv.conf.json": conf, "benchmarks/__init__.py": "", "benchmarks/suite.py": suite}
+    commit(tmp_path, files, "Begin")
+    ran = run(tmp_path, "bench", "--machine", "test", at=".")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    (path,) = sources.result_paths(tmp_path / "results")
+    _, (files,) = sources.read_record(path)
+    assert "hbitmap_bench/cli.py" in files
+    assert "name no commits" in refused(run(tmp_path, "bench", "HEAD~1..HEAD", at="."))

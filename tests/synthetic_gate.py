@@ -19,6 +19,7 @@ from asv.runner import BenchmarkResult
 from synthetic_history import DECLARED, benchmarks
 
 from hbitmap_bench.commits import sources
+from hbitmap_bench.commits.gate.instructions import Counts
 from hbitmap_bench.commits.gate.runs import COUNTERS, PASSES, Manifest, Run, save_manifest
 from hbitmap_bench.commits.gate.suites import Cell
 from hbitmap_bench.commits.gate.thresholds import Threshold
@@ -37,7 +38,7 @@ FACTS = RunFacts(
 MANIFEST = Manifest(
     facts=FACTS, band=0.05, band_source="default: this machine is not calibrated",
     benchmarks=benchmarks(), cells=(), required=(), versions={}, failures=(), allowances=(),
-    instructions={}, same_code=False, same_package=False, declared=DECLARED,
+    instructions=Counts({}, {}), same_code=False, same_package=False, declared=DECLARED,
 )  # fmt: skip
 THRESHOLDS = (
     Threshold("family level", 0.01, "probability", "one run in a hundred may raise a false alarm"),
@@ -166,6 +167,7 @@ def judgement(outcome, findings, **fields):
     given = {
         "reasons": (f"a reason for {outcome}",), "run": facts, "new": (), "band": 0.05,
         "band_source": "default: this machine is not calibrated", "thresholds": THRESHOLDS,
+        "not_counted": {},
     }  # fmt: skip
     return Judgement(outcome=outcome, findings=tuple(findings), **{**given, **fields})
 

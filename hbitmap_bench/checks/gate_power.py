@@ -32,6 +32,7 @@ from rich.table import Table
 from scipy.stats import binomtest
 
 from hbitmap_bench.commits.gate import LOCAL
+from hbitmap_bench.commits.gate.instructions import Counts
 from hbitmap_bench.commits.gate.judge import hiding, judge, suspects
 from hbitmap_bench.commits.gate.measure import ROUNDS
 from hbitmap_bench.commits.gate.paired import POWER, fast_mean
@@ -260,7 +261,7 @@ def _manifest(band: float, rounds: tuple[int, ...]) -> Manifest:
         facts=replace(FACTS, rounds=rounds), band=band, band_source="simulated",
         benchmarks=BENCHMARKS, cells=cells, required=cells,
         versions={name: b.version for name, b in BENCHMARKS.items()}, failures=(), allowances=(),
-        instructions={}, same_code=False, same_package=False, declared=DECLARED,
+        instructions=Counts({}, {}), same_code=False, same_package=False, declared=DECLARED,
     )  # fmt: skip
 
 

@@ -130,7 +130,7 @@ def _rescan(search: str) -> str:
 """
 
 
-def _constant(percent: int) -> Injection:
+def constant(percent: int) -> Injection:
     """So many percent of a scan's words are read a second time, by the same machine code.
 
     A slower loop would depend on how the compiler places it: one loop has run at half its speed
@@ -173,10 +173,10 @@ INJECTIONS: Final[Mapping[str, Injection]] = {
             # With the deny bitmap it is dearer where something is denied before the query.
             {_QUERIES: _OLD, _WORDS: _OLD, _CHECKS: _BOTH},
         ),
-        _constant(5),
-        _constant(10),
-        _constant(20),
-        _constant(50),
+        constant(5),
+        constant(10),
+        constant(20),
+        constant(50),
         Injection(
             "word",
             "next_dirty reads the top level's word before all others: a word more a query",

@@ -18,6 +18,7 @@ from synthetic_history import DECLARED
 from hbitmap_bench.commits.gate import steepness, thresholds
 from hbitmap_bench.commits.gate.allowances import Allowance
 from hbitmap_bench.commits.gate.blindness import doubts, notes
+from hbitmap_bench.commits.gate.instructions import Counts
 from hbitmap_bench.commits.gate.judge import hiding, judge, levels, n_tests, suspects
 from hbitmap_bench.commits.gate.runs import load_run
 from hbitmap_bench.commits.gate.suites import Cell
@@ -834,15 +835,36 @@ def test_the_command_of_an_exponent_measures_all_that_it_needs(judged):
 # ---------------------------------------------------------------- instructions
 
 
+def instructions(base, also, head):
+    return Counts({Cell(SECONDS, DENY): (base, also, head)}, {Cell(TIME, A): "it waits"})
+
+
 @pytest.mark.parametrize(
-    ("counts", "word"),
-    [((1000, 1011), "REGRESSED"), ((1000, 1009), "UNCHANGED"), ((1000, 991), "UNCHANGED"),
-     ((1000, 989), "IMPROVED")],
-)  # fmt: skip
-def test_instructions(judged, counts, word):
-    found = judged(counters={(EXAMINED, DENY): (7, 7)}, instructions={"invert": counts})
+    ("head", "word"),
+    [(1006, "REGRESSED"), (1004, "UNCHANGED"), (996, "UNCHANGED"), (994, "IMPROVED")],
+)
+def test_instructions(judged, head, word):
+    found = judged(
+        counters={(EXAMINED, DENY): (7, 7)}, instructions=instructions(1000, 1001, head)
+    )  # fmt: skip
     one = found.one("instructions")
-    assert (one.word, one.before, one.after) == (word, *counts)
-    assert one.ratio == counts[1] / counts[0]
+    assert (one.word, one.before, one.after, one.params) == (word, 1000, head, DENY)
+    assert one.ratio == head / 1000
     assert "--instructions" in one.command
     assert found.whole.exit_code == (word == "REGRESSED")
+    assert found.whole.not_counted == {Cell(TIME, A).name: "it waits"}
+
+
+def test_instructions_that_do_not_repeat_are_no_evidence(judged):
+    found = judged(
+        counters={(EXAMINED, DENY): (7, 7)}, instructions=instructions(1000, 1002, 2000)
+    )  # fmt: skip
+    assert outcome(found) == ("PASSED", 0)
+    assert "differ by 0.20%" in found.whole.not_counted[Cell(SECONDS, DENY).name]
+
+
+def test_more_instructions_in_less_time_are_no_regression(judged):
+    faster = {(SECONDS, DENY): steady(0.1, 0.7)}
+    confirmed = {(SECONDS, DENY): again(0.1, 0.7)}
+    found = judged(faster, again=confirmed, instructions=instructions(1000, 1000, 1100))
+    assert (found.one("time").word, found.one("instructions").word) == ("IMPROVED", "UNCHANGED")

@@ -128,7 +128,7 @@ DAMAGED_MANIFESTS = {
     "a list": edit(lambda told: [1]),
     "nested too deep": lambda p: p.write_text("[" * 100_000),
     "a band that is no number": edit(lambda told: told.update(band=float("nan"))),
-    "another schema": edit(lambda told: told.update(schema=2)),
+    "another schema": edit(lambda told: told.update(schema=1)),
     "no cells": edit(lambda told: told.pop("cells") and None),
     "cells of another kind": edit(lambda told: told.update(cells=[1])),
     "a fact too few": edit(lambda told: told["facts"].pop("base") and None),

@@ -59,7 +59,10 @@ def judging_nothing_if_interrupted() -> Iterator[None]:
 @click.option("--allow-dirty", is_flag=True, help="Take uncommitted work for the head.")
 @profile_option
 @bench_option
-@click.option("--instructions", is_flag=True, help="Count them by callgrind too: a minute or two.")
+@click.option(
+    "--instructions/--no-instructions", default=None,
+    help="Count them by callgrind too. Default: where valgrind is installed, for some two minutes.",
+)  # fmt: skip
 @click.option(
     "--budget", "budget_s", type=Seconds(0), metavar="SECONDS", default=300.0, show_default=True,
     help="For more rounds of cells in which a large rise may hide.",
@@ -73,7 +76,7 @@ def gate(
     allow_dirty: bool,
     profile: str,
     bench: str | None,
-    instructions: bool,
+    instructions: bool | None,
     budget_s: float,
     machine: str,
     format_: Format,
@@ -84,8 +87,9 @@ def gate(
     Exact counters may not rise at all, but by an entry in the project's hbitmap-bench.toml. Times
     count as regressed if the whole interval of their ratio lies beyond the machine's band of noise
     and the change beyond a floor, in two passes measured apart. A run in which a rise of 50% may
-    hide passes nothing; more rounds may help. Growth exponents are held against what that file
-    promises, and against the base.
+    hide passes nothing; more rounds may help. Instructions of a call may rise by half a percent, in
+    cells where they repeat. Growth exponents are held against what that file promises, and against
+    the base.
 
     \b
     Examples:

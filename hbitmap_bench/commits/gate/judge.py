@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -31,7 +31,8 @@ GONE: Final = "the base's reviewed list names it, and the head's suites do not h
 def judge(run: Run) -> Judgement:
     """The judgement of a stored run."""
     limit, missing = levels(run), _missing(run)
-    found = [*_exact(run), *_noisy(run, limit, missing), *_growth(run, limit), *_instructions(run)]
+    found = [*_exact(run), *_noisy(run, limit, missing), *_growth(run, limit)]
+    found += _instructions(run, {f.cell for f in found if _is_faster(f)})
     found += [
         _finding(run, cell, _evidence(run, cell), "NOT_MEASURED", reason)
         for cell, reason in missing.items()
@@ -52,6 +53,7 @@ def judge(run: Run) -> Judgement:
         band_source=manifest.band_source,
         thresholds=steepness.thresholds(manifest.declared),
         overrides=run.manifest.overrides,
+        not_counted=_not_counted(run),
     )
 
 
@@ -187,19 +189,43 @@ def _growth_finding(
     )  # fmt: skip
 
 
-def _instructions(run: Run) -> Iterator[Finding]:
-    for name, (before, after) in run.manifest.instructions.items():
-        change = after / before - 1
+def _is_faster(finding: Finding) -> bool:
+    return finding.evidence == "time" and finding.word == "IMPROVED"
+
+
+def _instructions(run: Run, faster: Collection[str]) -> Iterator[Finding]:
+    """Cells whose counts repeat. In those that are ``faster``, more instructions are no harm."""
+    for cell, (base, also, head) in run.manifest.instructions.counted.items():
+        if _difference(base, also) > limits.INSTRUCTIONS_REPEAT.value:
+            continue
+        change = head / base - 1
         word: Word = "UNCHANGED"
+        reason = f"{change:+.2%} instructions a call, counted by callgrind"
         if abs(change) > limits.INSTRUCTIONS_BAND.value:
             word = "REGRESSED" if change > 0 else "IMPROVED"
-        reason = f"{change:+.2%} instructions in the compiled core, counted by callgrind"
-        cheap = next(cell.regex for cell in (*run.counters, *run.manifest.cells))
-        command = f"{reproduce(run.manifest, cheap)} --instructions"
-        yield Finding(
-            name, (), "instructions", word, "instructions", before, after, after / before,
-            None, None, None, reason, command,
-        )  # fmt: skip
+        if word == "REGRESSED" and cell.name in faster:
+            word, reason = "UNCHANGED", f"{reason}, in less time"
+        yield replace(
+            _finding(run, cell, "instructions", word, reason, before=base, after=head),
+            unit="instructions",
+            command=f"{reproduce(run.manifest, cell.regex)} --instructions",
+        )
+
+
+def _difference(base: float, also: float) -> float:
+    return abs(also / base - 1) if base > 0 else math.inf
+
+
+def _not_counted(run: Run) -> dict[str, str]:
+    """Cells that instructions tell nothing of, and why."""
+    counts = run.manifest.instructions
+    differing = {
+        cell.name: f"two counts of the base differ by {difference:.2%}: threads, clocks, I/O or "
+        "randomness"
+        for cell, (base, also, _) in counts.counted.items()
+        if (difference := _difference(base, also)) > limits.INSTRUCTIONS_REPEAT.value
+    }
+    return {**{cell.name: why for cell, why in counts.left_out.items()}, **differing}
 
 
 # ---------------------------------------------------------------- what is missing

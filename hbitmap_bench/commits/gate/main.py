@@ -15,9 +15,8 @@ from rich.console import Console
 from hbitmap_bench.base.consoles import PipedConsole
 from hbitmap_bench.base.output import check_folder, check_output, deliver, write_text
 from hbitmap_bench.commits.asv_library import environments
-from hbitmap_bench.commits.gate import resolution
+from hbitmap_bench.commits.gate import instructions, resolution
 from hbitmap_bench.commits.gate.environments import Workshop
-from hbitmap_bench.commits.gate.instructions import require_valgrind
 from hbitmap_bench.commits.gate.judge import judge
 from hbitmap_bench.commits.gate.measure import ROUNDS, Request, measure
 from hbitmap_bench.commits.gate.paired import log_ratio
@@ -46,7 +45,7 @@ class Options:
     profile: str
     bench: str | None
     machine: str
-    instructions: bool
+    instructions: bool | None
     budget_s: float = 0.0
 
 
@@ -93,7 +92,7 @@ def gate(
     report.check()
     compiled([options.bench or ""])
     if options.instructions:
-        require_valgrind()
+        instructions.require()
     project = find_project(folder)
     n_environments = len(environments(project))
     sides = resolve(project, base, head, allow_dirty=allow_dirty)

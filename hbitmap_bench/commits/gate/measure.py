@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,16 +17,16 @@ from time import perf_counter
 from typing import Final
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from hbitmap_bench.base import scratch
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.base.output import deliver, folder_as_text
 from hbitmap_bench.commits import sources
-from hbitmap_bench.commits.gate import environments, suites
+from hbitmap_bench.commits.gate import environments, instructions, suites
 from hbitmap_bench.commits.gate.allowances import check_allowances, new_allowances
 from hbitmap_bench.commits.gate.environments import SideName, Workshop
-from hbitmap_bench.commits.gate.instructions import check_installed, count_both
+from hbitmap_bench.commits.gate.instructions import Counts
 from hbitmap_bench.commits.gate.judge import hiding, suspects
 from hbitmap_bench.commits.gate.overrides import read_overrides
 from hbitmap_bench.commits.gate.runs import COUNTERS, PASSES, Manifest, load_passes, save_manifest
@@ -41,6 +42,11 @@ ROUNDS: Final = (12, 28)
 BUDGET_S: Final = 300.0
 """For more rounds: as much again as the quick profile's first pass takes."""
 
+COLUMNS: Final = (
+    "{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+)  # fmt: skip
+"""Of a progress bar."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -49,7 +55,8 @@ class Request:
     ``budget_s`` may be spent on more rounds of cells in which a large rise may hide. The suites are
     the head's, and the list of what must be measured is the base's, unless
     ``suites_of`` names a commit that both come from. ``environment`` is asv's name of the one that
-    is meant, where a project has several.
+    is meant, where a project has several. With ``instructions`` None they are counted where they
+    can be, within ``instructions.BUDGET_S``.
     """
 
     base: Side
@@ -59,7 +66,7 @@ class Request:
     machine: Mapping[str, str]
     band: float
     band_source: str
-    instructions: bool = False
+    instructions: bool | None = False
     budget_s: float = BUDGET_S
     same_code_too: bool = False
     suites_of: Side | None = None
@@ -148,8 +155,10 @@ def _measure(
         versions=plan.versions,
         same_code=False,  # asked for: calibration
     )
-    if request.instructions:
-        manifest = replace(manifest, instructions=_instructions(workshop, packages, console))
+    counts = _instructions(
+        workshop, request, plan, suites_of["head"], folder / "instructions", console
+    )
+    manifest = replace(manifest, instructions=counts)
     session = Session(
         workshop=workshop,
         sides=request.sides,
@@ -170,12 +179,29 @@ def _measure(
 
 
 def _instructions(
-    workshop: Workshop, packages: Mapping[SideName, Installed], console: Console
-) -> dict[str, tuple[int, int]]:
-    console.print("Counting instructions", style="dim")
-    for side, package in packages.items():
-        check_installed(workshop.python(side), package.files)
-    return count_both(workshop.python("base"), workshop.python("head"))
+    workshop: Workshop, request: Request, plan: Plan, suite: Path, folder: Path, console: Console
+) -> Counts:
+    """Of the timed cells, where they are wanted and can be counted."""
+    timed = instructions.timed(plan)
+    if request.instructions is False or not timed:
+        return Counts({}, {})
+    if reason := instructions.missing():
+        return Counts({}, dict.fromkeys(timed, reason))
+    budget_s = math.inf if request.instructions else instructions.BUDGET_S
+    pythons = {side: workshop.python(side) for side in request.sides}
+    with Progress(*COLUMNS, console=console, transient=True) as progress:
+        task = progress.add_task("instructions", total=None)
+        try:
+            return instructions.count(
+                pythons, suite, timed, folder, budget_s,
+                lambda done, total: progress.update(task, completed=done, total=total),
+            )  # fmt: skip
+        except UserError as error:
+            if request.instructions:
+                raise
+            return Counts({}, dict.fromkeys(timed, str(error)))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _look_for_what_is_gone(
@@ -256,8 +282,7 @@ def _rounds(
     """Rounds over some cells, after ``done``, with a bar; halfway sides exchange environments."""
     if not cells:
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
+    with Progress(*COLUMNS, console=console, transient=True) as progress:
         task = progress.add_task(what, total=n_rounds * len(cells))
         for number in range(1, n_rounds + 1):
             if number == n_rounds // 2 + 1 > 1:
@@ -317,7 +342,7 @@ def _manifest(repo: Path, request: Request) -> Manifest:
         versions={},
         failures=(),
         allowances=new_allowances(request.base.declared, request.head.declared),
-        instructions={},
+        instructions=Counts({}, {}),
         same_code=request.base.measured == request.head.measured,
         same_package=False,
         overrides=read_overrides(repo, request.base.commit, request.head.commit),

@@ -27,6 +27,7 @@ from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.base.output import write_atomic
 from hbitmap_bench.commits import sources
 from hbitmap_bench.commits.gate.environments import SIDES, SideName
+from hbitmap_bench.commits.gate.instructions import Counts
 from hbitmap_bench.commits.gate.paired import summary
 from hbitmap_bench.commits.gate.suites import Cell
 from hbitmap_bench.commits.gate.verdict import Override, RunFacts, SideFacts
@@ -35,7 +36,7 @@ from hbitmap_bench.commits.series import Benchmark, Param
 from hbitmap_bench.commits.sessions import rows_of
 from hbitmap_bench.commits.store import RESULT_SCHEMA, decode_benchmark, param_values
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 MANIFEST: Final = "run.json"
 COUNTERS: Final = "counters"
 PASSES: Final = ("pass-1", "pass-2")
@@ -69,7 +70,7 @@ class Manifest:
     versions: Mapping[str, str]
     failures: tuple[tuple[SideName, str, str], ...]
     allowances: tuple[Allowance, ...]
-    instructions: Mapping[str, tuple[int, int]]
+    instructions: Counts
     same_code: bool
     same_package: bool
     overrides: tuple[Override, ...] = ()
@@ -104,7 +105,12 @@ def save_manifest(folder: Path, manifest: Manifest) -> None:
         "versions": dict(manifest.versions),
         "failures": [list(failure) for failure in manifest.failures],
         "allowances": [asdict(allowance) for allowance in manifest.allowances],
-        "instructions": {name: list(pair) for name, pair in manifest.instructions.items()},
+        "instructions": [
+            [*_cell_json(cell), *counts] for cell, counts in manifest.instructions.counted.items()
+        ],
+        "not_counted": [
+            [*_cell_json(cell), why] for cell, why in manifest.instructions.left_out.items()
+        ],
         "same_code": manifest.same_code,
         "same_package": manifest.same_package,
         "overrides": [asdict(override) for override in manifest.overrides],
@@ -248,7 +254,13 @@ def _manifest(stored: Mapping[str, Any], folder: Path) -> Manifest:
         versions=dict(stored["versions"]),
         failures=tuple((side, cell, reason) for side, cell, reason in stored["failures"]),
         allowances=tuple(Allowance(**allowance) for allowance in stored["allowances"]),
-        instructions={name: (int(b), int(h)) for name, (b, h) in stored["instructions"].items()},
+        instructions=Counts(
+            {
+                Cell(name, tuple(params)): (float(base), float(also), float(head))
+                for name, params, base, also, head in stored["instructions"]
+            },
+            {Cell(name, tuple(params)): str(why) for name, params, why in stored["not_counted"]},
+        ),
         same_code=bool(stored["same_code"]),
         same_package=bool(stored["same_package"]),
         overrides=tuple(Override(**override) for override in stored.get("overrides", ())),

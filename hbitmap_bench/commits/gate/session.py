@@ -36,7 +36,7 @@ from hbitmap_bench.commits import asv_library, sources
 from hbitmap_bench.commits.bench import EVIDENCE
 from hbitmap_bench.commits.gate.environments import SIDES, SideName, Workshop, exchange
 from hbitmap_bench.commits.gate.sides import Side
-from hbitmap_bench.commits.gate.suites import Cell
+from hbitmap_bench.commits.gate.suites import Cell, place_of
 from hbitmap_bench.commits.installed import Installed
 from hbitmap_bench.commits.store import decode_benchmark
 
@@ -113,7 +113,7 @@ class Session:
         for left in evidence.iterdir():
             left.unlink()  # of one that failed after it had told
         benchmark = self.described[cell.benchmark]
-        place = _place(benchmark, cell)
+        place = place_of(benchmark, cell)
         sampling = ONCE if decode_benchmark(benchmark).is_exact else SAMPLING
         started = datetime.now(UTC)
         with self._at_work():
@@ -271,14 +271,6 @@ def environment_of(
 def _in_turn(number: int) -> tuple[SideName, SideName]:
     """Both sides, the base first where the number is odd."""
     return SIDES if number % 2 else (SIDES[1], SIDES[0])
-
-
-def _place(benchmark: Mapping[str, Any], cell: Cell) -> int:
-    """Index of a cell among all of its benchmark, the last parameter varying fastest."""
-    place = 0
-    for values, value in zip(benchmark["params"], cell.params, strict=True):
-        place = place * len(values) + values.index(repr(value))
-    return place
 
 
 def _is_skipped(value: object) -> bool:

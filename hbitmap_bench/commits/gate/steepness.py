@@ -109,7 +109,8 @@ def thresholds(declared: ProjectFile) -> tuple[Threshold, ...]:
     ordered = sorted(declared.growth, key=lambda growth: not exact[growth.of])
     margins = [margin(growth, exact=exact[growth.of]) for growth in ordered]
     growth = (*dict.fromkeys(margins), limits.GROWTH_BAND, limits.GROWTH_SPAN)
-    return (*limits.COMMON, *(growth if margins else ()), limits.INSTRUCTIONS_BAND)
+    counted = (limits.INSTRUCTIONS_BAND, limits.INSTRUCTIONS_REPEAT)
+    return (*limits.COMMON, *(growth if margins else ()), *counted)
 
 
 def _is_exact(declared: ProjectFile, growth: Growth) -> bool:

@@ -179,6 +179,14 @@ def _matching(
     )
 
 
+def place_of(benchmark: Mapping[str, Any], cell: Cell) -> int:
+    """Index of a cell among all of its benchmark, the last parameter varying fastest."""
+    place = 0
+    for values, value in zip(benchmark["params"], cell.params, strict=True):
+        place = place * len(values) + values.index(repr(value))
+    return place
+
+
 def compiled(expressions: Iterable[str]) -> list[re.Pattern[str]]:
     """Regular expressions; ``UserError`` for what is none."""
     found = []

@@ -91,8 +91,14 @@ GROWTH_SPAN: Final = Threshold(
 )  # fmt: skip
 
 INSTRUCTIONS_BAND: Final = Threshold(
-    "instructions band", 0.01, "relative change",
-    "counts repeat to the instruction, but around any change a compiler arranges code anew",
+    "instructions band", 0.005, "relative change",
+    "half of the 1% that is to be seen. A commit against itself hardly differs, but around any "
+    "change a compiler and an allocator arrange things anew",
+)  # fmt: skip
+
+INSTRUCTIONS_REPEAT: Final = Threshold(
+    "instructions repeat", 0.001, "relative change",
+    "a cell whose two counts of the base differ by more is not judged by instructions",
 )  # fmt: skip
 
 COMMON: Final = (

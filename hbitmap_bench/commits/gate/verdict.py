@@ -112,6 +112,7 @@ class Judgement:
     ``band`` is the relative change taken for noise, ``band_source`` where it comes from.
     ``new`` names the cells that only the head has, which nothing can be compared with.
     ``overrides`` are all that the change declares, whether anything of them regressed or not.
+    ``not_counted`` names the timed cells whose instructions tell nothing, and why.
     """
 
     outcome: Outcome
@@ -122,6 +123,7 @@ class Judgement:
     band: float
     band_source: str
     thresholds: tuple[Threshold, ...]
+    not_counted: Mapping[str, str]
     overrides: tuple[Override, ...] = ()
 
     @property

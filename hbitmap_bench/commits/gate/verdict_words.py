@@ -210,6 +210,10 @@ def resolution_lines(judgement: Judgement) -> list[str]:
     if "instructions" in kinds:
         rise = _percent(limits.INSTRUCTIONS_BAND.value)
         lines.append(f"Instructions: a rise of more than {rise}.")
+    if judgement.not_counted:
+        cell, reason = next(iter(judgement.not_counted.items()))
+        n_cells = len(judgement.not_counted)
+        lines.append(f"Instructions are not judged in {n_cells} cells, such as {cell}: {reason}.")
     if kinds:
         lines.append(f"Band taken for noise: {_percent(judgement.band)} ({judgement.band_source}).")
     if any(finding.interval for finding in judgement.findings):

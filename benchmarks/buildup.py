@@ -4,8 +4,12 @@
 slice is pinned at 4 KiB, QEMU's default for large images, so that one regime covers every cell: an
 answer reaches 512 clusters, and a build-up of S TiB with K KiB clusters asks S * 2**21 / K queries.
 
-Memory: the access bitmap has S * 2 MiB, 128 MiB at 64 TiB; the deny bitmap as much address space,
-of which a build-up reads pages of zeros.
+In ``deny_done`` and ``deny_half`` the guest has overwritten the whole disk or its first half before
+the job starts. Questions about that part go to the fleecing target, here an image like the disk,
+and each scans the done bitmap to the end of that part.
+
+Memory: the access bitmap has S * 2 MiB, 128 MiB at 64 TiB, and so has a full done bitmap; the deny
+bitmap as much address space, of which a build-up reads pages of zeros.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from benchmarks.common import KIB, TIB, Suite, benchmark, provided
 
 if TYPE_CHECKING:
     from hbitmap_impl.backup import BackupJob
+    from hbitmap_impl.hbitmap import HBitmap
 
 SIZES_TIB = [1, 2, 4, 8, 10, 11, 16, 32, 64]
 CLUSTERS_KIB = [64, 128, 256, 512, 1024, 2048]
@@ -43,12 +48,15 @@ L2_ENTRY_BYTES = 8
 
 SEED = 1
 STRATA = 8
-BLOCK_QUERIES = {"plain": 128, "access": 4, "deny": 128}
+BLOCK_QUERIES = {"plain": 128, "access": 4, "deny": 128, "deny_done": 4, "deny_half": 4}
 """Consecutive queries in a block. Eight blocks of the cheap ones make two milliseconds; an access
 bitmap of 64 TiB takes half a second."""
 
+DONE_PARTS = {"deny_done": 1, "deny_half": 2}
+"""The guest has overwritten the first of so many parts of the disk."""
 
-def block_starts(n_queries: int, block: int) -> list[int]:
+
+def block_starts(n_queries: int, block: int, strata: int = STRATA) -> list[int]:
     """First query of each block: one a stratum, ascending, the upper half mirroring the lower.
 
     Whatever is linear in the number of the query, as the words of an access check are, has in
@@ -56,9 +64,17 @@ def block_starts(n_queries: int, block: int) -> list[int]:
     what a running build-up leaves there: the end of the bitmap.
     """
     rng = random.Random(SEED)
-    width = n_queries / STRATA
-    lower = [math.floor(i * width + rng.random() * (width - block)) for i in range(STRATA // 2)]
+    width = n_queries / strata
+    lower = [math.floor(i * width + rng.random() * (width - block)) for i in range(strata // 2)]
     return lower + [n_queries - block - start for start in reversed(lower)]
+
+
+def cell_starts(implementation: str, n_queries: int) -> list[int]:
+    """First query of each block of a cell, mirrored in every part of the disk that is alike."""
+    parts = DONE_PARTS.get(implementation, 1)
+    part = n_queries // parts
+    starts = block_starts(part, BLOCK_QUERIES[implementation], STRATA // parts)
+    return [i * part + start for i in range(parts) for start in starts]
 
 
 class Cell:
@@ -67,18 +83,24 @@ class Cell:
     def __init__(self, implementation: str, image_tib: int, cluster_kib: int) -> None:
         image_bytes, cluster_bytes = image_tib * TIB, cluster_kib * KIB
         image = provided("image", "FullImage")(image_bytes, cluster_bytes, L2_SLICE_BYTES)
+        parts = DONE_PARTS.get(implementation)
+        overwrite = provided("setups", "overwrite") if parts else None
         self.job: BackupJob = provided("setups", "assemble")(
-            implementation,
+            implementation.partition("_")[0],
             image,
             cbw_cluster_bytes=COPY_CLUSTER_BYTES,
             target_cluster_bytes=COPY_CLUSTER_BYTES,
+            **({"target": image} if parts else {}),
         )
+        self.done: HBitmap | None = None
+        if overwrite and parts:
+            self.done = overwrite(self.job, image_bytes // parts)
         self.block: int | None = None  # to the end
         self.offsets = [0]
         if MODES[image_tib][CLUSTERS_KIB.index(cluster_kib)] == BLOCKS:
             answer_bytes = L2_SLICE_BYTES // L2_ENTRY_BYTES * cluster_bytes
             self.block = BLOCK_QUERIES[implementation]
-            starts = block_starts(image_bytes // answer_bytes, self.block)
+            starts = cell_starts(implementation, image_bytes // answer_bytes)
             self.offsets = [start * answer_bytes for start in starts]
 
     def run(self) -> int:
@@ -86,10 +108,16 @@ class Cell:
         return sum(self.job.build_up(offset, self.block).queries for offset in self.offsets)
 
     def words(self) -> tuple[int, int]:
-        """Ask all of them: words examined by their access checks, and queries."""
-        self.job.check.reset_counters()
+        """Ask all of them: words examined, and queries.
+
+        The words are those of the access checks, and those of the done bitmap where it has bits:
+        an empty one costs 7 words a query in all implementations alike.
+        """
+        searched = [self.job.check] if self.done is None else [self.job.check, self.done]
+        for each in searched:
+            each.reset_counters()
         queries = self.run()
-        return self.job.check.words_examined, queries
+        return sum(each.words_examined for each in searched), queries
 
 
 class BuildUp(Suite):
@@ -99,7 +127,7 @@ class BuildUp(Suite):
     """
 
     param_names = ("implementation", "image_tib", "cluster_kib")
-    params = (["plain", "access", "deny"], SIZES_TIB, CLUSTERS_KIB)
+    params = (["plain", "access", "deny", *DONE_PARTS], SIZES_TIB, CLUSTERS_KIB)
 
     def prepare(self, implementation: str, image_tib: int, cluster_kib: int) -> None:
         """Assemble the job; its first run touches all that the timed ones will."""
@@ -118,10 +146,10 @@ class BuildUp(Suite):
 
 
 class Words(Suite):
-    """Words examined by the access checks of the same queries: exact, whatever the machine."""
+    """Words examined by the searches of the same queries: exact, whatever the machine."""
 
     param_names = BuildUp.param_names
-    params = (["access", "deny"], SIZES_TIB, CLUSTERS_KIB)
+    params = (["access", "deny", *DONE_PARTS], SIZES_TIB, CLUSTERS_KIB)
 
     def prepare(self, implementation: str, image_tib: int, cluster_kib: int) -> None:
         """Assemble the job."""

@@ -17,7 +17,6 @@ from hbitmap_impl.clusters import (
     check_range,
     copy_cluster_size,
     empty_bitmap,
-    full_bitmap,
     widen,
 )
 from hbitmap_impl.hbitmap import HBitmap
@@ -120,8 +119,9 @@ class CopyBeforeWrite:
 
         Made when it is first needed: a build-up does not, and at 64 TiB it is 128 MiB of ones.
         """
-        if self._copy_bitmap is None:
-            self._copy_bitmap = full_bitmap(self.size, self.cluster_bytes)
+        if self._copy_bitmap is None:  # all but what is done
+            self._copy_bitmap = self.done_bitmap.copy()
+            self._copy_bitmap.invert()
         return self._copy_bitmap
 
     # The guest's side.
@@ -188,6 +188,17 @@ class CopyBeforeWrite:
         while (area := copy_bitmap.next_dirty_area(start, end, end - start)) is not None:
             self.target.write(area[0], self.disk.read(*area))
             copy_bitmap.reset(*area)
+
+    def assume_done(self, offset: int, length: int) -> None:
+        """Go on as if the guest had overwritten a range whose old content the target holds.
+
+        Nothing is copied or written, so that terabytes take one pass over the bitmap's words.
+        """
+        check_range(offset, length, self.size)
+        start, end = widen(offset, length, self.cluster_bytes, self.size)
+        if self._copy_bitmap is not None:
+            self._copy_bitmap.reset(start, end - start)
+        self.done_bitmap.set(start, end - start)
 
     def _is_frozen(self, start: int, end: int) -> bool:
         return any(read.overlaps(start, end) for read in self._frozen)

@@ -7,6 +7,7 @@ from typing import Final, Literal
 from hbitmap_impl.access_check import AccessBitmap, AccessCheck, DenyBitmap
 from hbitmap_impl.backup import BackupJob
 from hbitmap_impl.copy_before_write import CopyBeforeWrite
+from hbitmap_impl.hbitmap import HBitmap
 from hbitmap_impl.image import Disk, NullDisk
 from hbitmap_impl.snapshot_access import SnapshotAccess
 
@@ -42,3 +43,16 @@ def assemble(
         cluster_bytes=cbw_cluster_bytes,
     )
     return BackupJob(SnapshotAccess(cbw), target_cluster_bytes)
+
+
+def overwrite(job: BackupJob, done_bytes: int) -> HBitmap:
+    """Take the first ``done_bytes`` of the disk as overwritten by the guest, and copied before.
+
+    Returns the filter's done bitmap, with its counters. Costs one pass over that part of its words.
+    ``ValueError`` for the setup ``plain``, which has no filter.
+    """
+    if not isinstance(job.source, SnapshotAccess):
+        raise ValueError("a guest's writes are copied by a filter, which plain does not have")
+    cbw = job.source.filter
+    cbw.assume_done(0, done_bytes)
+    return cbw.done_bitmap

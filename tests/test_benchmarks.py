@@ -21,7 +21,7 @@ from asv_runner.discovery import get_benchmark_from_name
 
 from hbitmap_bench.commits.bench import asv_arguments
 from hbitmap_bench.commits.project_file import Profile, read
-from hbitmap_bench.qemu.geometry import layout
+from hbitmap_bench.qemu.geometry import layout, words_done
 
 ROOT = Path(__file__).parent.parent
 SUITES = ROOT / "benchmarks"
@@ -144,13 +144,22 @@ def test_blocks_are_mirrored_in_strata_and_always_the_same(suites, n_queries, bl
         assert end <= (i + 1) * n_queries / 8 + 1
 
 
-@pytest.mark.parametrize("implementation", ["access", "deny"])
+def expected_words(implementation, image_bytes, cell):
+    """Of the access check; and of the done bitmap, where it has bits."""
+    setup, _, done = implementation.partition("_")
+    if not done:
+        return cell.words(setup)
+    done_bytes = image_bytes // {"done": 1, "half": 2}[done]
+    return cell.words(setup) + words_done(image_bytes, cell.answer_bytes, 64 * KIB, done_bytes)
+
+
+@pytest.mark.parametrize("implementation", ["access", "deny", "deny_done", "deny_half"])
 @pytest.mark.parametrize(
     ("tib", "kib", "whole"), [(1, 64, False), (1, 2048, True), (2, 512, False)]
 )
 def test_words_a_query_are_those_of_the_whole_build_up(suites, implementation, tib, kib, whole):
     cell = layout(tib * TIB, kib * KIB, l2_slice_bytes=4 * KIB)
-    expected = cell.words(implementation) / cell.queries
+    expected = expected_words(implementation, tib * TIB, cell) / cell.queries
     parameters = (implementation, tib, kib)
     assert run("buildup.Words.track_extra_words_a_query", *parameters) == expected
     queries = run("buildup.BuildUp.track_queries", *parameters)

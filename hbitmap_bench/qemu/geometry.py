@@ -1,7 +1,8 @@
 """The geometry of a build-up: how far one answer reaches, how many are asked, what they read.
 
 All formulas are exact integers and hold for a fully allocated qcow2 image whose host offsets are
-contiguous inside each slice, a full access bitmap (or an empty deny bitmap), and no cluster done.
+contiguous inside each slice, a full access bitmap (or an empty deny bitmap), and no cluster done
+(but for ``words_done``).
 QEMU 7.2 asks exactly so many queries at 64 KiB and at 2 MiB clusters (counted by its own trace, see
 tests/qemu). At sizes between, ``qemu-img create -o preallocation=metadata`` puts refcount blocks
 amid slices, and each that cuts one costs a query more: at 1 TiB, 1152 for 1024 with 128 KiB
@@ -139,6 +140,28 @@ def words_deny(image_bytes: int, answer_bytes: int, copy_cluster_bytes: int) -> 
     One word of each of the seven levels a query. O(1).
     """
     return HBITMAP_LEVELS * n_queries(image_bytes, answer_bytes, copy_cluster_bytes)
+
+
+def words_done(
+    image_bytes: int, answer_bytes: int, copy_cluster_bytes: int, done_bytes: int
+) -> int:
+    """Words that ``status`` reads of a done bitmap whose first D bits are set, exactly.
+
+    A query that begins among them reads one word to see that, then ``next_zero`` from there to the
+    word of the first zero or to the last word: from X = 0, r, 2r, ... < D the sum of
+    1 + floor(D / 64) + 1 - floor(X / 64), or of 1 + W - floor(X / 64) where all bits are set. A
+    query beyond them reads a word of each level. ``done_bytes`` are whole answers, or all of the
+    image (``ValueError``): then the queries are those without a done bitmap. O(1).
+    """
+    if done_bytes != image_bytes and done_bytes % answer_bytes:
+        raise ValueError(f"done bytes are whole answers of {answer_bytes}, not {done_bytes}")
+    done_bits = n_bits(done_bytes, copy_cluster_bytes)
+    is_all = done_bits == n_bits(image_bytes, copy_cluster_bytes)
+    end = _ceil_div(done_bits, WORD_BITS) if is_all else done_bits // WORD_BITS + 1
+    inside = n_queries(done_bytes, answer_bytes, copy_cluster_bytes)
+    beyond = n_queries(image_bytes, answer_bytes, copy_cluster_bytes) - inside
+    scanned = inside * end - _floor_sum(inside, answer_bytes // copy_cluster_bytes)
+    return inside + scanned + HBITMAP_LEVELS * beyond
 
 
 def _floor_sum(n: int, step: int) -> int:

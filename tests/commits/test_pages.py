@@ -238,7 +238,7 @@ def test_a_history_without_any_number_still_has_pages(publish):
     assert "No exponent: no commit has a build-up measured" in Page(folder / "index.html").text
     held = read_script(folder / "data" / f"{SECONDS}.js", SECONDS)
     assert set(held["value"]) == {None}
-    assert "0 of 162 cells measured" in Page(folder / "buildup.html").text
+    assert "0 of 270 cells measured" in Page(folder / "buildup.html").text
 
 
 def test_the_front_page_has_reproduction_rows_by_source_and_the_committed_figures(

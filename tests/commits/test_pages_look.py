@@ -104,9 +104,9 @@ def test_names_on_the_plots_are_whole(visit, width):
 
 def test_growth_is_drawn_with_fits_intervals_and_slopes(visit):
     with visit("buildup.html") as page:
-        assert n_lines(page) == 3
-        assert page.locator("#plot .fit path").count() == 3
-        assert page.locator("#plot .interval line").count() == 3 * 9
+        assert n_lines(page) == 5
+        assert page.locator("#plot .fit path").count() == 5
+        assert page.locator("#plot .interval line").count() == 5 * 9
         legend = page.locator("#legend").inner_text()
         assert re.search(r"access\s+slope 2\.0\d \[", legend)
         assert re.search(r"deny\s+slope 1\.0\d \[|deny\s+slope 0\.99 \[", legend)
@@ -160,7 +160,7 @@ def test_a_link_to_what_is_not_there_says_so(visit):
         notes = page.locator("#notes").inner_text()
         assert "no image_tib 9999" in notes
         assert "no commit ffff" in notes
-        assert n_lines(page) == 3
+        assert n_lines(page) == 5
     with visit("buildup.html#%E0%A4?x") as page:
         assert "no benchmark %E0%A4" in page.locator("#notes").inner_text()
 
@@ -211,12 +211,12 @@ def test_cells_without_a_measurement_are_said_to_have_none(visit, published):
 
 def test_the_front_page_draws_exponents_and_filters_changes(visit):
     with visit("index.html") as page:
-        assert n_lines(page, "#seconds") == 3
-        assert n_lines(page, "#words") == 2
+        assert n_lines(page, "#seconds") == 5
+        assert n_lines(page, "#words") == 4
         page.get_by_label("cluster_kib", exact=True).select_option(label="2048")
         page.wait_for_url("**cluster_kib=2048*")
         page.locator("#legend").get_by_text("access").click()
-        expect(page.locator("#seconds .series path")).to_have_count(2)
+        expect(page.locator("#seconds .series path")).to_have_count(4)
         shown = page.locator(".changes tbody tr:visible")
         n_changes = shown.count()
         page.get_by_text("Improved", exact=True).click()
@@ -260,7 +260,7 @@ def test_a_change_leads_to_its_plot(visit):
 def test_without_javascript_the_newest_numbers_are_there(visit):
     with visit("buildup.html", javascript=False) as page:
         assert page.get_by_text("Plots need JavaScript").is_visible()
-        assert page.locator("tr[data-cell]:visible").count() == 162 * 3 + 108 * 3
+        assert page.locator("tr[data-cell]:visible").count() == 270 * 3 + 216 * 3
         assert page.locator("#explore").is_hidden()
 
 

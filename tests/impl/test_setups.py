@@ -4,7 +4,7 @@ import pytest
 
 from hbitmap_impl.access_check import AccessBitmap, DenyBitmap
 from hbitmap_impl.image import FullImage, MemoryImage
-from hbitmap_impl.setups import assemble
+from hbitmap_impl.setups import assemble, overwrite
 from hbitmap_impl.snapshot_access import SnapshotAccess
 
 C = 65536
@@ -45,3 +45,20 @@ def test_the_given_target_takes_what_the_guest_overwrites():
     job.source.filter.write(0, b"b")
     assert target.read(0, C) == b"a" * C
     assert job.source.read(0, C) == b"a" * C
+
+
+def test_what_is_overwritten_is_asked_of_the_target_and_copied_no_more():
+    disk, target = MemoryImage(4 * C), MemoryImage(4 * C)
+    target.write(0, b"t" * 4 * C)
+    job = assemble("deny", disk, target=target)
+    assert overwrite(job, C + 1).to_runs().tolist() == [[0, 2 * C]]
+    job.source.filter.write(0, b"guest")
+    assert job.source.read(0, 4 * C) == b"t" * 2 * C + bytes(2 * C)
+    assert job.source.filter.copy_bitmap.to_runs().tolist() == [[2 * C, 2 * C]]
+    overwrite(job, 3 * C)
+    assert job.source.filter.copy_bitmap.to_runs().tolist() == [[3 * C, C]]
+
+
+def test_nothing_can_be_overwritten_without_a_filter():
+    with pytest.raises(ValueError, match="plain"):
+        overwrite(assemble("plain", FullImage(2**30)), C)

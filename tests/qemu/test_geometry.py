@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hbitmap_bench.qemu.geometry import answer_bytes, n_bits, n_queries, words_access, words_deny
+from hbitmap_bench.qemu.geometry import (
+    answer_bytes,
+    n_bits,
+    n_queries,
+    words_access,
+    words_deny,
+    words_done,
+)
+from hbitmap_impl.image import FullImage
+from hbitmap_impl.setups import assemble, overwrite
 
 K, M, G, T = 2**10, 2**20, 2**30, 2**40
 
@@ -46,3 +55,24 @@ def test_words_equal_the_literal_sum(bits, answer_bits, cut):
     starts = range(0, bits, answer_bits)
     assert n_queries(image, answer, 64 * K) == len(starts)
     assert words_access(image, answer, 64 * K) == sum(words - x // 64 for x in starts)
+
+
+@pytest.mark.parametrize("answers", [1, 3, 64, 200])
+@pytest.mark.parametrize("done_answers", [1, 2, 64, 199])
+@pytest.mark.parametrize("cut", [0, 1, 64 * K])
+def test_words_of_a_done_bitmap_are_those_of_the_model(answers, done_answers, cut):
+    image, answer = answers * 32 * M - cut, 32 * M
+    done = min(done_answers * answer, image)
+    disk = FullImage(image, l2_slice_bytes=4 * K)
+    job = assemble("deny", disk, target=disk)
+    bitmap = overwrite(job, done)
+    assert job.build_up().queries == n_queries(image, answer, 64 * K)
+    assert bitmap.words_examined == words_done(image, answer, 64 * K, done)
+
+
+def test_a_full_done_bitmap_costs_what_the_access_bitmap_does():
+    """And one word a query more, which tells that the first cluster is done."""
+    full = words_done(10 * T, 32 * M, 64 * K, 10 * T)
+    assert full - 327_680 == words_access(10 * T, 32 * M, 64 * K)
+    with pytest.raises(ValueError, match="whole answers"):
+        words_done(10 * T, 32 * M, 64 * K, 32 * M + 1)

@@ -86,8 +86,17 @@ def first_unnamed_count(nodes: Iterable[dict[str, Any]], name: str) -> int | Non
 
     ``nodes`` is the answer to ``query-named-block-nodes``.
     """
+    return next(iter(unnamed_counts(nodes, name)), None)
+
+
+def unnamed_counts(nodes: Iterable[dict[str, Any]], name: str) -> list[int]:
+    """The counts (bytes) of a node's bitmaps without a name, in QEMU's order.
+
+    A copy-before-write filter's are the access or deny bitmap, the done bitmap and, in some
+    versions, the copy bitmap.
+    """
     for node in nodes:
         if node["node-name"] == name:
             bitmaps = node.get("dirty-bitmaps", [])
-            return next((int(bitmap["count"]) for bitmap in bitmaps if "name" not in bitmap), None)
-    return None
+            return [int(bitmap["count"]) for bitmap in bitmaps if "name" not in bitmap]
+    return []

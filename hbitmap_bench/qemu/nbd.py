@@ -1,14 +1,14 @@
 """An NBD client that asks for block status, as a backup program does that pulls over NBD.
 
-Written from the protocol's public specification; it knows the fixed newstyle handshake, structured
-replies and the context ``base:allocation``, and reads no data.
+It discards, too, as a guest does. Written from the protocol's public specification; it knows the
+fixed newstyle handshake, structured replies and the context ``base:allocation``, and reads no data.
 """
 
 from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -29,7 +29,13 @@ _ACK, _INFO = 1, 3
 _EXPORT_INFO: Final = struct.Struct(">HQH")
 _REQUEST: Final = struct.Struct(">IHHQQI")
 _REQUEST_MAGIC: Final = 0x25609513
+_DISCARD: Final = 4
 _BLOCK_STATUS: Final = 7
+_SIMPLE_REPLY: Final = struct.Struct(">IIQ")
+_SIMPLE_REPLY_MAGIC: Final = 0x67446698
+_IN_FLIGHT: Final = 16
+"""Requests that wait for their replies at once: QEMU's server reads no more."""
+
 _CHUNK: Final = struct.Struct(">IHHQI")
 _CHUNK_MAGIC: Final = 0x668E33EF
 _DONE: Final = 1
@@ -74,6 +80,28 @@ class NbdClient:
             if kind == _STATUS_CHUNK:  # a context's number, then lengths and flags
                 extents += [Extent(*pair) for pair in struct.iter_unpack(">II", payload[4:])]
         return extents
+
+    def discard(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """Discard ranges, (offset, length) in bytes, some of them at once. Lengths have 32 bits.
+
+        Raises ``UserError`` where the server refuses one.
+        """
+        waiting = 0
+        for offset, length in ranges:
+            request = (_REQUEST_MAGIC, 0, _DISCARD, offset, offset, length)
+            self._connection.sendall(_REQUEST.pack(*request))
+            waiting += 1
+            if waiting == _IN_FLIGHT:
+                self._confirm()
+                waiting -= 1
+        for _ in range(waiting):
+            self._confirm()
+
+    def _confirm(self) -> None:
+        """One reply without content: simple if it succeeded, the head of a chunk if it did not."""
+        magic, error, offset = _SIMPLE_REPLY.unpack(self._receive(_SIMPLE_REPLY.size))
+        if magic != _SIMPLE_REPLY_MAGIC or error:
+            raise UserError(f"the NBD server refused a discard at {offset}")
 
     def _greet(self) -> None:
         if self._receive(len(_HELLO)) != _HELLO:

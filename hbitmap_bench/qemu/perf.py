@@ -33,16 +33,18 @@ FREQUENCY_HZ: Final = 997
 FIELDS: Final = "tid,event,ip,sym,dso"
 """What is asked of ``perf script``."""
 
+_STACK_BYTES: Final = 512
+"""Of the stack's top, as far as a leaf function's caller."""
+
 _WAIT_S: Final = 20.0
 _POLL_S: Final = 0.05
 _PARANOID: Final = Path("/proc/sys/kernel/perf_event_paranoid")
 _HOW: Final = "apt install linux-perf (Debian) or linux-tools-generic (Ubuntu)"
 
 # 4711  cpu-clock:u:  55cf1a0de5e5 hbitmap_next_zero (/usr/bin/qemu-storage-daemon)
-_LINE: Final = re.compile(
-    r"\s*(?P<thread>\d+)\s+cpu-clock(?P<limit>:\w+)?:"
-    r"\s+[0-9a-f]+ (?P<symbol>.+) \((?P<file>.*)\)\s*"
-)
+# With callers, the function and who called it stand on lines of their own behind the colon.
+_SAMPLE: Final = re.compile(r"\s*(?P<thread>\d+)\s+cpu-clock(?P<limit>:\w+)?:(?P<leaf>.*)")
+_FRAME: Final = re.compile(r"\s+[0-9a-f]+ (?P<symbol>.+) \((?P<file>.*)\)\s*")
 _DENIED: Final = re.compile(r"limited|denied|not permitted|permission", re.IGNORECASE)
 
 # What builds put behind a file's name: the interpreter's mark, versions.
@@ -68,13 +70,15 @@ class PerfMissingError(UserError):
 class Samples:
     """How many samples fell into each (function, file); kernel functions only if permitted.
 
-    ``threads`` has the same by thread.
+    ``threads`` has the same by thread. ``callers`` has, by thread, how many samples fell into each
+    (function, function that called it); none where callers were not recorded.
     """
 
     counts: Mapping[tuple[str, str], int]
     with_kernel: bool
     frequency_hz: int = FREQUENCY_HZ
     threads: Mapping[int, Mapping[tuple[str, str], int]] = field(default_factory=dict)
+    callers: Mapping[int, Mapping[tuple[str, str], int]] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
@@ -96,10 +100,11 @@ def require_perf() -> None:
 class Recording:
     """perf, attached to a process and not sampling until it is told to."""
 
-    def __init__(self, pid: int, folder: Path, frequency_hz: int) -> None:
+    def __init__(self, pid: int, folder: Path, frequency_hz: int, *, callers: bool) -> None:
         self._data, self._errors = folder / "data", folder / "errors"
         self._control, self._answers = _fifo(folder / "control"), _fifo(folder / "answers")
         command = ["perf", "record", "-q", "-e", "cpu-clock", "-F", str(frequency_hz)]
+        command += ["--call-graph", f"dwarf,{_STACK_BYTES}"] if callers else []
         command += ["-D", "-1", f"--control=fifo:{folder / 'control'},{folder / 'answers'}"]
         with self._errors.open("wb") as errors:
             self.process = start(
@@ -128,7 +133,7 @@ class Recording:
             self.process.wait(_WAIT_S)
         except subprocess.TimeoutExpired as error:
             raise UserError(f"perf has not written its samples for {_WAIT_S:.0f} s") from error
-        fields = ["-F", FIELDS]
+        fields = ["--no-inline", "-F", FIELDS]
         text = run_tool(["perf", "script", "-f", "-i", self._data, *fields], timeout_s=None)
         return replace(parse(text), frequency_hz=self._frequency_hz)
 
@@ -149,8 +154,13 @@ class PerfEndedError(UserError):
 
 
 @contextmanager
-def recording(pid: int, frequency_hz: int = FREQUENCY_HZ) -> Iterator[Recording]:
+def recording(
+    pid: int, frequency_hz: int = FREQUENCY_HZ, *, callers: bool = False
+) -> Iterator[Recording]:
     """Attach perf to a process; inside, ``enable`` it, and ask for ``samples`` in the end.
+
+    With ``callers`` each sample also tells who called the function, where perf can unwind the
+    stack: distributions build without frame pointers, so that it takes a copy of the stack's top.
 
     Nothing is left behind, whatever ends the block. Costs 0.1 s at the start, and in the end some
     30 us a sample. Raises ``PerfMissingError`` where there is no perf.
@@ -160,22 +170,39 @@ def recording(pid: int, frequency_hz: int = FREQUENCY_HZ) -> Iterator[Recording]
         stack.enter_context(stop_like_ctrl_c())
         folder = stack.enter_context(scratch.folder())
         with uninterrupted():  # or nobody could end what has just been started
-            recorder = Recording(pid, folder, frequency_hz)
+            recorder = Recording(pid, folder, frequency_hz, callers=callers)
             stack.callback(recorder.close)
         yield recorder
 
 
 def parse(text: str) -> Samples:
-    """Read what ``perf script -F`` prints for ``FIELDS``: a line a sample. O(n)."""
+    """Read what ``perf script -F`` prints for ``FIELDS``: a line a sample, or a frame. O(n)."""
     threads: defaultdict[int, Counter[tuple[str, str]]] = defaultdict(Counter)
+    callers: defaultdict[int, Counter[tuple[str, str]]] = defaultdict(Counter)
     with_kernel = True
-    for line in text.splitlines():
-        if match := _LINE.fullmatch(line):
-            with_kernel = match["limit"] is None
-            place = readable(match["symbol"]), _file(match["file"])
-            threads[int(match["thread"])][place] += 1
+    for thread, limit, frames in _samples(text):
+        with_kernel = limit is None
+        threads[thread][frames[0]] += 1
+        if len(frames) > 1:
+            callers[thread][frames[0][0], frames[1][0]] += 1
     counts = sum(threads.values(), Counter[tuple[str, str]]())
-    return Samples(dict(counts), with_kernel, threads=dict(threads))
+    return Samples(dict(counts), with_kernel, threads=dict(threads), callers=dict(callers))
+
+
+_Sample = tuple[int, str | None, list[tuple[str, str]]]
+"""Thread, perf's mark of a limit, frames (function, file) with the innermost first."""
+
+
+def _samples(text: str) -> list[_Sample]:
+    found: list[_Sample] = []
+    for line in text.splitlines():
+        head = _SAMPLE.fullmatch(line)
+        if head:
+            found.append((int(head["thread"]), head["limit"], []))
+        frame = _FRAME.fullmatch(head["leaf"] if head else line)
+        if frame and found:
+            found[-1][2].append((readable(frame["symbol"]), _file(frame["file"])))
+    return [sample for sample in found if sample[2]]
 
 
 def _file(path: str) -> str:

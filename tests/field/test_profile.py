@@ -74,8 +74,27 @@ def test_what_perf_prints_is_counted_by_function_and_file():
     assert samples.counts["hbitmap_next_zero", "qemu-storage-daemon"] == 2
     assert samples.counts["[unknown]", "[kernel]"] == 1
     assert samples.share("hbitmap_next_zero") == 0.5
+    assert samples.callers == {}
     assert not perf.parse(" 1 cpu-clock:u:  55cf main (/bin/a)").with_kernel
     assert perf.parse("").share("main") is None
+
+
+def test_where_callers_are_recorded_they_are_counted():
+    samples = perf.parse(
+        "18643 cpu-clock:u: \n"
+        "\t          20a5e5 hbitmap_next_zero (/usr/bin/qemu-storage-daemon)\n"
+        "\t          20a7b8 hbitmap_status.part.0 (/usr/bin/qemu-storage-daemon)\n"
+        "\t           fdbdb [unknown] (/usr/bin/qemu-storage-daemon)\n"
+        "\tffffffffffffffff [unknown] ([unknown])\n"
+        "\n"
+        "18643 cpu-clock:u: \n"
+        "\t           87ebf main (/usr/bin/qemu-storage-daemon)\n"
+        "\n"
+    )
+    assert samples.total == 2
+    assert samples.share("hbitmap_next_zero") == 0.5
+    assert samples.callers == {18643: {("hbitmap_next_zero", "hbitmap_status"): 1}}
+    assert not samples.with_kernel
 
 
 @needs_perf

@@ -10,7 +10,7 @@ from hbitmap_bench.qemu.detect import (
     detect_algorithm,
     missing_parts,
 )
-from hbitmap_bench.qemu.graph import first_unnamed_count
+from hbitmap_bench.qemu.graph import first_unnamed_count, unnamed_counts
 from hbitmap_bench.reproduction.rows import probe
 
 
@@ -31,10 +31,14 @@ def test_filter_whose_first_bitmap_is_empty_is_taken_for_deny(daemon, add_denyin
 def test_only_the_first_unnamed_bitmap_of_the_filter_counts():
     nodes = [
         {"node-name": "disk", "dirty-bitmaps": [{"count": 1}]},
-        {"node-name": "cbw", "dirty-bitmaps": [{"count": 2, "name": "a"}, {"count": 3}, {}]},
+        {
+            "node-name": "cbw",
+            "dirty-bitmaps": [{"count": 2, "name": "a"}, {"count": 3}, {"count": 4}],
+        },
         {"node-name": "bare"},
     ]
     assert first_unnamed_count(nodes, "cbw") == 3
+    assert unnamed_counts(nodes, "cbw") == [3, 4]
     assert first_unnamed_count(nodes, "bare") is None
     assert first_unnamed_count(nodes, "absent") is None
 

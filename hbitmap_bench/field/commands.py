@@ -193,7 +193,9 @@ def diagnose(
     \b
     Diagnoses:
       access-scan  the build-up scans the access bitmap: what this project is about
-      deny         a build-up on a QEMU that has the deny bitmap
+      done-scan    it scans the done bitmap, of what the guest has overwritten, deny bitmap or not
+      both-scans   it scans the access bitmap, then the done bitmap
+      deny         a build-up on a QEMU that has the deny bitmap, and no scan
       no-filter    a build-up without the filters
       build-up     a build-up whose time goes elsewhere, or a bitmap not recognised
       copying, throttled, paused, waiting, concluded, no-job, unknown

@@ -16,15 +16,17 @@ from perf_permitted import needs_perf
 from rich.console import Console
 
 from hbitmap_bench.field.diagnose import process, remaining
-from hbitmap_bench.field.diagnose.diagnosis import Facts, diagnose
+from hbitmap_bench.field.diagnose.diagnosis import diagnose
 from hbitmap_bench.field.diagnose.diagnosis_json import to_json
 from hbitmap_bench.field.diagnose.diagnosis_text import render
-from hbitmap_bench.field.diagnose.job import Job, Node, View
+from hbitmap_bench.field.diagnose.facts import Facts
+from hbitmap_bench.field.diagnose.job import Job, Node, View, look
 from hbitmap_bench.field.diagnose.remaining import Motion, motion
 from hbitmap_bench.field.diagnose.watch import Window, watch
 from hbitmap_bench.qemu.geometry import words_access
 from hbitmap_bench.qemu.perf import Samples
 
+GOLDEN = Path(__file__).parent.parent / "golden"
 COMMAND = str(Path(sys.executable).with_name("hbitmap-bench"))
 K, G, T = 2**10, 2**30, 2**40
 
@@ -46,22 +48,42 @@ CHAIN = (
     node("disk", "qcow2", cluster_bytes=64 * K),
     node("#file", "file", file=Path("/images/disk.qcow2")),
 )
-DENY = (*CHAIN[:2], node("cbw", "copy-before-write", first_count=0), *CHAIN[3:])
 
 
-def window(scans=4500, others=485, **changes):
+def over(first_count, second_count):
+    """The chain with a filter whose bitmaps count so many bytes: access or deny, and done."""
+    counts = {"first_count": first_count, "second_count": second_count}
+    return (*CHAIN[:2], node("cbw", "copy-before-write", **counts), *CHAIN[3:])
+
+
+DENY = over(0, 0)
+FLEECING = (
+    node("fleecing", "qcow2", cluster_bytes=64 * K),
+    node("#below", "file", file=Path("/images/fleecing.qcow2")),
+)
+
+
+def window(scans=4500, others=485, of_done=None, **changes):
+    """Of the scan's samples, ``of_done`` are called by the done bitmap's status."""
     counts = {("hbitmap_next_zero", "qemu"): scans, ("qcow2_co_block_status", "qemu"): others}
+    callers = {} if of_done is None else {
+        7: {
+            ("hbitmap_next_zero", "hbitmap_status"): of_done,
+            ("hbitmap_next_zero", "[unknown]"): scans - of_done,
+            ("qcow2_co_block_status", "[unknown]"): others,
+        }
+    }  # fmt: skip
     seen = {
         "seconds": 5.0, "state": "R", "cpu_share": 1.0, "waited_s": {7: 0.0},
         "moved": Motion(4 * T, 4.05 * T, 20 * G, (19 * G, 21 * G)), "read_speed": 1e6,
-        "samples": Samples(counts, with_kernel=True, threads={7: counts}),
+        "samples": Samples(counts, with_kernel=True, threads={7: counts}, callers=callers),
     }  # fmt: skip
     return Window(**{**seen, **changes})
 
 
-def facts(job=JOB, later=None, chain=CHAIN, known=True, **changes):
+def facts(job=JOB, later=None, chain=CHAIN, known=True, fleecing=(), **changes):
     seen = {
-        "view": View(() if job is None else (job,), chain, known),
+        "view": View(() if job is None else (job,), chain, known, fleecing=fleecing),
         "later": () if job is None else (later or job,),
         "window": window(),
     }
@@ -72,6 +94,7 @@ IDLE = window(0, 20, cpu_share=0.01, moved=None, state="D", read_speed=0.0)
 ELSEWHERE = window(0, 4985, moved=None, read_speed=100.0)
 COPIED = replace(JOB, done=3 * G)
 UNSEEN = window(samples=None, no_samples="perf is missing")
+SCANS = ("access-scan", "done-scan", "both-scans")
 
 
 @pytest.mark.parametrize(
@@ -81,6 +104,18 @@ UNSEEN = window(samples=None, no_samples="perf is missing")
         ("access-scan", facts(known=False)),
         ("access-scan", facts(window=UNSEEN)),
         ("access-scan", facts(window=window(moved=None))),
+        ("access-scan", facts(chain=over(10 * T, 5 * T), window=window(of_done=0))),
+        ("access-scan", facts(chain=over(10 * T, 5 * T))),
+        ("both-scans", facts(chain=over(10 * T, 5 * T), window=window(of_done=1500))),
+        ("both-scans", facts(chain=over(10 * T, 10 * T), window=window(of_done=2250))),
+        ("both-scans", facts(chain=over(10 * T, 10 * T))),
+        ("both-scans", facts(chain=over(10 * T, 10 * T), window=UNSEEN)),
+        ("done-scan", facts(chain=over(0, 10 * T), window=window(of_done=4500))),
+        ("done-scan", facts(chain=over(0, 10 * T), window=UNSEEN)),
+        ("done-scan", facts(chain=over(0, 5 * T), fleecing=FLEECING)),
+        ("done-scan", facts(chain=over(3 * T, 5 * T), window=window(of_done=4500))),
+        ("deny", facts(chain=over(0, 5 * T), window=UNSEEN)),
+        ("deny", facts(chain=over(0, 5 * T), window=window(0, 4985))),
         ("deny", facts(chain=DENY, window=window(0, 4985))),
         ("no-filter", facts(chain=CHAIN[3:], window=window(0, 4985, moved=None))),
         ("no-filter", facts(chain=(CHAIN[0], *CHAIN[3:]), window=window(0, 4985))),
@@ -100,6 +135,9 @@ UNSEEN = window(samples=None, no_samples="perf is missing")
         ("unknown", facts(window=replace(ELSEWHERE, samples=None))),
         ("unknown", facts(window=None)),
         ("access-scan", facts(view=None)),
+        ("access-scan", facts(view=None, window=window(of_done=3))),
+        ("done-scan", facts(view=None, window=window(of_done=4500))),
+        ("both-scans", facts(view=None, window=window(of_done=2000))),
         ("unknown", facts(view=None, window=ELSEWHERE)),
         ("unknown", facts(view=None, window=None)),
     ],
@@ -107,13 +145,122 @@ UNSEEN = window(samples=None, no_samples="perf is missing")
 def test_each_reason_is_told_apart(kind, seen):
     found = diagnose(seen)
     assert found.kind == kind
-    assert bool(found.remedies) == (kind == "access-scan")
+    assert bool(found.remedies) == (kind in SCANS)
     console = Console(record=True, width=200)
     render(seen, found, console)
     assert f"diagnosis  {kind}: " in console.export_text()
     document = json.loads(to_json(seen, found))
     assert (document["diagnosis"], document["reason"]) == (kind, found.reason)
     assert (document["time_left"] is None) == (found.left is None)
+
+
+def test_a_scan_of_the_done_bitmap_has_remedies_of_its_own():
+    done, both, access = (
+        " ".join(diagnose(facts(chain=over(*counts), fleecing=FLEECING)).remedies)
+        for counts in ((0, 10 * T), (10 * T, 10 * T), (10 * T, 0))
+    )
+    on_target = "l2-cache-entry-size=64K on the fleecing target's node fleecing"
+    on_disk = "l2-cache-entry-size=64K on the qcow2 node disk"
+    assert on_target in done
+    assert on_disk not in done
+    assert "deny bitmap" not in done
+    assert on_target in both
+    assert on_disk in both
+    assert "that of the done bitmap stays" in both
+    assert on_target not in access
+    assert "no scan at all" in access
+
+
+def test_time_left_of_a_full_done_bitmap_is_that_of_an_access_bitmap():
+    access = diagnose(facts()).left
+    done = diagnose(facts(chain=over(0, 10 * T), fleecing=FLEECING)).left
+    both = diagnose(facts(chain=over(10 * T, 10 * T), fleecing=FLEECING)).left
+    assert access.seconds == done.seconds == both.seconds
+    assert access.interval == done.interval == both.interval
+    assert done.words_s == access.words_s
+    assert both.words_s == pytest.approx(2 * access.words_s)  # each question scans both
+
+
+def test_where_the_done_clusters_lie_is_not_seen():
+    """All of the scan may be over at once, or go on; the access bitmap's goes to the end."""
+    share, rest = 4500 / 997 / 5, 5.95 * T / (20 * G)
+    seen = facts(chain=over(0, 5 * T))
+    left = diagnose(seen).left
+    assert (left.seconds, left.words_s) == (None, None)
+    assert left.interval[0] < rest * (1 - share) < rest < left.interval[1]
+    console = Console(record=True, width=200)
+    render(seen, diagnose(seen), console)
+    shown = console.export_text()
+    assert "where the done clusters lie is not seen" in shown
+    assert "done       50.0% of the disk" in shown
+    both = diagnose(facts(chain=over(10 * T, 5 * T), window=window(of_done=1500))).left
+    assert both.seconds is None
+    assert both.interval[0] < rest * (1 - share * (2 / 3 * (1 - 5.95 / 12) + 1 / 3))
+    unseen = diagnose(facts(chain=over(10 * T, 5 * T))).left
+    assert 0 < unseen.interval[0] < unseen.interval[1]
+
+
+class Recorded:
+    """What a QEMU answered: 10.2.2 with the deny bitmap, whose guest had overwritten all."""
+
+    def __init__(self, answers):
+        self.answers = answers
+
+    def ask(self, question, **_):
+        return self.answers.get(question)
+
+
+def recorded():
+    """What was seen of it, as it was recorded."""
+    told = json.loads((GOLDEN / "diagnose-patched-full.json").read_text())
+    seen = told["window"]
+    threads, callers = ({} for _ in range(2))
+    for name, into in (("threads", threads), ("callers", callers)):
+        for thread, one, other, n in seen[name]:
+            into.setdefault(thread, {})[one, other] = n
+    samples = Samples({}, seen["with_kernel"], seen["frequency_hz"], threads, callers)
+    view = look(Recorded(told["answers"]))
+    passed = {key: seen[key] for key in ("seconds", "state", "cpu_share", "moved", "read_speed")}
+    waited_s = {int(thread): waited for thread, waited in seen["waited_s"].items()}
+    return Facts(
+        view=view, later=view.jobs, window=Window(**passed, waited_s=waited_s, samples=samples)
+    )
+
+
+def test_a_patched_qemu_that_scans_its_done_bitmap_is_not_passed_as_fine():
+    seen = recorded()
+    assert (seen.view.detected, seen.view.done_part) == ("deny", 1)
+    assert [node.driver for node in seen.view.fleecing] == ["qcow2", "file"]
+    assert seen.window.done_share == 1
+    found = diagnose(seen)
+    assert found.kind == "done-scan"
+    assert 0 < found.left.interval[0] < found.left.interval[1] < 60
+    assert any("fleecing target" in remedy for remedy in found.remedies)
+    assert not any("deny bitmap" in remedy for remedy in found.remedies)
+    unsampled = replace(seen, window=replace(seen.window, samples=None, no_samples="no perf"))
+    assert diagnose(unsampled).kind == "done-scan"
+    assert diagnose(replace(seen, view=None)).kind == "done-scan"
+
+
+def test_done_clusters_that_lie_ahead_are_still_to_be_scanned():
+    """All in one run, at the slowest rate: questions times half of the run's words."""
+    quiet = window(0, 4985)
+    free, loaded = (diagnose(facts(chain=over(0, n * T), window=quiet)).left for n in (0, 5))
+    worst_s = (5 * T // (32 * 2**20)) * (5 * T // (64 * K) / 64 / 2) / 1e9
+    assert loaded.interval[0] == free.interval[0]
+    assert loaded.interval[1] == pytest.approx(free.interval[1] + worst_s)
+    assert loaded.seconds is None
+    few = diagnose(facts(chain=over(0, T // 100), window=quiet)).left
+    assert few.seconds == free.seconds  # as every guest writes a little
+
+
+@pytest.mark.parametrize(("chain", "scans"), [(over(0, 10 * T), 1), (over(10 * T, 10 * T), 2)])
+def test_where_no_offset_is_seen_words_are_those_of_all_scans(chain, scans):
+    seen = window(moved=None, read_speed=2e7)
+    left = diagnose(facts(chain=chain, fleecing=FLEECING, window=seen)).left
+    access = diagnose(facts(window=seen)).left
+    assert left.speed == access.speed
+    assert left.interval == pytest.approx([end / scans for end in access.interval])
 
 
 def test_a_process_that_waits_is_not_said_to_have_a_job_where_none_was_seen():
@@ -332,7 +479,7 @@ def test_a_process_without_a_socket_is_looked_at_alone():
 
 @needs_perf
 def test_a_process_is_sampled_so_rarely_that_it_is_hardly_slowed():
-    seen = watch(os.getpid(), 1.0, None).samples
+    seen = watch(os.getpid(), 1.0, ()).samples
     assert seen.frequency_hz == 199
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,12 @@ from hbitmap_bench.field.diagnose import process
 from hbitmap_bench.field.diagnose.diagnosis import BUSY, diagnose
 from hbitmap_bench.field.diagnose.main import observe
 from hbitmap_bench.field.diagnose.peek import QUESTIONS, NoAnswerError, Peek
+from hbitmap_bench.qemu.blueprint import Blueprint
 from hbitmap_bench.qemu.builds import QemuBuild
 from hbitmap_bench.qemu.buildup import start_backup, wait_for_build_up
 from hbitmap_bench.qemu.daemon import Daemon
 from hbitmap_bench.qemu.graph import BACKUP_TARGET, add_disk, add_filters, add_null_disk
+from hbitmap_bench.qemu.overwritten import add_overwritable, overwrite
 
 COMMAND = str(Path(sys.executable).with_name("hbitmap-bench"))
 G, T = 2**30, 2**40
@@ -29,6 +32,9 @@ SLICE = 512
 """The smallest: eight times the questions, so that a small image stands still for long."""
 
 WATCH_S = 1.2
+SAMPLES = 40
+"""Fewer, of a process that is hardly served, do not tell a half from a tenth."""
+
 perf = shutil.which("perf")
 
 
@@ -205,6 +211,24 @@ def test_a_plain_build_up_is_told_apart(operated, sockets, image_1t):
     assert found.remedies == ()
     # Without the filters nothing is asked of the file: its position stands.
     assert (found.left.offset, found.left.words_s) == (None, None)
+
+
+def test_the_scan_of_a_done_bitmap_is_told_apart(operated, sockets, tmp_path):
+    """The guest has overwritten all of the disk: each question scans both bitmaps to their end."""
+    disk, fleecing, size = tmp_path / "disk", tmp_path / "fleecing", T // 2
+    Blueprint(image_bytes=size, pattern=None).write(disk)
+    Blueprint(image_bytes=size).write(fleecing)
+    source = add_overwritable(operated, size, disk, fleecing, 4 * SLICE)
+    overwrite(operated, ((offset, G) for offset in range(0, size, G)))
+    start_backup(operated, source, add_null_disk(operated, BACKUP_TARGET, size))
+    facts = observe(sockets[0], None, WATCH_S)
+    found = diagnose(facts)
+    assert facts.view.done_part == 1
+    assert [node.driver for node in facts.view.fleecing] == ["qcow2", "file"]
+    assert facts.view.fleecing[1].file == fleecing
+    assert found.kind == "both-scans"
+    if facts.window.done_share is not None and facts.window.scanning[0] >= SAMPLES:
+        assert diagnose(replace(facts, view=None)).kind == "both-scans"
 
 
 def test_a_build_up_whose_disk_is_slow_is_told_apart(operated, sockets, image_1t):

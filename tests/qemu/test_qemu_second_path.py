@@ -117,7 +117,7 @@ def test_rows_are_measured_in_one_daemon(build, tmp_path):
     assert [row.state for row in rows] == ["half", "full"]
     assert [row.algorithm for row in rows] == ["access"] * 2
     assert all(len(row.runs) == 1 and row.seconds[0] > 0 for row in rows)
-    assert len(told) == 2
+    assert len(told) == 4
 
 
 def grown(*disturbed):

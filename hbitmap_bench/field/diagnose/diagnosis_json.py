@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from hbitmap_bench import __version__
 from hbitmap_bench.base.host import host_facts
-from hbitmap_bench.field.diagnose.diagnosis import Diagnosis, Facts, Left
-from hbitmap_bench.field.diagnose.job import View
+from hbitmap_bench.field.diagnose.diagnosis import Diagnosis
+from hbitmap_bench.field.diagnose.facts import Facts
+from hbitmap_bench.field.diagnose.job import Node
+from hbitmap_bench.field.diagnose.time_left import Left
 from hbitmap_bench.field.diagnose.watch import SCAN, Window
 
 SCHEMA: Final = 1
@@ -31,9 +34,11 @@ def to_json(facts: Facts, diagnosis: Diagnosis) -> str:
         "diagnosis": diagnosis.kind,
         "reason": diagnosis.reason,
         "job": asdict(later) if later else None,
-        "chain": _chain(view) if view else None,
+        "chain": _nodes(view.chain) if view else None,
         "chain_is_known": view.chain_is_known if view else None,
+        "fleecing": _nodes(view.fleecing) if view else None,
         "detected": view.detected if view else None,
+        "overwritten_share": view.done_part if view and view.filter else None,
         "process": _process(facts.window) if facts.window else None,
         "time_left": _left(diagnosis.left) if diagnosis.left else None,
         "next_time": list(diagnosis.remedies),
@@ -42,10 +47,9 @@ def to_json(facts: Facts, diagnosis: Diagnosis) -> str:
     return json.dumps(document, indent=1, ensure_ascii=True, allow_nan=False) + "\n"
 
 
-def _chain(view: View) -> list[dict[str, Any]]:
+def _nodes(nodes: Iterable[Node]) -> list[dict[str, Any]]:
     return [
-        {**asdict(node), "file": None if node.file is None else str(node.file)}
-        for node in view.chain
+        {**asdict(node), "file": None if node.file is None else str(node.file)} for node in nodes
     ]
 
 
@@ -61,6 +65,7 @@ def _process(window: Window) -> dict[str, Any]:
         "thread_samples": scanning[1] if scanning else None,
         "function_share": share.middle if share else None,
         "function_share_interval": [share.low, share.high] if share else None,
+        "function_done_share": window.done_share,
     }
 
 

@@ -10,8 +10,10 @@ from rich.text import Text
 from hbitmap_bench.base.drawing import encodable
 from hbitmap_bench.base.sizes import format_size
 from hbitmap_bench.base.wording import duration, number
-from hbitmap_bench.field.diagnose.diagnosis import ASSUMED_RATES, Diagnosis, Facts, Left
+from hbitmap_bench.field.diagnose.diagnosis import Diagnosis
+from hbitmap_bench.field.diagnose.facts import Facts
 from hbitmap_bench.field.diagnose.job import Node, View
+from hbitmap_bench.field.diagnose.time_left import ASSUMED_RATES, Left
 from hbitmap_bench.field.diagnose.watch import SCAN, Window
 
 _DETECTED = {
@@ -35,6 +37,8 @@ def _lines(facts: Facts, diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:
         if facts.view.chain:
             yield "reads", _chain(facts.view)
             yield "algorithm", _DETECTED[facts.view.detected]
+            if facts.view.done_part:
+                yield "done", _overwritten(facts.view)
     if facts.window is not None:
         yield "process", _process(facts.window)
     if diagnosis.left is not None and facts.image is not None:
@@ -64,6 +68,12 @@ def _chain(view: View) -> str:
     return " > ".join(names) if view.chain_is_known else f"some of: {', '.join(names)}"
 
 
+def _overwritten(view: View) -> str:
+    names = " > ".join(_node(node) for node in view.fleecing)
+    under = f"; its old content lies in {names}" if names else ""
+    return f"{view.done_part:.1%} of the disk since the filter is there (done bitmap){under}"
+
+
 def _node(node: Node) -> str:
     if node.driver == "qcow2" and node.cluster_bytes:
         size, cluster = format_size(node.size), format_size(node.cluster_bytes)
@@ -80,9 +90,11 @@ def _process(window: Window) -> str:
     if not total:
         return f"{busy}; perf has no sample"
     low, _, high = window.scan_share
+    done = window.done_share
+    of_it = f"; {done:.0%} of them for the done bitmap" if done else ""
     return (
         f"{busy}; {scans / total:.1%} of its thread's samples in {SCAN} ({total:,} samples): "
-        f"{low:.0%}..{high:.0%} of the time"
+        f"{low:.0%}..{high:.0%} of the time{of_it}"
     )
 
 
@@ -103,6 +115,8 @@ def _position(left: Left, image: Node) -> str:
 
 def _time_left(left: Left) -> str:
     low, high = (duration(end) for end in left.interval)
+    if left.seconds is None and left.offset is not None:
+        return f"between {low} and {high}: where the done clusters lie is not seen"
     if left.seconds is None and left.interval[0] > 0:
         rates = "..".join(number(rate / 1e9) for rate in ASSUMED_RATES)
         return f"between {low} and {high}, if it scans {rates} G words/s"

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from hbitmap_bench.field.diagnose.peek import Asked
 from hbitmap_bench.qemu.detect import FILTERS, classify
 from hbitmap_bench.qemu.filters import Detected
-from hbitmap_bench.qemu.graph import COPY_CLUSTER_BYTES, first_unnamed_count
+from hbitmap_bench.qemu.graph import COPY_CLUSTER_BYTES, unnamed_counts
 
 CBW, SNAPSHOT_ACCESS = FILTERS
 _BACKUP: Final = "backup"
 _READS_THROUGH: Final = "file"
+_COPIES_TO: Final = "target"
 _PROTOCOL: Final = re.compile(r"[\w+-]+:")  # json: and nbd:// are no files
 FILES: Final = ("file", "host_device")
 """Drivers of files and of block devices."""
@@ -38,7 +39,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A block node; ``first_count`` is that of its first unnamed bitmap, in bytes."""
+    """A block node; ``first_count`` is that of its first unnamed bitmap, in bytes.
+
+    ``second_count`` is that of the second one: of a copy-before-write filter, the done bitmap.
+    """
 
     name: str
     driver: str
@@ -48,21 +52,24 @@ class Node:
     l2_entry_bytes: int
     bit_bytes: int
     first_count: int | None
+    second_count: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class View:
     """Jobs and nodes at one time. ``chain`` is what the first backup job reads through, top first.
 
-    ``chain_is_known`` is False where this QEMU does not tell which node lies over which: the chain
-    is then all nodes that could be in it. ``runs_guest`` is True for a virtual machine: its process
-    also reads for its guest.
+    ``fleecing`` is what lies under the filter's target, top first: where overwritten clusters are
+    read from. ``chain_is_known`` is False where this QEMU does not tell which node lies over which:
+    the chain is then all nodes that could be in it. ``runs_guest`` is True for a virtual machine:
+    its process also reads for its guest.
     """
 
     jobs: tuple[Job, ...]
     chain: tuple[Node, ...]
     chain_is_known: bool
     runs_guest: bool = False
+    fleecing: tuple[Node, ...] = ()
 
     @property
     def job(self) -> Job | None:
@@ -84,6 +91,14 @@ class View:
         return next((node for node in self.chain[first:] if node.driver == CBW), None)
 
     @property
+    def done_part(self) -> float:
+        """Which part of the disk the guest has overwritten since the filter was put there."""
+        found = self.filter
+        if found is None or not found.size or not found.second_count:
+            return 0.0
+        return min(found.second_count / found.size, 1.0)
+
+    @property
     def detected(self) -> Detected | None:
         """The algorithm of that filter; None without one."""
         found = self.filter
@@ -95,11 +110,16 @@ def look(peek: Asked) -> View:
     runs_guest = peek.ask("query-status") is not None  # a storage daemon does not know this
     jobs = jobs_of(peek)
     nodes = {node.name: node for node in _nodes(peek.ask("query-named-block-nodes", flat=True))}
-    names = _chain(peek.ask("x-debug-query-block-graph"), View(jobs, (), True).job)
+    graph = peek.ask("x-debug-query-block-graph")
+    names = _chain(graph, View(jobs, (), True).job)
     if names is None:
         return View(jobs, tuple(nodes.values()), False, runs_guest)
     chain = tuple(nodes[name] for name in names if name in nodes)
-    return View(jobs, chain, True, runs_guest)
+    view = View(jobs, chain, True, runs_guest)
+    if view.filter is None:
+        return view
+    below = _names_below(graph, view.filter.name, _COPIES_TO)
+    return replace(view, fleecing=tuple(nodes[name] for name in below if name in nodes))
 
 
 def jobs_of(peek: Asked) -> tuple[Job, ...]:
@@ -124,10 +144,10 @@ def _job(told: dict[str, Any], block: dict[str, Any]) -> Job:
 
 def _nodes(told: Iterable[dict[str, Any]] | None) -> list[Node]:
     listed = list(told or [])
-    return [_node(one, first_unnamed_count(listed, one["node-name"])) for one in listed]
+    return [_node(one, unnamed_counts(listed, one["node-name"])) for one in listed]
 
 
-def _node(told: dict[str, Any], first_count: int | None) -> Node:
+def _node(told: dict[str, Any], counts: Sequence[int]) -> Node:
     image = told.get("image", {})
     details = image.get("format-specific", {}).get("data", {})
     bits = [bitmap["granularity"] for bitmap in told.get("dirty-bitmaps", [])]
@@ -140,7 +160,8 @@ def _node(told: dict[str, Any], first_count: int | None) -> Node:
         cluster_bytes=image.get("cluster-size"),
         l2_entry_bytes=16 if details.get("extended-l2") else 8,
         bit_bytes=bits[0] if bits else COPY_CLUSTER_BYTES,
-        first_count=first_count,
+        first_count=counts[0] if counts else None,
+        second_count=counts[1] if len(counts) > 1 else None,
     )
 
 
@@ -148,13 +169,19 @@ def _chain(graph: dict[str, Any] | None, job: Job | None) -> list[str] | None:
     """Names from the job's node down; None where the graph does not say."""
     if graph is None or job is None:
         return None
+    return _names_below(graph, job.name, "main node", "block-job") or None
+
+
+def _names_below(
+    graph: dict[str, Any], name: str, edge: str, kind: str = "block-driver"
+) -> list[str]:
+    """Names from the node at the end of a thing's edge down, as far as each reads through one."""
     things = {one["id"]: one for one in graph["nodes"]}
-    below = {(edge["parent"], edge["name"]): edge["child"] for edge in graph["edges"]}
-    ours = ("block-job", job.name)
-    found = [i for i, one in things.items() if (one["type"], one["name"]) == ours]
-    place = below.get((found[0], "main node")) if found else None
-    names = []
+    below = {(one["parent"], one["name"]): one["child"] for one in graph["edges"]}
+    found = [i for i, one in things.items() if (one["type"], one["name"]) == (kind, name)]
+    place = below.get((found[0], edge)) if found else None
+    names: list[str] = []
     while place is not None and things[place]["name"] not in names:
         names.append(things[place]["name"])
         place = below.get((place, _READS_THROUGH))
-    return names or None
+    return names

@@ -15,9 +15,10 @@ from hbitmap_bench.base.interrupt import stop_like_ctrl_c
 from hbitmap_bench.base.output import check_output, put_json
 from hbitmap_bench.base.printable import printable
 from hbitmap_bench.field.diagnose import process
-from hbitmap_bench.field.diagnose.diagnosis import Facts, diagnose
+from hbitmap_bench.field.diagnose.diagnosis import diagnose
 from hbitmap_bench.field.diagnose.diagnosis_json import to_json
 from hbitmap_bench.field.diagnose.diagnosis_text import render
+from hbitmap_bench.field.diagnose.facts import Facts
 from hbitmap_bench.field.diagnose.job import FILES, Job, View, jobs_of, look
 from hbitmap_bench.field.diagnose.libvirt import Domain
 from hbitmap_bench.field.diagnose.peek import Asked, NoAnswerError, Peek
@@ -132,12 +133,19 @@ def _served_by(peek: Asked | None, greeted: int | None, notes: list[str]) -> int
 def _watch(pid: int | None, seconds: float, view: View | None, notes: list[str]) -> Window | None:
     if pid is None:
         return None
-    file = view.node(*FILES) if view is not None else None
     runs_guest = view is not None and view.runs_guest
-    image = file.file if file is not None else None
-    window = watch(pid, seconds, image, runs_guest=runs_guest)
+    window = watch(pid, seconds, _files(view), runs_guest=runs_guest)
     if window is None:
         notes.append(f"the process: {pid} has ended")
     elif window.no_samples:
         notes.append(f"the scan's share: {window.no_samples}")
     return window
+
+
+def _files(view: View | None) -> list[Path]:
+    """The files that a build-up asks about: the disk's, and that of what was overwritten."""
+    if view is None:
+        return []
+    fleecing = (node for node in view.fleecing if node.driver in FILES)
+    nodes = (view.node(*FILES), next(fleecing, None))
+    return [node.file for node in nodes if node is not None and node.file is not None]

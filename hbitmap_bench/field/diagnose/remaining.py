@@ -12,6 +12,9 @@ since the words of the queries to come fall to 0, half of them on average. Neith
 to be known. With E = L that is L / v * (1 - s / 2): with s = 0 (a deny bitmap, no filter) L / v,
 with s = 1 half of that.
 
+A done bitmap is scanned like that if all of it is set. If only a part is, the run of done clusters
+that X is in may end anywhere ahead: then that scan's share of the time is gone at once.
+
 A window has a mean speed and a mean share. They are exactly those at the offset in its middle (the
 mean of its two ends), since the time of a query is linear in X; E is what is left at its end. All
 this holds as long as a and b do: other work on the host changes both.
@@ -74,18 +77,25 @@ class Rest(NamedTuple):
     now: float
 
 
-def seconds_left(rest: Rest, speed: float, scan_share: float) -> float:
-    """The formula above; infinite at a standstill. O(1)."""
+def seconds_left(rest: Rest, speed: float, scan_share: float, gone_share: float = 0.0) -> float:
+    """The formula above; infinite at a standstill. ``gone_share`` is spent no more. O(1)."""
     if not rest.now:
         return 0.0
     of_scan = rest.now / rest.seen / 2
-    return rest.now / speed * (1 - scan_share * (1 - of_scan)) if speed > 0 else math.inf
+    spent = 1 - scan_share * (1 - of_scan) - gone_share
+    return rest.now / speed * spent if speed > 0 else math.inf
 
 
-def interval_left(rest: Rest, speed: Interval, scan_share: Interval) -> Interval:
-    """Its range where speed and share have ranges: from fast and scanning to slow and not. O(1)."""
+def interval_left(
+    rest: Rest, speed: Interval, scan_share: Interval, gone_share: float = 0.0
+) -> Interval:
+    """Its range where speed and share have ranges: from fast and scanning to slow and not. O(1).
+
+    ``gone_share`` is what may be spent no more.
+    """
+    gone_share = min(gone_share, 1 - scan_share[1])
     return (
-        seconds_left(rest, speed[1], scan_share[1]),
+        seconds_left(rest, speed[1], scan_share[1], gone_share),
         seconds_left(rest, speed[0], scan_share[0]),
     )
 

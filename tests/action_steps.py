@@ -8,6 +8,7 @@ The steps that are actions of others are not run, nor is the one that installs: 
 one that tests call.
 """
 
+import itertools
 import os
 import re
 import shutil
@@ -21,6 +22,16 @@ ROOT = Path(__file__).resolve().parents[1]
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text())
 STEPS = {step["name"]: step for step in ACTION["runs"]["steps"]}
 EXPRESSION = re.compile(r"\$\{\{ (.*?) \}\}")
+
+
+def told(text):
+    """Outputs as a step writes them, a line each or up to a line that ends them."""
+    lines = iter(text.splitlines())
+    for line in lines:
+        if found := re.fullmatch(r"([\w-]+)<<(\w+)", line):
+            yield found[1], "\n".join(itertools.takewhile(lambda one: one != found[2], lines))
+        else:
+            yield line.split("=", 1)
 
 
 class Runner:
@@ -68,8 +79,7 @@ class Runner:
             cwd=self.checkout, env={**os.environ, **self.variables, **own},
             capture_output=True, text=True,
         )  # fmt: skip
-        told = dict(line.split("=", 1) for line in outputs.read_text().splitlines())
-        self.steps[step.get("id", name)] = {"outputs": told}
+        self.steps[step.get("id", name)] = {"outputs": dict(told(outputs.read_text()))}
         return ran
 
     def filled(self, text):

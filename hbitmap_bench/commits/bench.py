@@ -356,6 +356,7 @@ def _run_asv(
     environment = {
         **os.environ,
         "HOME": str(staging / "home"),
+        "VIRTUALENV_NO_PERIODIC_UPDATE": "1",  # it would look for newer packages beside, each time
         EVIDENCE: str(staging / "evidence"),
     }
     log = project.work_dir / "bench.log"

@@ -120,7 +120,7 @@ def _nothing_usable(results_dir: Path, reasons: tuple[str, ...]) -> UserError:
     more = f" (refused: {'; '.join(reasons)})" if reasons else ""
     return UserError(
         f"a history needs stored results, and {results_dir} has none that can be used{more}: "
-        "measure some by tox -e bench"
+        "measure some by hbitmap-bench bench"
     )
 
 
@@ -137,7 +137,7 @@ def load_benchmarks(results_dir: Path) -> dict[str, Benchmark]:
     except FileNotFoundError:
         raise UserError(
             f"a history needs stored results, and {results_dir} has no benchmarks.json: "
-            "measure some by tox -e bench, or name their folder by --results"
+            "measure some by hbitmap-bench bench, or name their folder by --results"
         ) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(

@@ -153,7 +153,7 @@ def test_a_broken_result_is_refused_and_the_others_are_read(stored, damage):
 
 
 def test_without_results_one_line_tells_what_to_do(stored, tmp_path):
-    with pytest.raises(UserError, match="none that can be used.*tox -e bench"):
+    with pytest.raises(UserError, match="none that can be used.*hbitmap-bench bench"):
         load_histories(stored.results, stored.repo)
     with pytest.raises(UserError, match="no benchmarks.json"):
         load_histories(tmp_path / "nowhere", stored.repo)

@@ -27,7 +27,9 @@ MADE: Final = "virtualenv"
 EXISTING: Final = "existing"
 """The kind that is taken as it is: the Python that runs us, with what is installed there."""
 
-PIPS: Final = re.compile(r"subprocess-exited-with-error|did not run successfully")
+PIPS: Final = re.compile(
+    r"subprocess-exited-with-error|did not run successfully|: (started|finished with status)"
+)
 """pip's own words around those of the build that failed."""
 
 RAISED: Final = re.compile(r"[\w.]*(Error|Exception)(:|$)")

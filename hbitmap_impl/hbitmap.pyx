@@ -461,13 +461,18 @@ cdef class HBitmap:
         """Set, in place, all that ``other`` has set; equal to ``self |= other``.
 
         With other granularities each dirty area of ``other`` is ``set`` here, so it widens.
-        Cost: one pass over the words, or one ``set`` a dirty area.
+        Cost: one pass over the words, or one ``set`` a dirty area; O(1) if ``other`` is empty.
         Raises ``ValueError`` when the sizes differ; nothing is changed then.
         """
         self._refuse_unfinished()
         other._refuse_unfinished()
         if self._size != other._size:
             raise ValueError(f"merge needs equal sizes, not {self._size} and {other._size}")
+        self._merge(other)
+
+    cdef void _merge(self, HBitmap other) noexcept:
+        if other.n_set == 0:
+            return
         if self._granularity == other._granularity:
             self._merge_words(other)
         else:

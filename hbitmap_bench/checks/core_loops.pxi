@@ -75,7 +75,7 @@ def loop_iterate(HBitmap bitmap not None, int64_t n, int64_t step, int64_t start
 def loop_merge(HBitmap bitmap not None, int64_t n, int64_t step, HBitmap other not None):
     cdef int64_t i
     for i in range(n):
-        bitmap.merge(other)
+        bitmap._merge(other)
 
 
 def loop_truncate(HBitmap bitmap not None, int64_t n, int64_t step, int64_t size):

@@ -9,7 +9,7 @@ level has to be read word by word. That difference is what this project measures
 """
 
 from cpython.buffer cimport PyBUF_WRITABLE
-from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
+from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree, PyMem_RawRealloc
 from libc.stdint cimport INT64_MAX, INT64_MIN, UINT64_MAX, int64_t, uint8_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
@@ -147,6 +147,18 @@ cdef int64_t put_bits(uint64_t *words, int64_t first, int64_t last, bint ones) n
     return before + put_word(words + tail, up_to_bit(last), ones)
 
 
+cdef int64_t merge_words(uint64_t *words, const uint64_t *others, int64_t n) noexcept nogil:
+    """Set in words what others have set; how many bits are set then. Block by block as well."""
+    cdef int64_t total = 0, done = 0, size, i
+    while done < n:
+        size = min(n - done, BLOCK_WORDS)
+        for i in range(done, done + size):
+            words[i] |= others[i]
+        total += hb_popcount(words + done, size)
+        done += size
+    return total
+
+
 cdef inline bint all_nonzero(const uint64_t *words, int64_t first, int64_t last) noexcept nogil:
     """True if words first..last, a few at most, are known to be non-zero."""
     if last - first > 16:
@@ -208,6 +220,21 @@ cdef inline int64_t *write_dense(int64_t *to, uint64_t rest, int64_t base, int s
         rest >>= 8
         base += 8
     return to
+
+
+cdef uint64_t *resized(uint64_t *words, int64_t n, int64_t n_new) noexcept nogil:
+    """Room for ``n_new`` words, of which those past the n old ones are zero; NULL without it."""
+    cdef uint64_t *moved
+    if n_new <= 2 * n:
+        moved = <uint64_t *>PyMem_RawRealloc(words, n_new * sizeof(uint64_t))
+        if moved != NULL and n_new > n:
+            memset(moved + n, 0, (n_new - n) * sizeof(uint64_t))
+        return moved
+    moved = <uint64_t *>PyMem_RawCalloc(n_new, sizeof(uint64_t))    # most of it stays untouched
+    if moved != NULL and n:
+        memcpy(moved, words, n * sizeof(uint64_t))
+        PyMem_RawFree(words)
+    return moved
 
 
 # ---------------------------------------------------------------- arguments
@@ -278,7 +305,7 @@ cdef class HBitmap:
     (96, 112, 16)
     """
 
-    cdef uint64_t *levels[LEVELS]    # all seven in one allocation, the last level first
+    cdef uint64_t *levels[LEVELS]    # each an allocation of its own, which can grow in place
     cdef int64_t n_words[LEVELS]
     cdef int64_t _size               # items
     cdef int64_t n_bits              # bits of the last level
@@ -297,10 +324,12 @@ cdef class HBitmap:
             raise ValueError(f"granularity must be within 0..63, not {granularity}")
         n_items = as_size(size)
         self._granularity = shift
-        self._allocate(n_items)
+        self._resize(n_items, self._bits_for(n_items))
 
     def __dealloc__(self):
-        PyMem_RawFree(self.levels[LAST])
+        cdef int level
+        for level in range(LEVELS):
+            PyMem_RawFree(self.levels[level])
 
     cdef int64_t _bits_for(self, int64_t size) except -1:
         """Bits that a size needs at this granularity, checked against the limit."""
@@ -316,30 +345,31 @@ cdef class HBitmap:
         """Item positions within a group: the low ``granularity`` bits."""
         return <int64_t>((<uint64_t>1 << self._granularity) - 1)
 
-    cdef int _allocate(self, int64_t size) except -1:
-        """Take zeroed words for a size. The old ones, if any, are the caller's to free."""
-        cdef int64_t bits = self._bits_for(size), total = 0, n = bits
+    cdef int _resize(self, int64_t size, int64_t bits) except -1:
+        """Give each level the words that so many bits need, at least one; new ones are zero.
+
+        Bits past a smaller end must be clear already. Without memory for all levels, some have
+        room that nothing tells of, and nothing else has changed.
+        """
         cdef int64_t n_words[LEVELS]
+        cdef int64_t n = bits
         cdef int level
         cdef uint64_t *words
+        memcpy(n_words, self.n_words, sizeof(n_words))
         for level in range(LAST, -1, -1):
             n = max((n + 63) >> 6, 1)
-            total += n
+            if n == n_words[level]:
+                break    # then so it is above
+            words = resized(self.levels[level], n_words[level], n)
+            if words != NULL:
+                self.levels[level] = words
+            elif n > n_words[level]:    # one that can't shrink has room to spare
+                raise MemoryError(f"no memory for a bitmap of {bits} bits ({n * 8} bytes)")
             n_words[level] = n
-        words = <uint64_t *>PyMem_RawCalloc(total, sizeof(uint64_t))
-        if words == NULL:    # nothing of the bitmap has changed yet
-            raise MemoryError(f"no memory for a bitmap of {bits} bits ({total * 8} bytes)")
-        for level in range(LAST, -1, -1):
-            self.n_words[level] = n_words[level]
-            self.levels[level] = words
-            words += n_words[level]
+        memcpy(self.n_words, n_words, sizeof(n_words))
         self._size = size
         self.n_bits = bits
-        self.n_set = 0
         return 0
-
-    cdef inline int64_t _total_words(self) noexcept:
-        return self.levels[0] + self.n_words[0] - self.levels[LAST]
 
     # ------------------------------------------------------------ size
 
@@ -369,7 +399,9 @@ cdef class HBitmap:
         return True    # as for any object: an empty bitmap is a bitmap, and len() is its size
 
     def __sizeof__(self):
-        return object.__sizeof__(self) + self._total_words() * sizeof(uint64_t)
+        cdef int level
+        n_words = sum([self.n_words[level] for level in range(LEVELS)])
+        return object.__sizeof__(self) + n_words * sizeof(uint64_t)
 
     def __repr__(self):
         count = "unfinished" if self.unfinished else self.count
@@ -454,7 +486,9 @@ cdef class HBitmap:
     def reset_all(self):
         """Clear every bit. Cost: one pass over all words."""
         self._refuse_unfinished()
-        memset(self.levels[LAST], 0, self._total_words() * sizeof(uint64_t))
+        cdef int level
+        for level in range(LEVELS):
+            memset(self.levels[level], 0, self.n_words[level] * sizeof(uint64_t))
         self.n_set = 0
 
     def merge(self, HBitmap other not None):
@@ -490,17 +524,10 @@ cdef class HBitmap:
 
     cdef void _merge_words(self, HBitmap other) noexcept:
         # A word is non-zero where either is, so that the upper levels are merged by the same "or".
-        cdef uint64_t *mine = self.levels[LAST]
-        cdef const uint64_t *theirs = other.levels[LAST]
-        cdef int64_t i, done = 0, size, total = self._total_words(), bits = self.n_words[LAST]
-        self.n_set = 0
-        while done < total:
-            size = min(total - done, BLOCK_WORDS)
-            for i in range(done, done + size):
-                mine[i] |= theirs[i]
-            if done < bits:
-                self.n_set += hb_popcount(mine + done, min(size, bits - done))
-            done += size
+        cdef int level
+        for level in range(LAST):
+            merge_words(self.levels[level], other.levels[level], self.n_words[level])
+        self.n_set = merge_words(self.levels[LAST], other.levels[LAST], self.n_words[LAST])
 
     def invert(self):
         """Flip every bit, in place (not their order: 1110000 becomes 0001111).
@@ -525,32 +552,23 @@ cdef class HBitmap:
         """Change the size, in place. Growing adds zeros; shrinking drops whole groups.
 
         The bit of a partial last group is kept. Iterators become invalid.
-        Cost: O(1) for an equal number of bits, else one pass over the words.
+        Cost: one pass over the words that go or come, over all where they more than double, and
+        what moving them takes where they can't grow in place.
         Raises ``ValueError`` for a size that the constructor refuses, and ``BufferError`` while a
         view from ``words`` is alive; the bitmap stays unchanged.
         """
         self._refuse_unfinished()
         cdef int64_t n_items = as_size(size)
         cdef int64_t bits = self._bits_for(n_items)
-        if bits != self.n_bits:
-            self._move_to(n_items)
-        self._size = n_items
-        self.generation += 1
-
-    cdef int _move_to(self, int64_t size) except -1:
-        """Take new words for a size, and carry over the bits that fit."""
-        cdef uint64_t *before = self.levels[LAST]
-        cdef int64_t n_before = self.n_words[LAST], n
-        if self.n_views:
+        if bits != self.n_bits and self.n_views:
             raise BufferError("truncate moves the words: drop every view of .words first")
-        self._allocate(size)
-        n = min(n_before, self.n_words[LAST])
-        memcpy(self.levels[LAST], before, n * sizeof(uint64_t))
-        PyMem_RawFree(before)
-        if n == self.n_words[LAST]:    # the last word may hold bits that are now past the end
-            self.levels[LAST][n - 1] &= up_to_bit(self.n_bits - 1) if self.n_bits else 0
-        self.n_set = hb_popcount(self.levels[LAST], n)
-        self._rebuild_upper()
+        self._truncate(n_items, bits)
+
+    cdef int _truncate(self, int64_t size, int64_t bits) except -1:
+        if bits < self.n_bits:
+            self._reset_bits(bits, self.n_bits - 1)
+        self._resize(size, bits)
+        self.generation += 1
         return 0
 
     # ------------------------------------------------------------ search
@@ -797,7 +815,9 @@ cdef class HBitmap:
         """
         self._refuse_unfinished()
         cdef HBitmap twin = HBitmap.__new__(HBitmap, self._size, self._granularity)
-        memcpy(twin.levels[LAST], self.levels[LAST], self._total_words() * sizeof(uint64_t))
+        cdef int level
+        for level in range(LEVELS):
+            memcpy(twin.levels[level], self.levels[level], self.n_words[level] * sizeof(uint64_t))
         twin.n_set = self.n_set
         return twin
 

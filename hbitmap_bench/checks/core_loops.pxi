@@ -81,5 +81,5 @@ def loop_merge(HBitmap bitmap not None, int64_t n, int64_t step, HBitmap other n
 def loop_truncate(HBitmap bitmap not None, int64_t n, int64_t step, int64_t size):
     cdef int64_t i
     for i in range(n):
-        bitmap.truncate(size)
+        bitmap._truncate(size, bitmap._bits_for(size))
         size += step

@@ -425,8 +425,9 @@ cdef class HBitmap:
         """Clear bits first..last on the last level, and tell the levels above."""
         cdef int level = LAST
         cdef uint64_t *words = self.levels[LAST]
-        self.n_set -= put_bits(words, first, last, False)
-        while level > 0:
+        cdef int64_t n_cleared = put_bits(words, first, last, False)
+        self.n_set -= n_cleared
+        while n_cleared and level > 0:
             # Only the words at both ends can have bits left: an upper bit goes when its word did.
             first = (first >> 6) + (words[first >> 6] != 0)
             last = (last >> 6) - (words[last >> 6] != 0)

@@ -21,6 +21,7 @@ from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.commits import sources
 from hbitmap_bench.commits.pages import stock
 from hbitmap_bench.commits.pages.npm import install_parts
+from hbitmap_bench.commits.project_file import FILE
 
 HTML = "<img src=x onerror=alert(1)>&amp;"
 """What a machine and a commit are called here."""
@@ -62,7 +63,8 @@ def repo(tmp_path_factory):
     """Two measured commits, the second one worse; the machine renamed to markup afterwards."""
     repo = tmp_path_factory.mktemp("publish") / "repo"
     make_repo(repo, {"buildup": SUITE})
-    commit(repo, {"hbitmap_impl/words.py": "WORDS = 9\n"}, f"Read more {HTML}")
+    files = {"hbitmap_impl/words.py": "WORDS = 9\n", FILE: (ROOT / FILE).read_text()}
+    commit(repo, files, f"Read more {HTML}")
     git(repo, "tag", "<b>v1</b>")
     ran = bench(repo, "HEAD")
     assert ran.returncode == 0, ran.stdout + ran.stderr

@@ -71,6 +71,12 @@ def n_lines(page, box="#plot"):
     return page.locator(f"{box} .series path").count()
 
 
+def wait_for(page, part):
+    """Wait until the address has a part, and the script that gives it has drawn."""
+    page.wait_for_url(f"**{part}*")
+    page.evaluate("0")  # runs after that script's task
+
+
 def hash_of(page):
     return page.evaluate("location.hash")
 
@@ -119,15 +125,15 @@ def test_a_changed_parameter_changes_plot_numbers_and_address(visit):
     with visit("buildup.html") as page:
         before = page.locator("#numbers").inner_text()
         page.get_by_label("cluster_kib", exact=True).select_option(label="1024")
-        page.wait_for_url("**p-cluster_kib=1024*")
+        wait_for(page, "p-cluster_kib=1024")
         assert page.locator("#numbers").inner_text() != before
         assert "cluster_kib 1024" in page.locator("#plot-title").inner_text()
         page.get_by_text("Ratio of two implementations").click()
-        page.wait_for_url("**view=ratio*")
+        wait_for(page, "view=ratio")
         assert "cluster_kib 1024" in page.locator("#plot-title").inner_text()
         assert "access / plain" in page.locator("#legend").inner_text()
         page.go_back()
-        page.wait_for_url("**p-cluster_kib=1024*")
+        wait_for(page, "p-cluster_kib=1024")
         expect(page.locator("#legend")).to_contain_text("slope")
         page.go_back()
         expect(page.locator("#plot-title")).to_contain_text("kib 64")
@@ -136,15 +142,15 @@ def test_a_changed_parameter_changes_plot_numbers_and_address(visit):
 def test_a_mailed_link_shows_the_same_view(visit):
     with visit("buildup.html") as page:
         page.get_by_label("what", exact=True).select_option(label="Extra words a query")
-        page.wait_for_url("**Words*")
+        wait_for(page, "Words")
         page.get_by_label("a line for each", exact=True).select_option(label="cluster_kib")
-        page.wait_for_url("**lines=cluster_kib*")
+        wait_for(page, "lines=cluster_kib")
         page.get_by_label("at commit", exact=True).select_option(index=3)
-        page.wait_for_url("**commit=*")
+        wait_for(page, "commit=")
         page.get_by_label("value axis", exact=True).select_option(label="linear")
-        page.wait_for_url("**y=linear*")
+        wait_for(page, "y=linear")
         page.locator("#legend").get_by_text("cluster_kib 512").click()
-        page.wait_for_url("**hide=512*")
+        wait_for(page, "hide=512")
         link, numbers = hash_of(page), page.locator("#numbers").inner_text()
         title, lines = page.locator("#plot-title").inner_text(), n_lines(page)
     with visit(f"buildup.html{link}") as page:
@@ -171,7 +177,7 @@ def test_every_cell_of_a_table_can_be_chosen_by_keyboard(visit):
         values = [cell.locator("td").nth(i).inner_text() for i in range(5)]
         cell.locator("a").focus()
         page.keyboard.press("Enter")
-        page.wait_for_url("**view=commits*")
+        wait_for(page, "view=commits")
         title = page.locator("#plot-title").inner_text()
         assert f"image_tib {values[1]}, copy_cluster_kib {values[2]}" in title
         assert f"position {values[3]}, denied {values[4]}" in title
@@ -205,7 +211,7 @@ def test_cells_without_a_measurement_are_said_to_have_none(visit, published):
         page.locator(".all-cells:visible").check()
         row = page.locator("tr.unmeasured:visible").first
         row.locator("a").click()
-        page.wait_for_url("**view=commits*")
+        wait_for(page, "view=commits")
         assert "not measured" in page.locator("#legend").inner_text()
 
 
@@ -214,7 +220,7 @@ def test_the_front_page_draws_exponents_and_filters_changes(visit):
         assert n_lines(page, "#seconds") == 5
         assert n_lines(page, "#words") == 4
         page.get_by_label("cluster_kib", exact=True).select_option(label="2048")
-        page.wait_for_url("**cluster_kib=2048*")
+        wait_for(page, "cluster_kib=2048")
         page.locator("#legend").get_by_text("access").click()
         expect(page.locator("#seconds .series path")).to_have_count(4)
         shown = page.locator(".changes tbody tr:visible")

@@ -57,13 +57,29 @@ class Words(Suite):
         return self.words
 """
 
+GROWTH = "".join(
+    f"""
+[[growth]]
+of = "buildup.{benchmark}"
+quantity = "{quantity}"
+size = "image_tib"
+series = "implementation"
+by = ["cluster_kib"]
+limits = {{ access = 2.0, deny = 2.0 }}
+"""
+    for quantity, benchmark in (
+        ("seconds", "BuildUp.time_queries"),
+        ("words", "Words.track_extra_words_a_query"),
+    )
+)
+
 
 @pytest.fixture(scope="module")
 def repo(tmp_path_factory):
     """Two measured commits, the second one worse; the machine renamed to markup afterwards."""
     repo = tmp_path_factory.mktemp("publish") / "repo"
     make_repo(repo, {"buildup": SUITE})
-    files = {"hbitmap_impl/words.py": "WORDS = 9\n", FILE: (ROOT / FILE).read_text()}
+    files = {"hbitmap_impl/words.py": "WORDS = 9\n", FILE: (repo / FILE).read_text() + GROWTH}
     commit(repo, files, f"Read more {HTML}")
     git(repo, "tag", "<b>v1</b>")
     ran = bench(repo, "HEAD")

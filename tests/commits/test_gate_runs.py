@@ -3,17 +3,19 @@
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from math import nan
 
 import numpy as np
 import pytest
-from synthetic_gate import steady, write_run
+from synthetic_gate import MANIFEST, steady, write_run
 from tiny import COMMAND
 
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.commits import sources
+from hbitmap_bench.commits.gate.instructions import Counts
 from hbitmap_bench.commits.gate.judge import judge
-from hbitmap_bench.commits.gate.runs import load_run
+from hbitmap_bench.commits.gate.runs import load_manifest, load_run, save_manifest
 from hbitmap_bench.commits.gate.suites import Cell
 
 TIME = "bitmap_ops.BitmapOps.time_set"
@@ -173,3 +175,13 @@ def test_results_without_numbers_need_no_side_record(tmp_path):
     for path in folder.rglob("head/*/*.sources"):
         path.unlink()
     assert judge(load_run(folder)).exit_code == 2
+
+
+@pytest.mark.parametrize("value", [0.5, True, None, "text", 3, (1, "two")])
+def test_cells_of_any_parameter_survive_being_stored(tmp_path, value):
+    cell, other = Cell(TIME, (value, 1)), Cell(TIME, (value, 2))
+    counts = Counts({cell: (1.0, 1.0, 2.0)}, {other: "it waits"})
+    save_manifest(tmp_path, replace(MANIFEST, cells=(cell, other), instructions=counts))
+    found = load_manifest(tmp_path)
+    assert found.cells == (cell, other)
+    assert found.instructions == counts

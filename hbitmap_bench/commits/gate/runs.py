@@ -256,10 +256,10 @@ def _manifest(stored: Mapping[str, Any], folder: Path) -> Manifest:
         allowances=tuple(Allowance(**allowance) for allowance in stored["allowances"]),
         instructions=Counts(
             {
-                Cell(name, tuple(params)): (float(base), float(also), float(head))
+                _cell(name, params): (float(base), float(also), float(head))
                 for name, params, base, also, head in stored["instructions"]
             },
-            {Cell(name, tuple(params)): str(why) for name, params, why in stored["not_counted"]},
+            {_cell(name, params): str(why) for name, params, why in stored["not_counted"]},
         ),
         same_code=bool(stored["same_code"]),
         same_package=bool(stored["same_package"]),
@@ -311,7 +311,12 @@ def _param_json(value: Param) -> object:
 
 
 def _cells(stored: Iterable[Sequence[Any]]) -> tuple[Cell, ...]:
-    return tuple(Cell(name, tuple(map(_param, params))) for name, params in stored)
+    return tuple(_cell(name, params) for name, params in stored)
+
+
+def _cell(name: str, params: Sequence[Any]) -> Cell:
+    """A cell that ``_cell_json`` has encoded."""
+    return Cell(name, tuple(map(_param, params)))
 
 
 def _param(stored: Any) -> Param:  # noqa: ANN401 - any JSON

@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hbitmap_bench.base import scratch
+from hbitmap_bench.checks.core_build import compile_module
 
 SCAN: Final = "full.next_zero(0)"
 SCAN_CALLS: Final = 20
@@ -37,20 +38,6 @@ WORK: Final = {
 MAX_SCAN_SHARE: Final = 0.01
 MAX_DIRTY_MORE: Final = 8
 
-_BUILD: Final = """
-from setuptools import Extension
-from setuptools.dist import Distribution
-from Cython.Build import cythonize
-core = Extension(
-    "hbitmap_impl.hbitmap", ["hbitmap_impl/hbitmap.pyx"], extra_compile_args=["-O3"],
-    define_macros=[("HBITMAP_FLAGS", '"-O3"'), *MACROS],
-)
-build = Distribution({"ext_modules": cythonize([core], quiet=True)}).get_command_obj("build_ext")
-build.inplace = True
-build.ensure_finalized()
-build.run()
-"""
-
 
 def build_core(sources: Path, folder: Path, macros: str) -> Path:
     """Copy the package's sources into a folder of their own, and compile them there."""
@@ -59,8 +46,7 @@ def build_core(sources: Path, folder: Path, macros: str) -> Path:
         folder / "hbitmap_impl",
         ignore=shutil.ignore_patterns("*.so", "*.c", "__pycache__"),
     )
-    script = _BUILD.replace("*MACROS", macros)
-    subprocess.run([sys.executable, "-c", script], cwd=folder, check=True, capture_output=True)
+    compile_module(folder, "hbitmap_impl.hbitmap", macros)
     return folder
 
 

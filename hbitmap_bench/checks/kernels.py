@@ -18,7 +18,6 @@ import importlib
 import json
 import os
 import statistics
-import subprocess
 import sys
 import time
 from collections import Counter, deque
@@ -40,6 +39,7 @@ from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.base.host import commit_of_sources, host_facts
 from hbitmap_bench.base.output import check_folder, write_atomic
 from hbitmap_bench.base.program import run_to_exit
+from hbitmap_bench.checks.core_build import compile_module
 from hbitmap_bench.qemu.account import process_totals
 from hbitmap_bench.qemu.driver import Driver, Words, started
 from hbitmap_bench.qemu.driver_build import compile_driver
@@ -130,28 +130,13 @@ class Side(Protocol):
 
 # ---------------------------------------------------------------- our side
 
-_BUILD: Final = """
-import sys
-from setuptools import Extension
-from setuptools.dist import Distribution
-from Cython.Build import cythonize
-core = Extension(
-    "core_with_loops", ["core_with_loops.pyx"], extra_compile_args=["-O3"],
-    define_macros=[("HBITMAP_FLAGS", '"-O3"')],
-)
-build = Distribution({"ext_modules": cythonize([core], quiet=True)}).get_command_obj("build_ext")
-build.inplace = True
-build.ensure_finalized()
-build.run()
-"""
-
 
 def build_core(sources: Path, folder: Path) -> Any:  # noqa: ANN401
     """Compile the core of a checkout with the loops behind it, as ``setup.py`` does; the module."""
     parts = ("hbitmap_impl/hbitmap.pyx", "hbitmap_bench/checks/core_loops.pxi")
     text = "".join((sources / part).read_text() for part in parts)
     (folder / "core_with_loops.pyx").write_text(text)
-    subprocess.run([sys.executable, "-c", _BUILD], cwd=folder, check=True, capture_output=True)
+    compile_module(folder, "core_with_loops")
     sys.path.insert(0, str(folder))
     return importlib.import_module("core_with_loops")
 

@@ -146,15 +146,18 @@ def _runs(edges: Bits, starts: Bits, n_bits: int) -> tuple[npt.NDArray[np.bool_]
 
 def _done_starts(edges: Bits, n_bits: int, reach: int) -> Bits:
     """Where questions about done runs begin if an answer is for ``reach`` clusters."""
+    return np.concatenate([np.arange(a, b, reach) for a, b in _done_runs(edges, n_bits)])
+
+
+def _done_runs(edges: Bits, n_bits: int) -> Bits:
+    """Begin and end of each done run: (runs, 2)."""
     bounds = np.append(edges, n_bits) if len(edges) % 2 else edges
-    runs = bounds.reshape(-1, 2)
-    return np.concatenate([np.arange(a, b, reach) for a, b in runs])
+    return bounds.reshape(-1, 2)
 
 
 def discards(edges: Bits, n_bits: int, skip_bits: int = 0) -> Iterator[tuple[int, int]]:
     """The discards (offset, length in bytes) that overwrite the done runs beyond ``skip_bits``."""
-    bounds = np.append(edges, n_bits) if len(edges) % 2 else edges
-    for begin, end in bounds.reshape(-1, 2).tolist():
+    for begin, end in _done_runs(edges, n_bits).tolist():
         for bit in range(max(begin, skip_bits), end, PIECE_BITS):
             length = min(PIECE_BITS, end - bit)
             yield bit * COPY_CLUSTER_BYTES, length * COPY_CLUSTER_BYTES
@@ -208,7 +211,7 @@ def measure(
             say(f"{build.label}, {format_size(size)}, {name}: overwriting, then {rounds + 1} runs")
             edges = STATES[name].done(n_bits)
             overwrite(daemon, discards(edges, n_bits, done_bits))
-            done_bits = int(edges[-1]) if len(edges) % 2 == 0 else n_bits
+            done_bits = int(_done_runs(edges, n_bits)[-1, 1])
             runs = judged([_build_up(daemon) for _ in range(rounds)], None)
             row = Row(build.label, name, size, algorithm, runs, _profile(daemon))
             say(", ".join(f"{run.cpu_s or 0:.3f} CPU s ({run.disturbed})" for run in runs))

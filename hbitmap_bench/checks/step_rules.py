@@ -171,13 +171,13 @@ def local_rule(line: Line) -> tuple[list[Step], bool]:
 
 def asv_rule(line: Line) -> tuple[list[Step], bool]:
     """asv's: a Potts model over the whole series, its penalty chosen by an information measure."""
-    return level_steps(line, FLOOR_S), False
+    return level_steps(line), False
 
 
 def trend_rule(line: Line) -> tuple[list[Step], bool]:
     """That of ``trend``: local, and asv's for what is not seen so; levels settled, creep told."""
     found = steps_of(line, TIMED)
-    unsure = rises_steadily(line, found, FLOOR_S) or any(is_suspect(s, line) for s in found)
+    unsure = rises_steadily(line, found) or any(is_suspect(s, line) for s in found)
     return [step for step in found if step.is_confirmed], unsure
 
 

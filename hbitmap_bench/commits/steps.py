@@ -75,25 +75,24 @@ def steps_of(line: Line, benchmark: Benchmark) -> list[Step]:
     """All steps of a series, oldest first. Costs some 10 ms at 200 commits, asv's part."""
     if benchmark.is_exact:
         return [Step(*found) for found in differences(line.value)]
-    floor = line.floor
     local = [Step(*found) for found in moves(line)]
     known = [step for step in local if step.is_confirmed]
-    wide = (step for step in level_steps(line, floor) if not any(_same(step, k) for k in known))
-    settled = _settled(line.value, sorted([*known, *wide]), floor)
+    wide = (step for step in level_steps(line) if not any(_same(step, k) for k in known))
+    settled = _settled(line.value, sorted([*known, *wide]), line.floor)
     return sorted([*settled, *(step for step in local if not step.is_confirmed)])
 
 
-def rises_steadily(line: Line, steps: Sequence[Step], floor: float) -> bool:
+def rises_steadily(line: Line, steps: Sequence[Step]) -> bool:
     """Whether a cost has crept up by what counts, in no step: over all commits, or since the last.
 
     The lower end of the Theil-Sen slope of log cost (one-sided 99.9%), times the commits it ran
     over, less what seams hide. A machine that drifts looks the same. O(n^2) at most.
     """
     confirmed = [step.place for step in steps if step.is_confirmed]
-    return any(_creeps(line, first, floor) for first in {0, *confirmed[-1:]})
+    return any(_creeps(line, first) for first in {0, *confirmed[-1:]})
 
 
-def level_steps(line: Line, floor: float) -> list[Step]:
+def level_steps(line: Line) -> list[Step]:
     """Steps between the levels that asv's step detection sees in a whole series.
 
     With the weights that asv publishes with: two over the width of each interval. Levels of one
@@ -110,7 +109,7 @@ def level_steps(line: Line, floor: float) -> list[Step]:
     return [
         Step(place, before, after, "level")
         for (_, before, one), (place, after, other) in pairwise(levels)
-        if _is_far(before, after, floor)
+        if _is_far(before, after, line.floor)
         and abs(math.log(after / before)) > line.hidden(one, other)  # from middle to middle
     ]
 
@@ -168,13 +167,13 @@ def _between_levels(value: Floats, steps: Sequence[Step]) -> list[Step]:
     ]
 
 
-def _creeps(line: Line, first: int, floor: float) -> bool:
+def _creeps(line: Line, first: int) -> bool:
     value = line.value[first:]
     if len(value) < LEAST_CREEP or not (value > 0).all():
         return False
     slope = stats.theilslopes(np.log(value), alpha=CREEP_CONFIDENCE)
     rise = slope.low_slope * (len(value) - 1) - line.hidden(first, len(line.value) - 1)
-    return _is_far(float(value.min()), float(value.min()) * math.exp(max(rise, 0.0)), floor)
+    return _is_far(float(value.min()), float(value.min()) * math.exp(max(rise, 0.0)), line.floor)
 
 
 def _same(one: Step, other: Step) -> bool:

@@ -207,7 +207,7 @@ def _doubts(
             newest = commits[step.place]
             yield Doubt(benchmark, params, "newest alone", newest, step.before, step.after)
     standing = any(s.is_confirmed and s.rises and stands(s, now, floor) for s in steps)
-    if not standing and rises_steadily(line, steps, floor):
+    if not standing and rises_steadily(line, steps):
         lowest = int(line.value.argmin())
         before, after = float(line.value[lowest]), float(line.value[-1])
         yield Doubt(benchmark, params, "creeps", commits[lowest], before, after)

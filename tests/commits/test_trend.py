@@ -49,7 +49,8 @@ def line(*levels, noise=0.005, width=0.01, seed=1):
     """A series in units of 10 ms, with scatter and intervals of so much."""
     value = 0.01 * np.array(levels, float)
     value *= np.exp(noise * np.random.default_rng(seed).standard_normal(len(levels)))
-    return Line(np.arange(len(levels)), value, value * (1 - width), value * (1 + width))
+    low, high = value * (1 - width), value * (1 + width)
+    return Line(np.arange(len(levels)), value, low, high, FLOORS["time"])
 
 
 def found(given, benchmark=TIMED):
@@ -137,13 +138,13 @@ def test_counters_count_with_any_difference_and_stand_until_they_are_what_they_w
 
 def test_creep_is_seen_where_no_step_is():
     given = line(*accumulate([1.0] * 60, lambda level, _: level * 1.01), noise=0.02, width=0.04)
-    assert rises_steadily(given, [], FLOORS["time"])
-    assert not rises_steadily(line(*[1.0] * 60, noise=0.05), [], FLOORS["time"])
+    assert rises_steadily(given, [])
+    assert not rises_steadily(line(*[1.0] * 60, noise=0.05), [])
     falling = given._replace(value=given.value[::-1])
-    assert not rises_steadily(falling, [], FLOORS["time"])
-    assert not rises_steadily(line(0.0, 0.0, *[1.0] * 8), [], FLOORS["time"])
+    assert not rises_steadily(falling, [])
+    assert not rises_steadily(line(0.0, 0.0, *[1.0] * 8), [])
     late = line(*[2.0] * 10, *accumulate([1.0] * 40, lambda level, _: level * 1.01))
-    assert rises_steadily(late, steps_of(late, TIMED), FLOORS["time"])
+    assert rises_steadily(late, steps_of(late, TIMED))
 
 
 def test_the_rules_of_the_comparison_are_scored_by_what_was_put_in():

@@ -33,7 +33,7 @@ from hbitmap_bench.commits import installed, sources
 from hbitmap_bench.commits.asv_library import EXISTING, configuration, environments
 from hbitmap_bench.commits.machine import machine_fields
 from hbitmap_bench.commits.project import Project, find_project, git
-from hbitmap_bench.commits.project_file import Profile
+from hbitmap_bench.commits.project_file import Kind, Profile
 from hbitmap_bench.commits.sessions import Sessions, measured_again, new_session, write_anchor
 
 EVIDENCE = "HBITMAP_BENCH_EVIDENCE"
@@ -59,10 +59,11 @@ def bench(
     """
     project = find_project(folder)
     fields = machine_fields(machine, project.results_dir)
+    known = _measured(project, machine)
     chosen = (
         [_installed_commit(project, commits)]
         if is_existing(project)
-        else commits_to_measure(project, machine, commits)
+        else commits_to_measure(project, known, commits)
     )
     sampling = asv_arguments(project.declared.profile(profile))
     console = Console(soft_wrap=True, highlight=False)
@@ -75,7 +76,7 @@ def bench(
         )
         return 0
     check_folder(project.results_dir / machine, "make it writable")
-    anchor = anchor_of(project, machine, chosen)
+    anchor = anchor_of(project, known, chosen)
     refused: list[str] = []
     if not is_existing(project):
         environments(project)  # what can't be made is told before anything is measured
@@ -116,10 +117,12 @@ def asv_arguments(profile: Profile) -> list[str]:
     return arguments
 
 
-def commits_to_measure(project: Project, machine: str, commits: str | None) -> list[str]:
+def commits_to_measure(
+    project: Project, known: Callable[[str], bool], commits: str | None
+) -> list[str]:
     """Hashes, oldest first, of commits that changed what is measured.
 
-    Of a range, all; else those after the newest with a valid result of this machine. Where there
+    Of a range, all; else those after the newest that is ``known``, by a valid result. Where there
     is none, the newest alone: a whole history is only measured if someone asks for it.
     """
     paths = project.declared.measured.paths
@@ -131,25 +134,23 @@ def commits_to_measure(project: Project, machine: str, commits: str | None) -> l
                 f"new, and {commits!r} has none: name a longer range"
             )
         return changed[::-1]
-    known = _measured(project, machine)
     measured = [i for i, commit in enumerate(changed) if known(commit)]
     return changed[: measured[0] if measured else 1][::-1]
 
 
-def anchor_of(project: Project, machine: str, chosen: Sequence[str]) -> str | None:
-    """The newest commit that the history keeps as it is; None where it keeps none.
+def anchor_of(project: Project, known: Callable[[str], bool], chosen: Sequence[str]) -> str | None:
+    """The newest ``known`` commit that the history keeps as it is; None where it keeps none.
 
     An existing environment has one commit installed, and can measure no other.
     """
     if is_existing(project):
         return None
-    known = _measured(project, machine)
     found = git(project.root, "log", "--topo-order", "--format=%H", "HEAD", chosen[-1]).splitlines()
     return next((c for c in found if c not in chosen and known(c)), None)
 
 
 def _measured(project: Project, machine: str) -> Callable[[str], bool]:
-    """Whether a commit has a valid result of this machine."""
+    """A function: whether a commit has a valid result of this machine. Hashes all results once."""
     refused = sources.refusals(project.results_dir, project.root)
     paths = (project.results_dir / machine).glob("*-*.json")
     known = tuple({path.name.split("-")[0] for path in paths if path not in refused})
@@ -179,7 +180,7 @@ def prepare(
     Those of the anchor are not among them: it is measured beside what is stored of it.
     """
     conf = vars(configuration(project, results_dir=str(staging / "results")))
-    if project.declared.measured.imports is None and not is_existing(project):
+    if project.declared.measured.kind == "installed" and not is_existing(project):
         conf["install_command"] = [*_install_command(conf), _telling(project)]
     (staging / CONFIGURATION).write_text(json.dumps(conf))
     (staging / "evidence").mkdir()
@@ -233,7 +234,7 @@ def store(
     the anchor's record before them: without it they would be apart from all others.
     """
     evidence = _evidence(staging / "evidence")
-    kind: sources.Kind = "imported" if project.declared.measured.imports else "installed"
+    kind = project.declared.measured.kind
     session = new_session()
     accepted, refused = [], []
     for path in sorted((staging / "results" / machine).glob("*-*.json")):
@@ -275,7 +276,7 @@ def _store_result(
     new: Path,
     folder: Path,
     of: tuple[str, str],
-    found: tuple[sources.Kind, Sequence[sources.Imported]],
+    found: tuple[Kind, Sequence[sources.Imported]],
 ) -> None:
     """Copy a result, which may be stored already in part, with its side record."""
     (commit, session), (kind, files) = of, found
@@ -294,7 +295,7 @@ def _untrusted(project: Project, commit: str, papers: Sequence[Mapping[str, Any]
     if not papers:
         return f"commit {commit[:10]}: nothing was measured, it was not built or lacks all parts"
     imported = [paper["files"] for paper in papers]
-    if project.declared.measured.imports is None:
+    if project.declared.measured.kind == "installed":
         return _untold(commit, papers)
     wheels = sorted(project.env_dir.glob(f"*/asv-build-cache/{commit}/*.whl"))
     if not wheels:

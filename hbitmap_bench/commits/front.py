@@ -11,12 +11,8 @@ import numpy as np
 from hbitmap_bench.base.front_part import FrontPart
 from hbitmap_bench.commits.changes import Change, Word, changes
 from hbitmap_bench.commits.derived import Exponents, exponents
-from hbitmap_bench.commits.gate.thresholds import BLIND
+from hbitmap_bench.commits.gate.thresholds import BLIND, EXACT_MARGIN
 from hbitmap_bench.commits.series import Benchmark, Commit, History, Params
-
-EXACT_MARGIN = 0.01
-"""Above its limit the exponent of a counter is another algorithm's, unless ``growth.margin`` says
-otherwise. Counters repeat, so this leaves room only for what is added to the leading term."""
 
 SHOWN_REASONS = 5
 """More of a kind are counted, not listed: the list of changes has them all."""
@@ -107,7 +103,7 @@ def _too_steep(fitted: tuple[Exponents, ...]) -> list[str]:
 
 
 def _is_too_steep(line: Exponents) -> bool:
-    margin = EXACT_MARGIN if line.growth.margin is None else line.growth.margin
+    margin = EXACT_MARGIN.value if line.growth.margin is None else line.growth.margin
     return bool(line.value[-1] > line.limit + margin)
 
 

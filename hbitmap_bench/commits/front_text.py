@@ -113,8 +113,7 @@ def change_table(page: FrontPage) -> Table:
 
 def cell_words(benchmark: Benchmark, params: Params, declared: Parameters) -> str:
     """A cell's parameters with the suffixes that the project declares: ``deny 16T 64K start``."""
-    named = zip(benchmark.param_names, params, strict=True)
-    return " ".join(f"{value}{declared.suffixes.get(name, '')}" for name, value in named)
+    return declared.told(benchmark.param_names, params)
 
 
 def machine_words(machine: Mapping[str, str]) -> str:
@@ -146,13 +145,8 @@ def _exponent(line: Exponents, commit: int) -> str:
 def _line_name(line: Exponents, among: Sequence[Exponents], declared: Parameters) -> str:
     """``access seconds``, with the group where there is more than one."""
     several = len({other.group for other in among}) > 1
-    return f"{line.series} {line.quantity}" + (f" {group_words(line, declared)}" if several else "")
-
-
-def group_words(line: Exponents, declared: Parameters) -> str:
-    """A line's group with suffixes: ``64K``."""
-    named = zip(line.growth.by, line.group, strict=True)
-    return " ".join(f"{value}{declared.suffixes.get(name, '')}" for name, value in named)
+    group = declared.told(line.growth.by, line.group)
+    return f"{line.series} {line.quantity}" + (f" {group}" if several else "")
 
 
 def _newest(page: FrontPage) -> str:

@@ -14,7 +14,7 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from hbitmap_bench.base.errors import UserError
 
@@ -26,6 +26,10 @@ SCALARS: Final = {str: "text", int: "a whole number", float: "a number", bool: "
 
 T = TypeVar("T")
 
+Kind = Literal["imported", "installed"]
+"""What shows that a sample was the commit's: what processes told of the package that they imported,
+or what was installed for them."""
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -35,6 +39,11 @@ class Measured:
     imports: str | None = None
     files: tuple[str, ...] = ()
     reviewed: str | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """What is compared with the commit."""
+        return "installed" if self.imports is None else "imported"
 
 
 @dataclass(frozen=True)
@@ -76,6 +85,11 @@ class Parameters:
     pairs: tuple[tuple[str, ...], ...] = ()
     size: str | None = None
     suffixes: Mapping[str, str] = field(default_factory=dict)
+
+    def told(self, names: Iterable[str], values: Iterable[object]) -> str:
+        """Values of these parameters with their suffixes: ``deny 16T 64K start``."""
+        named = zip(names, values, strict=True)
+        return " ".join(f"{value}{self.suffixes.get(name, '')}" for name, value in named)
 
 
 @dataclass(frozen=True)

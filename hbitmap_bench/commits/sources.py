@@ -17,10 +17,11 @@ import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import Final, get_args
 
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.base.output import write_atomic
+from hbitmap_bench.commits.project_file import Kind
 from hbitmap_bench.commits.sessions import Sessions, anchor_paths, are_sessions, read_anchor
 
 SCHEMA = 1
@@ -30,9 +31,7 @@ SUFFIX = ".sources"
 COMPILED = (*EXTENSION_SUFFIXES, ".so", ".pyd")
 NOT_RESULTS = {"machine.json", "benchmarks.json"}
 
-Kind = Literal["imported", "installed"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
-"""What processes told of the package that they imported, or what was installed for them."""
 
 Imported = Mapping[str, str]
 """Path of a file in the package, such as ``hbitmap_impl/image.py``, to its git blob id."""

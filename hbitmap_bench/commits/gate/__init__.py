@@ -17,3 +17,6 @@
 
 LOCAL = "local"
 """What a machine is called that nobody has named."""
+
+BUDGET_S = 300.0
+"""For more rounds: as much again as the quick profile's first pass takes."""

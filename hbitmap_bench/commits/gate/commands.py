@@ -11,7 +11,7 @@ import click
 
 from hbitmap_bench.base.interrupt import rather_than_errors
 from hbitmap_bench.base.seconds import Seconds
-from hbitmap_bench.commits.gate import LOCAL
+from hbitmap_bench.commits.gate import BUDGET_S, LOCAL
 
 if TYPE_CHECKING:
     from hbitmap_bench.commits.gate.verdict_formats import Format
@@ -64,7 +64,7 @@ def judging_nothing_if_interrupted() -> Iterator[None]:
     help="Count them by callgrind too. Default: where valgrind is installed, for some two minutes.",
 )  # fmt: skip
 @click.option(
-    "--budget", "budget_s", type=Seconds(0), metavar="SECONDS", default=300.0, show_default=True,
+    "--budget", "budget_s", type=Seconds(0), metavar="SECONDS", default=BUDGET_S, show_default=True,
     help="For more rounds of cells in which a large rise may hide.",
 )  # fmt: skip
 @machine_option

@@ -23,7 +23,7 @@ from hbitmap_bench.base import scratch
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.base.output import deliver, folder_as_text
 from hbitmap_bench.commits import sources
-from hbitmap_bench.commits.gate import environments, instructions, suites
+from hbitmap_bench.commits.gate import BUDGET_S, environments, instructions, suites
 from hbitmap_bench.commits.gate.allowances import check_allowances, new_allowances
 from hbitmap_bench.commits.gate.environments import SideName, Workshop
 from hbitmap_bench.commits.gate.instructions import Counts
@@ -38,9 +38,6 @@ from hbitmap_bench.commits.installed import Installed
 
 ROUNDS: Final = (12, 28)
 """Of the first pass, over all noisy cells, and of the second, over the suspects alone."""
-
-BUDGET_S: Final = 300.0
-"""For more rounds: as much again as the quick profile's first pass takes."""
 
 COLUMNS: Final = (
     "{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()

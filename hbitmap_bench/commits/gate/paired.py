@@ -72,10 +72,7 @@ def summary(samples: Sequence[float]) -> float:
 def fast_mean(values: Floats) -> Floats:
     """The mean of the faster half, rounded up, less the fastest tenth, along the last axis."""
     n = values.shape[-1]
-    fastest, half = n // 10, (n + 1) // 2
-    ordered = values.copy()
-    ordered.sort(axis=-1)
-    found: Floats = np.add.reduce(ordered[..., fastest:half], axis=-1) / (half - fastest)
+    found: Floats = np.sort(values, axis=-1)[..., n // 10 : (n + 1) // 2].mean(axis=-1)
     return found
 
 

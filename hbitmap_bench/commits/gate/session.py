@@ -165,12 +165,12 @@ class Session:
                 f"{name} is not as it was installed of the {side}, commit "
                 f"{self.sides[side].commit[:10]}: nothing of this run can be trusted"
             )
-        if self.sides[side].declared.measured.imports is None:
+        if self.sides[side].declared.measured.kind == "installed":
             self.imported[side]["installed"] = package.files
 
     def _check(self, side: SideName, cell: Cell, evidence: Path) -> None:
         """Compare what the process says that it imported with what is installed."""
-        if self.sides[side].declared.measured.imports is None:
+        if self.sides[side].declared.measured.kind == "installed":
             return
         papers = [path.read_text(encoding="utf-8") for path in sorted(evidence.iterdir())]
         told = [json.loads(paper)["files"] for paper in papers]
@@ -238,8 +238,7 @@ class Session:
         results.save(str(folder))
         (path,) = sources.result_paths(folder)
         if self.imported[side]:  # else every process failed or skipped, and there is no number
-            imports = self.sides[side].declared.measured.imports
-            kind: sources.Kind = "imported" if imports else "installed"
+            kind = self.sides[side].declared.measured.kind
             sources.write_record(path, self.sides[side].commit, self.imported[side].values(), kind)
 
 

@@ -9,16 +9,18 @@ from setuptools.command.build_py import build_py
 
 # No -march and no -mpopcnt: a wheel must run anywhere. What needs them is chosen at import.
 FLAGS = ["-O3"]
+# Which change no instruction: without debug information it compiles in two thirds of the time.
+ARGUMENTS = [*FLAGS, "-g0"]
 
 core = Extension(
     "hbitmap_impl.hbitmap",
     ["hbitmap_impl/hbitmap.pyx"],
-    extra_compile_args=FLAGS,
+    extra_compile_args=ARGUMENTS,
     define_macros=[("HBITMAP_FLAGS", f'"{" ".join(FLAGS)}"')],
 )
 
 qcow2_entries = Extension(
-    "hbitmap_impl.qcow2_entries", ["hbitmap_impl/qcow2_entries.pyx"], extra_compile_args=FLAGS
+    "hbitmap_impl.qcow2_entries", ["hbitmap_impl/qcow2_entries.pyx"], extra_compile_args=ARGUMENTS
 )
 
 

@@ -12,7 +12,7 @@ from setuptools import Extension
 from setuptools.dist import Distribution
 from Cython.Build import cythonize
 core = Extension(
-    NAME, [NAME.replace(".", "/") + ".pyx"], extra_compile_args=["-O3"],
+    NAME, [NAME.replace(".", "/") + ".pyx"], extra_compile_args=["-O3", "-g0"],
     define_macros=[("HBITMAP_FLAGS", '"-O3"'), *MACROS],
 )
 build = Distribution({"ext_modules": cythonize([core], quiet=True)}).get_command_obj("build_ext")

@@ -74,16 +74,25 @@ class Workshop:
     @cached_property
     def environments(self) -> tuple[Any, Any]:
         """Both, as asv knows them, not made yet; the second takes what was built in the first."""
-        folder = self.folder / "envs" / _digest(self.project)
-        kept = max(KEPT_BUILDS, int(self.project.conf.get("build_cache_size", 0)))
-        one, two = (
-            environments(self.project, env_dir=str(folder / name), build_cache_size=kept)[
-                self.place
-            ]
-            for name in ENVIRONMENTS
-        )
+        one, two = map(self._environment, ENVIRONMENTS)
         two._cache = one._cache
         return one, two
+
+    @cached_property
+    def builder(self) -> Any:  # noqa: ANN401 - asv has no types
+        """The first environment, as one where asv builds and keeps a commit, and installs none."""
+        nothing: list[str] = []
+        builder = self._environment(
+            ENVIRONMENTS[0], install_command=nothing, uninstall_command=nothing
+        )
+        builder._cache = self.environments[0]._cache
+        return builder
+
+    def _environment(self, name: str, **changes: object) -> Any:  # noqa: ANN401 - asv has no types
+        folder = self.folder / "envs" / _digest(self.project) / name
+        kept = max(KEPT_BUILDS, int(self.project.conf.get("build_cache_size", 0)))
+        changes |= {"env_dir": str(folder), "build_cache_size": kept}
+        return environments(self.project, **changes)[self.place]
 
     @property
     def name(self) -> str:
@@ -131,11 +140,10 @@ def prepare(workshop: Workshop, sides: Mapping[SideName, Side]) -> dict[SideName
             (own, workshop.environments[0]), workshop.environments, strict=True
         ):
             if source.check_presence() and not environment.check_presence():
-                _copy(Path(source._path), Path(environment._path))
+                copy_environment(Path(source._path), Path(environment._path))
             environment.create()
-    one, _ = workshop.environments
-    if workshop.environment("base") is one:  # built in the first one: the head, and then the base
-        _install(workshop, one, sides["head"])
+    for side in sides.values():
+        _install(workshop, workshop.builder, side)
     return _install_both(workshop, sides)
 
 
@@ -145,6 +153,20 @@ def exchange(
     """Install each side anew, in the other's environment. Returns where they are now, and what."""
     exchanged = replace(workshop, exchanged=not workshop.exchanged)
     return exchanged, _install_both(exchanged, sides)
+
+
+def copy_environment(made: Path, to: Path) -> None:
+    """Make an environment of another, with its own path in its scripts: a second or two."""
+    shutil.rmtree(to, ignore_errors=True)
+
+    def left_out(folder: str, names: list[str]) -> set[str]:
+        return NOT_COPIED & {*names} if Path(folder) == made else set()
+
+    shutil.copytree(made, to, symlinks=True, ignore=left_out)
+    for path in (to / "pyvenv.cfg", *(to / "bin").iterdir()):
+        if path.is_file() and not path.is_symlink():
+            text = path.read_bytes()
+            path.write_bytes(text.replace(str(made).encode(), str(to).encode()))
 
 
 def _install_both(workshop: Workshop, sides: Mapping[SideName, Side]) -> dict[SideName, Installed]:
@@ -158,26 +180,15 @@ def _install_both(workshop: Workshop, sides: Mapping[SideName, Side]) -> dict[Si
 
 
 def _install(workshop: Workshop, environment: Any, side: Side) -> None:  # noqa: ANN401 - asv has no types
-    """Build a commit, unless asv has kept a build of it, and install it, whatever was there."""
+    """Build a commit, unless asv has kept a build of it, and install it, whatever was there.
+
+    In the workshop's ``builder`` it is built alone.
+    """
     conf = configuration(workshop.project)
     complaint = f"commit {side.commit[:10]} ({side.facts.ref}) can't be built and installed"
     with at_work(workshop.project, complaint):
         environment._set_installed_commit_hash(None)
         environment.install_project(conf, get_repo(conf), side.commit)
-
-
-def _copy(made: Path, to: Path) -> None:
-    """Make an environment of another, with its own path in its scripts: a second or two."""
-    shutil.rmtree(to, ignore_errors=True)
-
-    def left_out(folder: str, names: list[str]) -> set[str]:
-        return NOT_COPIED & {*names} if Path(folder) == made else set()
-
-    shutil.copytree(made, to, symlinks=True, ignore=left_out)
-    for path in (to / "pyvenv.cfg", *(to / "bin").iterdir()):
-        if path.is_file() and not path.is_symlink():
-            text = path.read_bytes()
-            path.write_bytes(text.replace(str(made).encode(), str(to).encode()))
 
 
 def _forget_others(workshop: Workshop) -> None:

@@ -1,11 +1,13 @@
 """What tests in several files share: Ctrl-C, no time limits, a browser without a network."""
 
+import os
 import shutil
 import signal
 import subprocess
 from pathlib import Path
 
 import pytest
+import tiny
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parent.parent
@@ -31,6 +33,20 @@ def committed(tmp_path_factory):
     packed = subprocess.check_output(["git", "-C", ROOT, "archive", "HEAD"])
     subprocess.run(["tar", "-x", "-C", folder], input=packed, check=True)
     return folder
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory):
+    """A repository whose environment asv has made, one for all processes that run tests."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    repo = folder / "made"
+    with tiny.locked(folder / "made.lock"):
+        if not repo.exists():
+            tiny.make_repo(repo, {}, made=repo)
+        tiny.environment(repo).create()
+    return repo
 
 
 @pytest.fixture(scope="module")

@@ -43,9 +43,9 @@ class Tiny(Suite):
 
 
 @pytest.fixture(scope="module")
-def repo(tmp_path_factory):
+def repo(tmp_path_factory, made):
     repo = tmp_path_factory.mktemp("bench") / "a repo"
-    make_repo(repo, {"tiny": SUITE})
+    make_repo(repo, {"tiny": SUITE}, made)
     commit(repo, {"README": "words"}, "Change nothing that is measured")
     commit(repo, {"hbitmap_impl/words.py": "WORDS = 8\n"}, "Read a word more")
     return repo

@@ -71,9 +71,9 @@ WORDS = "track_words"
 
 
 @pytest.fixture(scope="module")
-def repo(tmp_path_factory):
+def repo(tmp_path_factory, made):
     repo = tmp_path_factory.mktemp("gate") / "repo"
-    make_repo(repo, {"suite": SUITE})
+    make_repo(repo, {"suite": SUITE}, made)
     golden = {"tests/golden/benchmarks.json": json.dumps(LIST)}
     (repo / "tests").mkdir()
     commit(repo, golden, "List the benchmarks")

@@ -75,10 +75,10 @@ limits = {{ access = 2.0, deny = 2.0 }}
 
 
 @pytest.fixture(scope="module")
-def repo(tmp_path_factory):
+def repo(tmp_path_factory, made):
     """Two measured commits, the second one worse; the machine renamed to markup afterwards."""
     repo = tmp_path_factory.mktemp("publish") / "repo"
-    make_repo(repo, {"buildup": SUITE})
+    make_repo(repo, {"buildup": SUITE}, made)
     files = {"hbitmap_impl/words.py": "WORDS = 9\n", FILE: (repo / FILE).read_text() + GROWTH}
     commit(repo, files, f"Read more {HTML}")
     git(repo, "tag", "<b>v1</b>")

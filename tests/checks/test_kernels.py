@@ -27,7 +27,7 @@ def outcome(ratios, aim=(0.0, 1.0), others_cores=0.02):
 @pytest.fixture(scope="module")
 def kernels(tmp_path_factory):
     build = built(tmp_path_factory.mktemp("build"))
-    return compare(SOURCES.parents[1], build, ROUNDS, lambda _: None, bits=64**2 * 8)
+    return compare(SOURCES.parents[1], build, ROUNDS, lambda _: None, bits=64**2)
 
 
 def test_all_work_is_done_by_both_sides_at_each_density(kernels):

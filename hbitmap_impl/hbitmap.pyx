@@ -574,11 +574,18 @@ cdef class HBitmap:
 
     # ------------------------------------------------------------ search
 
-    cdef int64_t _first_set(self, int64_t bit) noexcept nogil:
+    cdef inline int64_t _first_set(self, int64_t bit) noexcept nogil:
         """The first set bit at or after ``bit``, or -1: up one path, down another."""
+        cdef uint64_t rest = self.levels[LAST][bit >> 6] & from_bit(bit)
+        if rest == 0:
+            return self._first_set_after(bit >> 6)
+        hb_count(self.examined, 1)
+        return (bit & ~63) + hb_ctz(rest)
+
+    cdef int64_t _first_set_after(self, int64_t word) noexcept nogil:
+        """The first set bit after a word of the last level, which has been examined, or -1."""
         cdef int64_t level = LAST
-        cdef int64_t word = bit >> 6
-        cdef uint64_t rest = self.levels[LAST][word] & from_bit(bit)
+        cdef uint64_t rest = 0
         while rest == 0:
             if level == 0:
                 hb_count(self.examined, LEVELS)
@@ -593,6 +600,28 @@ cdef class HBitmap:
             level += 1
             rest = self.levels[level][word]
         return (word << 6) + hb_ctz(rest)
+
+    cdef inline int64_t _step(self, int64_t *word, uint64_t *ahead) noexcept nogil:
+        """The next set bit of a walk, or -1 at its end, where ``word`` becomes -1.
+
+        ``ahead`` is a mask of the word's bits that the walk has not passed. It stays in a register,
+        so that a step waits for no load.
+        """
+        cdef uint64_t rest
+        cdef int64_t found
+        if word[0] < 0:
+            return -1
+        rest = self.levels[LAST][word[0]] & ahead[0]
+        if rest:
+            hb_count(self.examined, 1)
+        else:
+            found = self._first_set_after(word[0])
+            word[0] = found >> 6    # of -1, it is -1
+            if found < 0:
+                return -1
+            rest = self.levels[LAST][word[0]]
+        ahead[0] = rest & (rest - 1)    # clears the lowest set bit
+        return (word[0] << 6) + hb_ctz(rest)
 
     cdef int64_t _first_zero(self, int64_t bit, int64_t last) noexcept nogil:
         """The first zero bit from ``bit`` to ``last``, or -1: word by word on the last level."""
@@ -736,7 +765,7 @@ cdef class HBitmap:
         """The start item of each set bit, in order, from start's own group on.
 
         Bits reset ahead of the walk are not visited; bits set ahead of it may be missed.
-        Cost: a ``next_dirty`` a step. Raises ``ValueError`` for a negative start, and the iterator
+        Cost: a ``next_dirty`` a step, of one word where bits lie in the same word. Raises ``ValueError`` for a negative start, and the iterator
         raises ``RuntimeError`` once the bitmap has been truncated.
         """
         self._refuse_unfinished()
@@ -1026,28 +1055,27 @@ cdef class HBitmap:
 
 
 cdef class _Walk:
-    """The iterator of an ``HBitmap``: where the next search begins."""
+    """The iterator of an ``HBitmap``: a word, and a mask of its bits that are still ahead."""
 
     cdef HBitmap bitmap
-    cdef int64_t bit
+    cdef int64_t word
+    cdef uint64_t ahead
     cdef int64_t generation
 
     def __cinit__(self, HBitmap bitmap not None, int64_t bit):
         self.bitmap = bitmap
-        self.bit = bit
+        self.word = bit >> 6 if bit < bitmap.n_bits else -1
+        self.ahead = from_bit(bit)
         self.generation = bitmap.generation
 
     def __iter__(self):
         return self
 
     def __next__(self):
-        cdef int64_t found = -1
+        cdef int64_t found
         if self.generation != self.bitmap.generation:
             raise RuntimeError("the bitmap was truncated or deserialized: begin a new iteration")
-        if self.bit < self.bitmap.n_bits:
-            found = self.bitmap._first_set(self.bit)
+        found = self.bitmap._step(&self.word, &self.ahead)
         if found < 0:
-            self.bit = self.bitmap.n_bits
             raise StopIteration
-        self.bit = found + 1
         return found << self.bitmap._granularity

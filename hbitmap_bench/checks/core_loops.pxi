@@ -59,15 +59,15 @@ def loop_status(HBitmap bitmap not None, int64_t n, int64_t step, int64_t start,
 
 
 def loop_iterate(HBitmap bitmap not None, int64_t n, int64_t step, int64_t start, int64_t limit):
-    cdef int64_t i, bit, left = 0, last = -1
-    cdef uint64_t total = 0
+    cdef int64_t i, bit, word, left = 0, last = -1
+    cdef uint64_t ahead, total = 0
     for i in range(n):
         left = limit
         bit = start >> bitmap._granularity
-        while left and bit < bitmap.n_bits and (bit := bitmap._first_set(bit)) >= 0:
+        word, ahead = bit >> 6 if bit < bitmap.n_bits else -1, from_bit(bit)
+        while left and (bit := bitmap._step(&word, &ahead)) >= 0:
             last = bit << bitmap._granularity
             total += last
-            bit += 1
             left -= 1
     return limit - left, last, total & INT64_MAX
 

@@ -235,6 +235,23 @@ def test_iteration_skips_what_is_reset_ahead():
     assert seen == [1, 64, 299]
 
 
+def test_what_is_set_ahead_is_visited_or_missed_and_nothing_else():
+    bitmap = bitmap_of(300, {1, 64, 299})
+    seen = []
+    for item in bitmap:
+        seen.append(item)
+        bitmap.set(70, 1)
+    assert seen in ([1, 64, 299], [1, 64, 70, 299])
+
+
+def test_a_walk_examines_a_word_a_bit_and_three_or_more_to_the_next_word():
+    bitmap = bitmap_of(64 * 3, range(64 * 3))
+    bitmap.reset_counters()
+    assert len(list(bitmap)) == 64 * 3
+    to_next, to_the_end = 3, 7  # up one level and down again; up all seven
+    assert bitmap.words_examined == 64 + 2 * (to_next + 63) + to_the_end
+
+
 def test_iter_from_begins_at_starts_group():
     bitmap = bitmap_of(100, {8, 50}, granularity=3)
     assert list(bitmap.iter_from(13)) == [8, 48]

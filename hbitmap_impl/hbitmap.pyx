@@ -351,25 +351,31 @@ cdef class HBitmap:
         Bits past a smaller end must be clear already. Without memory for all levels, some have
         room that nothing tells of, and nothing else has changed.
         """
-        cdef int64_t n_words[LEVELS]
         cdef int64_t n = bits
         cdef int level
         cdef uint64_t *words
-        memcpy(n_words, self.n_words, sizeof(n_words))
         for level in range(LAST, -1, -1):
             n = max((n + 63) >> 6, 1)
-            if n == n_words[level]:
+            if n == self.n_words[level]:
                 break    # then so it is above
-            words = resized(self.levels[level], n_words[level], n)
+            words = resized(self.levels[level], self.n_words[level], n)
             if words != NULL:
                 self.levels[level] = words
-            elif n > n_words[level]:    # one that can't shrink has room to spare
+            elif n > self.n_words[level]:    # one that can't shrink has room to spare
+                self._count_words()
                 raise MemoryError(f"no memory for a bitmap of {bits} bits ({n * 8} bytes)")
-            n_words[level] = n
-        memcpy(self.n_words, n_words, sizeof(n_words))
+            self.n_words[level] = n
         self._size = size
         self.n_bits = bits
         return 0
+
+    cdef void _count_words(self) noexcept:
+        """Say again how many words the bits need in each level."""
+        cdef int64_t n = self.n_bits
+        cdef int level
+        for level in range(LAST, -1, -1):
+            n = max((n + 63) >> 6, 1)
+            self.n_words[level] = n
 
     # ------------------------------------------------------------ size
 

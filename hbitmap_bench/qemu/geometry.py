@@ -3,10 +3,10 @@
 All formulas are exact integers and hold for a fully allocated qcow2 image whose host offsets are
 contiguous inside each slice, a full access bitmap (or an empty deny bitmap), and no cluster done
 (but for ``words_done``).
-QEMU 7.2 asks exactly so many queries at 64 KiB and at 2 MiB clusters (counted by its own trace, see
-tests/qemu). At sizes between, ``qemu-img create -o preallocation=metadata`` puts refcount blocks
-amid slices, and each that cuts one costs a query more: at 1 TiB, 1152 for 1024 with 128 KiB
-clusters and a 64 KiB slice, and 8224 for 8192 with 256 KiB clusters and a 4 KiB slice.
+QEMU 7.2 asks exactly so many queries (counted by its own trace, see tests/qemu). Images that
+``qemu-img create -o preallocation=metadata`` makes have refcount blocks amid slices at clusters
+between 64 KiB and 2 MiB, and each that cuts one costs a query more: at 1 TiB, 1152 for 1024 with
+128 KiB clusters and a 64 KiB slice, and 8224 for 8192 with 256 KiB clusters and a 4 KiB slice.
 """
 
 from __future__ import annotations

@@ -101,11 +101,19 @@ def test_every_command_looks_where_it_will_write_before_it_works(arguments):
 
 
 def full_disk(limit):
-    """No file of the child may outgrow the limit: writes fail as they do where a disk is full."""
+    """No file of the child may outgrow the limit: writes fail as they do where a disk is full.
+
+    It must compile nothing: Python keeps bytecode that was cut short, and then fails on it.
+    """
     return partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, limit))
 
 
-def test_a_full_disk_is_seen_before_anything_is_measured(tmp_path):
+@pytest.fixture
+def no_bytecode(monkeypatch):
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+
+
+def test_a_full_disk_is_seen_before_anything_is_measured(tmp_path, no_bytecode):
     done = run(*SMALL, cwd=tmp_path, preexec_fn=full_disk(1024))
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
@@ -113,7 +121,7 @@ def test_a_full_disk_is_seen_before_anything_is_measured(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_disk_that_is_full_in_the_end_costs_no_result(tmp_path, rescue):
+def test_a_disk_that_is_full_in_the_end_costs_no_result(tmp_path, rescue, no_bytecode):
     done = run(*SMALL, "--json", "copy.json", cwd=tmp_path, preexec_fn=full_disk(8192))
     assert done.returncode == 2
     assert "Traceback" not in done.stderr

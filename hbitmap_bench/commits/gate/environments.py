@@ -219,7 +219,9 @@ def extract(repo: Path, commit: str, path: str, to: Path) -> None:
         raise UserError(f"commit {commit[:10]} must have {path}, and has not: name another")
     try:
         with tarfile.open(fileobj=BytesIO(ran.stdout)) as archive:
-            archive.extractall(to, filter=_no_outer_links)
+            # Python before 3.11.4 has no filters, and takes links as they are.
+            archive.extraction_filter = _no_outer_links
+            archive.extractall(to)
     except tarfile.TarError as error:
         raise UserError(f"commit {commit[:10]} can't be unpacked: {error}") from None
 

@@ -32,6 +32,9 @@ PIPS: Final = re.compile(
 )
 """pip's own words around those of the build that failed."""
 
+COMPLAINT: Final = re.compile(r"error|^fatal: ", re.IGNORECASE)
+"""How programs say what is wrong, and how git does."""
+
 RAISED: Final = re.compile(r"[\w.]*(Error|Exception)(:|$)")
 """How Python ends a traceback."""
 
@@ -78,7 +81,7 @@ def first_error(output: str) -> str:
     said = [line.strip() for line in output.splitlines() if line.strip()]
     places = [line for line in said if PLACE.match(line)]
     raised = [line for line in said if RAISED.match(line)][::-1]
-    errors = [line for line in said if "error" in line.lower() and not PIPS.search(line)]
+    errors = [line for line in said if COMPLAINT.search(line) and not PIPS.search(line)]
     return (places or raised or errors or said or ["no reason given"])[0]
 
 
@@ -100,14 +103,15 @@ def environments(project: Project, **changes: object) -> list[Any]:
             f'set it to "{MADE}", with what it needs in matrix.req'
         )
     conf = configuration(project, environment_type=MADE, **changes)
-    lacking = [python for python in conf.pythons if not _has(python)]
+    with at_work(project, "asv can't make environments"):
+        wanted = [one["python", None] for one in environment.iter_matrix(MADE, conf.pythons, conf)]
+        found = list(environment.get_environments(conf, None, verbose=False))
+    lacking = [python for python in dict.fromkeys(map(str, wanted)) if not _has(python)]
     if lacking:
         raise UserError(
             f"asv makes environments for Python {', '.join(lacking)}, and there is none on PATH: "
-            "install it, or take it out of pythons in asv.conf.json"
+            "install it, or take it out of pythons or include in asv.conf.json"
         )
-    with at_work(project, "asv can't make environments"):
-        found = list(environment.get_environments(conf, None, verbose=False))
     if not found:
         raise UserError(
             "asv's matrix must give environments, and gives none: mend matrix, include and exclude "
@@ -118,7 +122,7 @@ def environments(project: Project, **changes: object) -> list[Any]:
 
 def _has(python: str) -> bool:
     by_name: Any = environment.get_environment_class_by_name(MADE)
-    return by_name._find_python(str(python)) is not None
+    return by_name._find_python(python) is not None
 
 
 def discover(

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from asv import util
+from asv.results import get_filename
 from rich.console import Console
 
 from hbitmap_bench.base import scratch
@@ -30,7 +31,12 @@ from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.base.interrupt import uninterrupted
 from hbitmap_bench.base.output import check_folder, deliver, folder_as_text, write_atomic
 from hbitmap_bench.commits import installed, sources
-from hbitmap_bench.commits.asv_library import EXISTING, configuration, environments
+from hbitmap_bench.commits.asv_library import (
+    EXISTING,
+    configuration,
+    environments,
+    first_error,
+)
 from hbitmap_bench.commits.machine import machine_fields
 from hbitmap_bench.commits.project import Project, find_project, git
 from hbitmap_bench.commits.project_file import Kind, Profile
@@ -40,6 +46,9 @@ EVIDENCE = "HBITMAP_BENCH_EVIDENCE"
 """The folder where measuring processes tell what they imported, and installs what they left."""
 
 CONFIGURATION: Final = "asv.conf.json"
+
+INSTALLED: Final = "asv-install-status.json"
+"""Where an environment of asv's says which commit is installed."""
 
 PROGRESS = re.compile(r"\[|·+ \w")
 """Lines of asv's that tell how far it is; rows of its tables have neither form."""
@@ -59,7 +68,9 @@ def bench(
     """
     project = find_project(folder)
     fields = machine_fields(machine, project.results_dir)
-    known = _measured(project, machine)
+    # what can't be made is told before anything is measured
+    made = [] if is_existing(project) else environments(project)
+    known = _measured(project, machine, [one.name for one in made])
     chosen = (
         [_installed_commit(project, commits)]
         if is_existing(project)
@@ -78,10 +89,10 @@ def bench(
     check_folder(project.results_dir / machine, "make it writable")
     anchor = anchor_of(project, known, chosen)
     refused: list[str] = []
-    if not is_existing(project):
-        environments(project)  # what can't be made is told before anything is measured
     with scratch.folder(project.make_work_dir()) as staging:
         prepare(project, staging, fields, anchor)
+        for one in made:  # what is told of a commit is told as it is installed
+            Path(one._path, INSTALLED).unlink(missing_ok=True)
         middle = len(chosen) // 2  # an anchor at an end would be off most where a machine drifts
         ordered = [*chosen[:middle], *filter(None, [anchor]), *chosen[middle:]]
         if anchor:
@@ -122,11 +133,15 @@ def commits_to_measure(
 ) -> list[str]:
     """Hashes, oldest first, of commits that changed what is measured.
 
-    Of a range, all; else those after the newest that is ``known``, by a valid result. Where there
-    is none, the newest alone: a whole history is only measured if someone asks for it.
+    Of a range, all; else those that none which is ``known``, by a valid result, comes after. Where
+    there is none, the newest alone: a whole history is only measured if someone asks for it.
     """
     paths = project.declared.measured.paths
-    changed = git(project.root, "log", "--format=%H", commits or "HEAD", "--", *paths).splitlines()
+
+    def changing(*which: str) -> list[str]:
+        return git(project.root, "log", "--topo-order", "--format=%H", *which, "--", *paths).split()
+
+    changed = changing(commits or "HEAD")
     if commits:
         if not changed:
             raise UserError(
@@ -134,8 +149,8 @@ def commits_to_measure(
                 f"new, and {commits!r} has none: name a longer range"
             )
         return changed[::-1]
-    measured = [i for i, commit in enumerate(changed) if known(commit)]
-    return changed[: measured[0] if measured else 1][::-1]
+    measured = [commit for commit in changed if known(commit)]
+    return (changing("HEAD", "--not", *measured) if measured else changed[:1])[::-1]
 
 
 def anchor_of(project: Project, known: Callable[[str], bool], chosen: Sequence[str]) -> str | None:
@@ -149,12 +164,20 @@ def anchor_of(project: Project, known: Callable[[str], bool], chosen: Sequence[s
     return next((c for c in found if c not in chosen and known(c)), None)
 
 
-def _measured(project: Project, machine: str) -> Callable[[str], bool]:
-    """A function: whether a commit has a valid result of this machine. Hashes all results once."""
+def _measured(project: Project, machine: str, made: Sequence[str]) -> Callable[[str], bool]:
+    """A function: whether a commit has a valid result of this machine. Hashes all results once.
+
+    It must be of one of the environments that are ``made``: those of another matrix tell nothing
+    of these.
+    """
     refused = sources.refusals(project.results_dir, project.root)
-    paths = (project.results_dir / machine).glob("*-*.json")
-    known = tuple({path.name.split("-")[0] for path in paths if path not in refused})
-    return lambda commit: commit.startswith(known)
+    paths = {*(project.results_dir / machine).glob("*-*.json")} - {*refused}
+
+    def known(commit: str) -> bool:
+        names = (get_filename(machine, commit, name) for name in made)
+        return any(project.results_dir / name in paths for name in names)
+
+    return known
 
 
 def is_existing(project: Project) -> bool:
@@ -248,7 +271,7 @@ def store(
         else:
             is_new = commit != anchor or not sources.recorded(staging / "anchor" / path.name)
             accepted.append((is_new, path, commit))
-    stored = 0
+    stored = set()
     for is_new, path, commit in sorted(accepted):
         known = project.results_dir / machine / path.name
         files = [paper["files"] for paper in evidence[commit]]
@@ -260,7 +283,7 @@ def store(
             continue
         with uninterrupted():
             _store_result(known, path, results_dir / machine, (commit, session), (kind, files))
-        stored += 1
+        stored.add(commit)
     if anchor and anchor not in [commit for *_, commit in accepted]:
         refused.append(
             f"the anchor {anchor[:10]} was not measured, so seconds of this session can't be "
@@ -268,7 +291,7 @@ def store(
         )
     for name in ("benchmarks.json", f"{machine}/machine.json") if stored else ():
         write_atomic(results_dir / name, (staging / "results" / name).read_bytes())
-    return stored, refused
+    return len(stored), refused
 
 
 def _store_result(
@@ -348,7 +371,7 @@ def _run_asv(
     hashes.write_text("\n".join(commits))
     command = [sys.executable, "-P", "-m", "hbitmap_bench.commits.asv_here"]
     command += [str(staging / CONFIGURATION), str(project.folder), "run"]
-    command += [*arguments, "--machine", fields["machine"]]
+    command += [*arguments, "--show-stderr", "--machine", fields["machine"]]
     command += (
         ["--set-commit-hash", *commits]
         if is_existing(project)
@@ -373,7 +396,9 @@ def _run_asv(
         code = asv.wait()
     _tell_existing(project, environment, commits)
     if code:
-        print(f"asv ended with {code}, which says that something failed: see {log}")
+        said = first_error(log.read_text(encoding="utf-8"))
+        why = "" if PROGRESS.match(said) else f", {said}"
+        print(f"asv ended with {code}, which says that something failed{why}: see {log}")
     return code
 
 

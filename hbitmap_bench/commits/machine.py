@@ -16,7 +16,7 @@ from hbitmap_bench.base.errors import UserError
 NAME = re.compile(r"[\w][\w.+-]{0,63}", re.ASCII)
 GIB = 2**30
 
-IDENTITY = ("arch", "cpu", "num_cpu")
+IDENTITY = ("machine", "arch", "cpu", "num_cpu")
 """Fields that another machine differs in; memory and kernel change on the same one."""
 
 
@@ -35,9 +35,9 @@ def machine_fields(name: str, results_dir: Path) -> dict[str, str]:
     if stored is None:
         return here
     for field in IDENTITY:
-        if stored.get(field) != here[field]:
+        if stored.get(field, here[field]) != here[field]:  # asv may have stored the name alone
             raise UserError(
-                f"results of {name!r} were measured where {field} is {stored.get(field)!r}, and "
+                f"results of {name!r} were measured where {field} is {stored[field]!r}, and "
                 f"here it is {here[field]!r}: name this machine otherwise by --machine"
             )
     return here | stored

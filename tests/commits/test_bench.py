@@ -232,6 +232,9 @@ def test_another_machine_needs_another_name(repo, measured, tmp_path):
     path.write_text(json.dumps(fields | {"cpu": "another", "ram": "1"}))
     with pytest.raises(UserError, match="cpu is 'another'"):
         machine_fields("test", tmp_path / "results")
+    (tmp_path / "results" / "test").rename(tmp_path / "results" / "other")
+    with pytest.raises(UserError, match="machine is 'test'"):  # asv would store them there
+        machine_fields("other", tmp_path / "results")
     with pytest.raises(UserError, match="letters"):
         machine_fields("../test", tmp_path / "results")
 

@@ -2,7 +2,11 @@
 
 import json
 import os
+import shutil
+import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +15,9 @@ from rich.console import Console
 from synthetic_gate import MACHINE
 from tiny import COMMAND, git
 
-from hbitmap_bench.commits import sources
+from hbitmap_bench.commits import sources, store
+from hbitmap_bench.commits.asv_library import environments
+from hbitmap_bench.commits.bench import anchor_of, commits_to_measure
 from hbitmap_bench.commits.gate import measure
 from hbitmap_bench.commits.gate.environments import Workshop
 from hbitmap_bench.commits.gate.judge import _floor as floor_of
@@ -38,7 +44,7 @@ CONFIGURATION = """{
 """
 
 SUITE = """
-import os, pickle
+import os
 import toy
 
 print("a suite that speaks")
@@ -64,6 +70,7 @@ class Words:
 
 
 def track_alone():
+    print("a benchmark that speaks")
     return toy.WORDS + (os.environ["TOY_MODE"] == "odd")
 
 
@@ -79,13 +86,22 @@ def peakmem_list():
     return [0] * toy.WORDS
 
 
-def time_sum():
-    sum(range(100))
+def time_200_ns():
+    sum(range(10))
+"""
+
+LONG = """
+import time
+
+def time_long():
+    time.sleep(1)
+
+time_long.timeout = 2.9  # enough for asv, which calls it twice
 """
 
 TREE = {
     "perf/asv.conf.json": CONFIGURATION,
-    ".gitignore": "__pycache__\n/perf/results\n/perf/html\n",
+    ".gitignore": "__pycache__\n/perf/results\n/perf/html\n/perf/env\n",
     "pyproject.toml": '[project]\nname = "toy-words"\nversion = "1"\n'
     '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n',
     "src/toy/__init__.py": "WORDS = 7\n",
@@ -113,6 +129,7 @@ def repo(tmp_path_factory):
     commit(repo, {"src/toy/__init__.py": "WORDS = 8\n"}, "Say more")
     ran = run(repo, "bench", "--machine", "test", "HEAD~1..HEAD")
     assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "1 of 1 commits stored" in ran.stdout  # in each of two environments
     return repo
 
 
@@ -125,6 +142,19 @@ def change(repo):
     yield change
     git(repo, "checkout", "-q", "-f", "trunk")
     git(repo, "clean", "-q", "-f", "-d")
+
+
+@pytest.fixture
+def configured(repo):
+    """A function: change the configuration of the working tree; undone afterwards."""
+    path = repo / "perf" / "asv.conf.json"
+
+    def configured(before: str, after: str) -> None:
+        assert before in path.read_text()
+        path.write_text(path.read_text().replace(before, after, 1))
+
+    yield configured
+    path.write_text(CONFIGURATION)
 
 
 def run(repo: Path, *arguments: str, at: str = "perf", **env: str):
@@ -180,9 +210,9 @@ def test_every_kind_of_benchmark_gets_a_verdict_in_every_environment(repo, chang
 
 
 def test_noisy_kinds_are_timed_and_what_a_setup_skips_is_not_missing(repo, change, monkeypatch):
-    """In two rounds: what the gate says of so few is told elsewhere."""
-    change({"src/toy/__init__.py": "WORDS = 8  # as ever\n"})
-    monkeypatch.setattr(measure, "ROUNDS", (2, 2))
+    """In one round: what the gate says of so few is told elsewhere."""
+    change({"src/toy/__init__.py": "WORDS = 8  # as ever\n", "speed/long.py": LONG})
+    monkeypatch.setattr(measure, "ROUNDS", (1, 1))
     project = find_project(repo / "perf")
     sides = resolve(project, None, None, allow_dirty=False)
     request = measure.Request(
@@ -196,10 +226,11 @@ def test_noisy_kinds_are_timed_and_what_a_setup_skips_is_not_missing(repo, chang
     assert [cell.params[:2] for cell in skipped] == [(2, None)]
     assert all(np.isfinite(pair).all() for pair in timed.values())
     assert {cell.benchmark for cell in timed} == {
-        f"suite.{name}"
-        for name in ("Words.time_words", "timeraw_import", "peakmem_list", "time_sum")
+        "long.time_long",
+        *(f"suite.{name}" for name in ("Words.time_words", "timeraw_import", "peakmem_list")),
+        "suite.time_200_ns",
     }
-    short = Cell("suite.time_sum", ())
+    short = Cell("suite.time_200_ns", ())
     assert found.calls[short] > 1
     assert floor_of(found, short) == FLOOR_S.value / found.calls[short]
 
@@ -241,20 +272,180 @@ def test_what_cannot_be_imported_or_built_is_told_in_a_line(repo, change, files,
     [
         ('"virtualenv"', '"conda"', "environment_type 'conda': set it to \"virtualenv\""),
         ('"virtualenv"', '"existing"', "existing environment"),
+        ('"version": 1,', '"version": 1, "include": [{"python": "2.0"}],', "Python 2.0, and there"),
         ('"version": 1,', '"version": 1, "pythons": ["2.0"],', "Python 2.0, and there is none"),
         ('"odd"]}}', '"odd"]}}, "exclude": [{"environment_type": "virtualenv"}]', "gives none"),
         ('"repo": "..",', "", "No repo specified"),
         ('"version": 1,', '"version": 1, "dvcs": "hg",', "dvcs 'hg'"),
     ],
 )
-def test_a_configuration_that_makes_no_environment_is_told_in_a_line(repo, before, after, said):
-    path = repo / "perf" / "asv.conf.json"
-    path.write_text(CONFIGURATION.replace(before, after, 1))
-    try:
-        for command in (("gate", "--base", "HEAD~1", "--head", "HEAD"), ("bench", "HEAD^!")):
-            assert said in refused(run(repo, *command))
-    finally:
-        path.write_text(CONFIGURATION)
+def test_a_configuration_that_makes_no_environment_is_told_in_a_line(
+    repo, configured, before, after, said
+):
+    configured(before, after)
+    for command in (("gate", "--base", "HEAD~1", "--head", "HEAD"), ("bench", "HEAD^!")):
+        assert said in refused(run(repo, *command))
+
+
+def test_a_python_that_is_excluded_is_not_asked_for(repo, configured):
+    """As a project does that names each environment in ``include``."""
+    here = f"{sys.version_info.major}.{sys.version_info.minor}"
+    configured(
+        '"version": 1,',
+        f'''"version": 1, "pythons": ["2.0"],
+        "exclude": [{{"python": "2.0"}}], "include": [{{"python": "{here}"}}],''',
+    )
+    (one,) = environments(find_project(repo / "perf"))
+    assert one.python == here
+
+
+NEWER = (
+    SUITE.replace("toy.WORDS +", "toy.MORE +")
+    + """
+
+def track_more():
+    return toy.MORE
+"""
+)
+
+
+def test_what_fails_on_the_base_alone_is_not_measured_but_where_it_is_new(repo, change, configured):
+    change({"src/toy/__init__.py": "WORDS = MORE = 8\n", "speed/suite.py": NEWER})
+    configured(', "odd"', "")
+    sides = ("--base", "trunk", "--head", "HEAD")
+    ran = gate(repo, *sides, "--bench", r"track_(alone|more)|\.mem_list")
+    assert ran.returncode == 2, ran.stdout + ran.stderr
+    assert words(ran) == {"suite.track_alone": "NOT_MEASURED", "suite.mem_list": "UNCHANGED"}
+    assert "it failed on the base: AttributeError" in ran.stdout
+    assert json.loads(ran.stdout)["new"] == ["suite.track_more"]
+
+
+def worktree(repo: Path, place: Path) -> Path:
+    git(repo, "worktree", "add", "-q", "--detach", str(place), "change")
+    return place
+
+
+def submodule(repo: Path, place: Path) -> Path:
+    place.mkdir()
+    git(place, "init", "-q")
+    git(place, "submodule", "add", "-q", str(repo), "toy")
+    git(place / "toy", "checkout", "-q", "--detach")
+    return place / "toy"
+
+
+def merged_in_depth_2(repo: Path, place: Path) -> Path:
+    """As a pull request's check has it: the merge and its parents."""
+    git(repo, "checkout", "-q", "--detach", "trunk")
+    git(repo, "merge", "-q", "--no-ff", "change", "-m", "Merge")
+    git(repo, "branch", "-f", "merged")
+    git(repo.parent, "clone", "-q", "--depth", "2", "-b", "merged", f"file://{repo}", str(place))
+    return place
+
+
+@pytest.fixture
+def submodules_by_file(monkeypatch):
+    """Git allows them: not from a path, by default."""
+    for name, value in {"COUNT": "1", "KEY_0": "protocol.file.allow", "VALUE_0": "always"}.items():
+        monkeypatch.setenv(f"GIT_CONFIG_{name}", value)
+
+
+def share_environments(repo: Path, clone: Path) -> None:
+    """Those that are made for the toy, without their clones of it; one of the matrix is enough."""
+    env = repo / "perf" / "env"
+    for pattern in ("*/project", "hbitmap-bench/gate/envs/*/*/*/project"):
+        for project in env.glob(pattern):
+            shutil.rmtree(project)
+    (clone / "perf" / "env").symlink_to(env)
+    (clone / "perf" / "asv.conf.json").write_text(CONFIGURATION.replace(', "odd"', ""))
+
+
+@pytest.mark.parametrize("made", [worktree, submodule, merged_in_depth_2])
+def test_a_clone_of_any_kind_is_measured(repo, change, tmp_path, submodules_by_file, made):
+    """Its head is detached, or has a history that ends soon."""
+    change({"src/toy/__init__.py": "WORDS = 9\n"})
+    clone = made(repo, tmp_path / "clone")
+    share_environments(repo, clone)
+    ran = gate(clone, "--bench", "track_alone", "--base", "HEAD^1", "--head", "HEAD")
+    assert ran.returncode == 1, ran.stdout + ran.stderr
+    assert words(ran) == {"suite.track_alone": "REGRESSED"}
+
+
+def test_a_submodule_can_be_what_is_measured(repo, tmp_path, submodules_by_file):
+    part, clone = tmp_path / "part", tmp_path / "clone"
+    part.mkdir()
+    git(part, "init", "-q")
+    commit(part, {"__init__.py": "WORDS = 8\n"}, "Begin")
+    git(tmp_path, "clone", "-q", str(repo), "clone")
+    git(clone, "submodule", "add", "-q", str(part), "src/toy/part")
+    declared = '[measured]\npaths = ["src/toy/part"]\n'
+    files = {"src/toy/__init__.py": "from toy.part import WORDS\n"}
+    commit(clone, files | {"perf/hbitmap-bench.toml": declared}, "Take words from a submodule")
+    commit(part, {"__init__.py": "WORDS = 9\n"}, "Say more")
+    git(clone / "src" / "toy" / "part", "pull", "-q")
+    commit(clone, {}, "Take more")
+    share_environments(repo, clone)
+    ran = gate(clone, "--bench", "track_alone", "--base", "HEAD^1", "--head", "HEAD")
+    assert ran.returncode == 1, ran.stdout + ran.stderr
+    assert words(ran) == {"suite.track_alone": "REGRESSED"}
+
+
+def test_what_is_new_is_told_by_history_and_not_by_dates(repo, monkeypatch):
+    """A change that is older than what was measured, and merged later."""
+    trunk = git(repo, "rev-parse", "trunk")
+    git(repo, "checkout", "-q", "--detach", "trunk~1")
+    monkeypatch.setenv("GIT_COMMITTER_DATE", "2001-01-01T00:00:00Z")
+    old = commit(repo, {"src/toy/old.py": ""}, "Work long on a change")
+    git(repo, "merge", "-q", "trunk", "-m", "Merge")
+    merged = git(repo, "rev-parse", "HEAD")
+    project = find_project(repo / "perf")
+    assert commits_to_measure(project, trunk.__eq__, None) == [old, merged]
+    assert anchor_of(project, trunk.__eq__, [old, merged]) == trunk
+    shown = [commit.hash for commit in store._commits(repo, {trunk, merged})]
+    git(repo, "checkout", "-q", "trunk")
+    assert shown == [trunk, merged]
+
+
+def test_results_of_another_matrix_are_a_history_of_their_own(repo, configured, tmp_path):
+    shutil.copytree(repo / "perf" / "results", tmp_path / "results")
+    configured('"plain", "odd"', '"other"')
+    configured('"repo": "..",', f'"repo": "..", "results_dir": "{tmp_path}/results",')
+    ran = run(repo, "bench", "--machine", "test")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "1 of 1 commits stored" in ran.stdout
+    assert len(list(sources.result_paths(tmp_path / "results"))) == 3
+    assert run(repo, "bench", "--machine", "test").stdout.startswith("Nothing to measure")
+    shown = run(repo, "show", COLUMNS="200")
+    assert all(f"TOY_MODE{mode}" in shown.stdout for mode in ("plain", "odd", "other"))
+
+
+def test_what_a_killed_asv_leaves_is_refused_and_measured_anew(repo, configured, tmp_path):
+    results = tmp_path / "results"
+    configured('"repo": "..",', f'"repo": "..", "results_dir": "{results}",')
+    asv, home = [sys.executable, "-P", "-m", "asv"], {**os.environ, "HOME": str(tmp_path)}
+    where = {"cwd": repo / "perf", "env": home, "stdout": subprocess.DEVNULL}
+    subprocess.run([*asv, "machine", "--yes", "--machine", "test"], check=True, **where)
+    command = [*asv, "run", "--machine", "test", "--bench", "track_alone", "trunk^!"]
+    with subprocess.Popen(command, start_new_session=True, **where) as running:
+        while not list(sources.result_paths(results)):
+            assert running.poll() is None
+            time.sleep(0.01)
+        os.killpg(running.pid, signal.SIGKILL)
+    assert "no side record" in refused(run(repo, "show"))
+    ran = run(repo, "bench", "--machine", "test", "trunk^!")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert sources.refusals(results, repo) == {}
+
+
+@pytest.mark.parametrize("file", ["src/toy/__init__.py", "speed/suite.py"])
+def test_bench_says_why_what_cannot_be_imported_was_not_measured(
+    repo, change, configured, tmp_path, file
+):
+    change({file: "import nowhere\n"})
+    configured(', "odd"', "")
+    configured('"repo": "..",', f'"repo": "..", "results_dir": "{tmp_path}/results",')
+    ran = run(repo, "bench", "--machine", "test", "HEAD^!")
+    assert ran.returncode == 2, ran.stdout + ran.stderr
+    assert "ModuleNotFoundError: No module named 'nowhere'" in ran.stdout
 
 
 def test_the_configuration_may_be_elsewhere_and_the_repository_bare(repo, tmp_path_factory):

@@ -33,6 +33,7 @@ from asv.repo import get_repo
 
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.commits.asv_library import at_work, configuration, environments
+from hbitmap_bench.commits.bench import INSTALLED
 from hbitmap_bench.commits.gate.sides import Side
 from hbitmap_bench.commits.installed import Installed, installed
 from hbitmap_bench.commits.project import Project
@@ -51,7 +52,7 @@ UNFINISHED: Final = "unfinished-"
 KEPT_BUILDS: Final = 16
 """At least; asv's default of two would build a base anew for every change."""
 
-NOT_COPIED: Final = {"project", "asv-build-cache", "asv-install-status.json"}
+NOT_COPIED: Final = {"project", "asv-build-cache", INSTALLED}
 
 
 @dataclass(frozen=True)

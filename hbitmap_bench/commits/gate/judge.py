@@ -48,7 +48,7 @@ def judge(run: Run) -> Judgement:
         reasons=tuple(reasons),
         run=manifest.facts,
         findings=tuple(findings),
-        new=tuple(cell.name for cell in manifest.cells if _is_new(run, cell)),
+        new=tuple(c.name for c in manifest.cells if c not in missing and _is_new(run, c)),
         band=manifest.band,
         band_source=manifest.band_source,
         thresholds=steepness.thresholds(manifest.declared),

@@ -171,7 +171,11 @@ def _measure(
         manifest = _passes(session, noisy, folder, manifest, request.budget_s, console)
     session.forget_caches()
     shutil.rmtree(folder / "suites", ignore_errors=True)
-    failures = tuple((f.side, f.cell, f.reason) for f in session.failures.values())
+    failures = tuple(
+        (side, cell.name, failure.reason)
+        for (side, cell), failure in session.failures.items()
+        if side == "head" or cell not in plan.new
+    )
     return replace(manifest, failures=failures)
 
 

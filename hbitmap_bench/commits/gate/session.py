@@ -46,6 +46,9 @@ ENVIRONMENT: Final = "gate"
 SAMPLING: Final = {"rounds": 1, "repeat": [2, 8, 0.05], "warmup_time": 0.02}
 """asv's attributes for a process of a noisy cell: two samples or more, eight of a short call."""
 
+MORE_CALLS: Final = 3 / 2
+"""Of a long benchmark: two samples and the first call, where asv takes two calls in its timeout."""
+
 ONCE: Final = {"rounds": 1, "repeat": 1, "warmup_time": 0.0}
 
 
@@ -114,7 +117,10 @@ class Session:
             left.unlink()  # of one that failed after it had told
         benchmark = self.described[cell.benchmark]
         place = place_of(benchmark, cell)
-        sampling = ONCE if decode_benchmark(benchmark).is_exact else SAMPLING
+        is_exact = decode_benchmark(benchmark).is_exact
+        sampling = ONCE if is_exact else SAMPLING
+        if not is_exact:
+            benchmark = {**benchmark, "timeout": benchmark["timeout"] * MORE_CALLS}
         started = datetime.now(UTC)
         with self._at_work():
             cache, failed = self._cache(side, benchmark, server)

@@ -120,9 +120,17 @@ def content(repo: Path, commit: str, path: str) -> bytes | None:
 
 
 def tree_ids(repo: Path, commit: str, paths: Sequence[str]) -> tuple[str, ...]:
-    """Git ids of some files and folders of a commit, "" where it has them not."""
+    """Git ids of some files, folders and submodules of a commit, "" where it has them not."""
     known = committed_files(repo, [(commit, paths)])
-    return tuple(known.get((commit, path), "") for path in paths)
+    return tuple(known.get((commit, path)) or _link(repo, commit, path) for path in paths)
+
+
+def _link(repo: Path, commit: str, path: str) -> str:
+    """The commit of a submodule, which is an object of another repository."""
+    try:
+        return git(repo, "rev-parse", "--verify", "--quiet", f"{commit}:{path}")
+    except UserError:
+        return ""
 
 
 def _side(repo: Path, ref: str, commit: str, declared: ProjectFile, *, dirty: bool) -> Side:

@@ -43,7 +43,8 @@ class Plan:
     ``required`` are the cells that the base's reviewed list has, less those it says are skipped;
     without a list, those of the base's suites. ``benchmarks`` are the head's, ``cells`` those of
     them that are taken; asv's own descriptions, from which it runs them, are ``described``.
-    ``versions`` are the reviewed ones.
+    ``versions`` are the reviewed ones. ``new`` are the cells that the base lists nowhere, so that
+    they may need what it has not.
     """
 
     described: tuple[Mapping[str, Any], ...]
@@ -51,6 +52,7 @@ class Plan:
     cells: tuple[Cell, ...]
     required: tuple[Cell, ...]
     versions: Mapping[str, str]
+    new: frozenset[Cell]
 
 
 def make_plan(
@@ -89,7 +91,8 @@ def make_plan(
             f"matches {bench!r}: see the suites for their names"
         )
     versions = {one["name"]: one["version"] for one in reviewed}
-    return Plan(tuple(described["head"]), benchmarks, cells, required, versions)
+    new = frozenset(cells) - {*wanted}
+    return Plan(tuple(described["head"]), benchmarks, cells, required, versions, new)
 
 
 def extract_suites(

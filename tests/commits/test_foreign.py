@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from rich.console import Console
 from synthetic_gate import MACHINE
 from tiny import COMMAND, git
 
+from hbitmap_bench.checks import foreign
 from hbitmap_bench.commits import sources, store
 from hbitmap_bench.commits.asv_library import environments
 from hbitmap_bench.commits.bench import anchor_of, commits_to_measure
@@ -474,3 +476,26 @@ def test_an_existing_environment_is_measured_as_it_is(tmp_path):
     _, (files,) = sources.read_record(path)
     assert "hbitmap_bench/cli.py" in files
     assert "name no commits" in refused(run(tmp_path, "bench", "HEAD~1..HEAD", at="."))
+
+
+def test_the_check_tells_how_each_command_fares_on_a_clone(repo, change, tmp_path):
+    conf = CONFIGURATION.replace(', "odd"', "").replace('"env"', f'"{repo}/perf/env"')
+    new = change({"perf/asv.conf.json": conf, "src/toy/__init__.py": "WORDS = 9\n"})
+    command = [sys.executable, "-P", "-m", "hbitmap_bench.checks.foreign", str(repo)]
+    ran = subprocess.run(
+        [*command, "--bench", "track_alone", "--commits", "2"], cwd=tmp_path, text=True,
+        capture_output=True,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert ran.stdout.count(" yes ") == 6
+    assert "2 of 2 commits stored" in ran.stdout
+    assert "the suites of the head can't be imported" in ran.stdout
+    assert git(repo, "rev-parse", "HEAD") == new
+    assert git(repo, "status", "--porcelain") == ""
+
+
+def test_the_check_makes_a_function_slower_and_leaves_its_result(repo):
+    where: dict[str, Any] = {}
+    slower = foreign.SLOWER.format(name="A.run")
+    exec("class A:\n    def run(self, n):\n        return n" + slower, where)
+    assert where["A"]().run(7) == 7

@@ -23,7 +23,14 @@ from hbitmap_bench.commits.gate.instructions import Counts
 from hbitmap_bench.commits.gate.runs import COUNTERS, PASSES, Manifest, Run, save_manifest
 from hbitmap_bench.commits.gate.suites import Cell
 from hbitmap_bench.commits.gate.thresholds import Threshold
-from hbitmap_bench.commits.gate.verdict import Finding, Judgement, Override, RunFacts, SideFacts
+from hbitmap_bench.commits.gate.verdict import (
+    EnvironmentFacts,
+    Finding,
+    Judgement,
+    Override,
+    RunFacts,
+    SideFacts,
+)
 
 BASE = SideFacts("main", "1f3aae6" + "b" * 33, "Search a deny bitmap for ones", dirty=False)
 HEAD = SideFacts("HEAD", "e0a1360" + "c" * 33, "Scan four words at a time", dirty=False)
@@ -35,6 +42,14 @@ FACTS = RunFacts(
     base=BASE, head=HEAD, profile="quick", bench=None, machine=MACHINE,
     created="2026-11-24T19:38:47+00:00", rounds=(), elapsed_s=246.0,
 )  # fmt: skip
+ENVIRONMENTS = replace(
+    FACTS,
+    base=replace(
+        HEAD,
+        environment=EnvironmentFacts("A", ("numpy=1.26.4",), "3.11.7", {"numpy": "1.26.4"}, {}),
+    ),
+    head=replace(HEAD, environment=EnvironmentFacts("B", (), "3.11.7", {"numpy": "2.4.6"}, {})),
+)
 MANIFEST = Manifest(
     facts=FACTS, band=0.05, band_source="default: this machine is not calibrated",
     benchmarks=benchmarks(), cells=(), required=(), versions={}, failures=(), allowances=(),

@@ -85,10 +85,10 @@ def count(workshop: Workshop, head: str, bench: str | None) -> instructions.Coun
             workshop, sides, profile="quick", bench=bench,
             described=dict.fromkeys(sides, described),
         )  # fmt: skip
-        pythons = {side: workshop.python(side) for side in sides}
         return instructions.count(
-            pythons, suite, instructions.timed(plan), folder / "counts", inf, lambda *_: None
-        )
+            instructions.interpreters(workshop), suite, instructions.timed(plan),
+            folder / "counts", inf, lambda *_: None,
+        )  # fmt: skip
 
 
 def heads(clone: Path) -> dict[str, str]:

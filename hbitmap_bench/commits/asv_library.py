@@ -42,6 +42,13 @@ PLACE: Final = re.compile(r"[^\s:]+:\d+:\d+: (?!warning|note)")
 """How Cython and C compilers say where and what is wrong; before it they only say that it is."""
 
 
+Key = tuple[str, str | None]
+"""``("python", None)``, ``("req", NAME)``, ``("env", NAME)`` or ``("env_nobuild", NAME)``."""
+
+Combination = dict[Key, str]
+"""An environment of the matrix: values by key."""
+
+
 def configuration(project: Project, **changes: object) -> Config:
     """The configuration of a project, all paths absolute, with some changes."""
     conf = {**project.conf, "repo": str(project.root), "dvcs": "git"}
@@ -85,6 +92,13 @@ def first_error(output: str) -> str:
     return (places or raised or errors or said or ["no reason given"])[0]
 
 
+def combinations(project: Project) -> list[Combination]:
+    """The environments of the project's matrix, as asv's words for what they are made of."""
+    conf = configuration(project)
+    with at_work(project, "asv can't make environments"):
+        return list(environment.iter_matrix(MADE, conf.pythons, conf))
+
+
 def environments(project: Project, **changes: object) -> list[Any]:
     """The environments of the project's matrix, not made yet: asv's objects.
 
@@ -110,7 +124,7 @@ def environments(project: Project, **changes: object) -> list[Any]:
     if lacking:
         raise UserError(
             f"asv makes environments for Python {', '.join(lacking)}, and there is none on PATH: "
-            "install it, or take it out of pythons or include in asv.conf.json"
+            "install it, or name another (pythons or include in asv.conf.json)"
         )
     if not found:
         raise UserError(

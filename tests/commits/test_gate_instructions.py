@@ -131,13 +131,13 @@ def counts(tmp_path_factory):
     (folder / "benchmarks").mkdir()
     (folder / "benchmarks" / "__init__.py").touch()
     (folder / "benchmarks" / "suite.py").write_text(SUITE)
-    pythons = {
-        "base": environment(folder / "one", TOY),
-        "head": environment(folder / "two", DEARER),
+    interpreters = {
+        "base": instructions.Interpreter("the base", environment(folder / "one", TOY)),
+        "head": instructions.Interpreter("the head", environment(folder / "two", DEARER)),
     }
     heard = []
     found = instructions.count(
-        pythons, folder / "benchmarks", CELLS, folder / "counts", inf,
+        interpreters, folder / "benchmarks", CELLS, folder / "counts", inf,
         lambda done, total: heard.append((done, total)),
     )  # fmt: skip
     assert heard[0] == (0, 3 * len(found.counted))
@@ -200,17 +200,18 @@ def test_the_budget_is_for_the_shortest_cells():
         Cell(f"time_{n}", ()): {"base": {"call_s": n, "setup_s": 0, "waits": 0, "repeats": False}}
         for n in (0.03, 0.01, 0.02)
     }
-    left_out, calls = instructions._plan(costs, 2.5)
+    left_out, calls = instructions._plan(costs, 2.5, lambda _: None)
     assert [cell.benchmark for cell in calls] == ["time_0.01", "time_0.02"]
     (reason,) = left_out.values()
     assert "--instructions" in reason
 
 
 def test_an_environment_that_does_not_run_is_told(tmp_path):
-    pythons = dict.fromkeys(("base", "head"), Path(sys.executable))
+    head = instructions.Interpreter("the head", Path(sys.executable))
+    base = instructions.Interpreter("the base", tmp_path / "python")
     with pytest.raises(UserError, match="can't be run: No such file"):
         instructions.count(
-            {**pythons, "base": tmp_path / "python"}, tmp_path, {Cell("a", ()): "a-0"},
+            {"base": base, "head": head}, tmp_path, {Cell("a", ()): "a-0"},
             tmp_path / "counts", inf, print,
         )  # fmt: skip
 

@@ -12,7 +12,7 @@ from math import nan
 
 import numpy as np
 import pytest
-from synthetic_gate import FACTS, finding, make_run, steady, write_run
+from synthetic_gate import ENVIRONMENTS, FACTS, finding, make_run, steady, write_run
 from synthetic_history import DECLARED
 
 from hbitmap_bench.commits.gate import steepness, thresholds
@@ -23,6 +23,7 @@ from hbitmap_bench.commits.gate.judge import hiding, judge, levels, n_tests, sus
 from hbitmap_bench.commits.gate.runs import load_run
 from hbitmap_bench.commits.gate.suites import Cell
 from hbitmap_bench.commits.gate.verdict import Override
+from hbitmap_bench.commits.gate.verdict_formats import render
 
 TIME = "bitmap_ops.BitmapOps.time_set"
 SECONDS = "buildup.BuildUp.time_queries"
@@ -636,6 +637,27 @@ def test_findings_come_in_order_of_weight(judged):
     assert found.whole.findings[4].evidence == "exact"
     assert found.whole.thresholds == steepness.thresholds(DECLARED)
     assert found.whole.run == found.run.manifest.facts
+
+
+# ---------------------------------------------------------------- two environments
+
+
+@pytest.mark.parametrize("form", ["text", "markdown", "github", "junit"])
+def test_two_environments_are_called_a_and_b_and_their_commit_by_its_name(judged, form):
+    found = judged(
+        {(TIME, A): steady(0.01)}, counters=words_of({t: (1, t) for t in SIZES}),
+        facts=ENVIRONMENTS, failures=(("head", Cell(PEAK, DENY).name, "it ran out of time"),),
+        required=(Cell(PEAK, DENY), Cell(TIME, A)),
+    )  # fmt: skip
+    assert found.run.manifest.facts == replace(ENVIRONMENTS, rounds=(12,))
+    page = " ".join(render(found.whole, form).split("Thresholds")[0].split())
+    for said in (
+        "numpy=1.26.4: Python 3.11.7, numpy 1.26.4", "as configured: Python 3.11.7, numpy 2.4.6",
+        "1.000 in A", "so it is the environment's", "Ranges are of B over A",
+        "gate --head e0a1360ccc --env-a numpy=1.26.4 --bench", "it failed on B: it ran out of time",
+    ):  # fmt: skip
+        assert said in page
+    assert not re.search(r"\b(base|before|after)\b|\bhead\b(?!=| e0a)", page)
 
 
 # ---------------------------------------------------------------- growth

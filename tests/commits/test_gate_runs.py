@@ -167,6 +167,14 @@ def test_the_command_tells_it_in_one_line(stored):
     assert str(result_in(stored)) in line
 
 
+def test_a_run_of_before_environments_were_compared_is_judged_as_ever(stored):
+    found = judge(load_run(stored))
+    edit(
+        lambda told: [told["facts"][side].pop("environment") for side in ("base", "head")] and None
+    )(stored / "run.json")
+    assert judge(load_run(stored)) == found
+
+
 def test_results_without_numbers_need_no_side_record(tmp_path):
     """A side on which every process failed imported nothing."""
     base, _ = steady(0.01, n=5)

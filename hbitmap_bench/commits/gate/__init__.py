@@ -2,6 +2,7 @@
 
 ================  ==========================================================================
 ``sides``         which two commits, and what of them is measured
+``variants``      two environments of one commit, where those are compared
 ``environments``  a virtual environment a side, with that commit's wheel in it
 ``suites``        the benchmarks of a commit, and which cells a profile takes
 ``session``       asv measures both sides, cell by cell in turn; a results folder a round and side

@@ -57,6 +57,12 @@ def judging_nothing_if_interrupted() -> Iterator[None]:
 @click.option("--base", metavar="REF", help="Default: where HEAD left the main branch.")
 @click.option("--head", metavar="REF", help="Default: HEAD, which needs a clean working tree.")
 @click.option("--allow-dirty", is_flag=True, help="Take uncommitted work for the head.")
+@click.option(
+    "--env-a", multiple=True, metavar="NAME=VALUE",
+    help="Measure HEAD (or --head) alone, in two environments. What A has: python=VERSION, "
+    "PACKAGE=VERSION or env:NAME=VALUE, as often as needed; the rest is as configured.",
+)  # fmt: skip
+@click.option("--env-b", multiple=True, metavar="NAME=VALUE", help="What B has, the same way.")
 @profile_option
 @bench_option
 @click.option(
@@ -74,6 +80,8 @@ def gate(
     base: str | None,
     head: str | None,
     allow_dirty: bool,
+    env_a: tuple[str, ...],
+    env_b: tuple[str, ...],
     profile: str,
     bench: str | None,
     instructions: bool | None,
@@ -91,11 +99,18 @@ def gate(
     cells where they repeat. Growth exponents are held against what that file promises, and against
     the base.
 
+    With --env-a or --env-b one commit is measured in two environments, A and B, and B is judged
+    against A as a head is against its base. A variable of env: reaches the build and the
+    benchmarks; each environment has its own builds. Nothing is allowed to rise then.
+
     \b
     Examples:
       hbitmap-bench gate
       hbitmap-bench gate --base v1.0 --head HEAD~3 --format markdown --output verdict.md
       hbitmap-bench gate --bench '^access_check' --allow-dirty
+      hbitmap-bench gate --env-a numpy=1.26.4 --env-b numpy=2.4.6
+      hbitmap-bench gate --env-a python=3.12 --env-b python=3.13 --env-b env:PYTHON_JIT=1
+      hbitmap-bench gate --env-b env:CFLAGS=-O3
 
     \b
     Exit codes:
@@ -108,7 +123,8 @@ def gate(
 
         options = main.Options(profile, bench, machine, instructions, budget_s)
         report = main.Report(format_, output)
-        return main.gate(Path.cwd(), base, head, allow_dirty, options, report)
+        refs = main.Refs(base, head, allow_dirty)
+        return main.gate(Path.cwd(), refs, (env_a, env_b), options, report)
 
 
 @click.command()

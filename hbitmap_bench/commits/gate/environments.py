@@ -7,6 +7,12 @@ from asv's cache of builds.
 
 Still the two are not one: where the copies of a file lie in memory, for as long as they lie there,
 can make one some percent slower, in every round alike. So the sides ``exchange`` environments.
+
+Where two ``variants`` are compared the environments themselves differ, and can't be exchanged: each
+of the two has two copies of its own, and its own cache of builds. The sides exchange places then,
+so that either is measured in its first copy and in its second. What belongs to a path belongs to
+neither side; what belongs to one copy of a file counts for half of a side's rounds, and no longer
+for both sides alike.
 """
 
 from __future__ import annotations
@@ -35,6 +41,8 @@ from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.commits.asv_library import at_work, configuration, environments
 from hbitmap_bench.commits.bench import INSTALLED
 from hbitmap_bench.commits.gate.sides import Side
+from hbitmap_bench.commits.gate.variants import Variant, resolved
+from hbitmap_bench.commits.gate.verdict import EnvironmentFacts
 from hbitmap_bench.commits.installed import Installed, installed
 from hbitmap_bench.commits.project import Project
 
@@ -52,6 +60,9 @@ UNFINISHED: Final = "unfinished-"
 KEPT_BUILDS: Final = 16
 """At least; asv's default of two would build a base anew for every change."""
 
+VARIANT: Final = "variant-"
+"""What folders of environments begin with that are compared with others."""
+
 NOT_COPIED: Final = {"project", "asv-build-cache", INSTALLED}
 
 
@@ -60,49 +71,76 @@ class Workshop:
     """Where environments, builds and runs are kept: beside asv's own environments.
 
     The base is in the first environment, and in the second once sides are ``exchanged``. ``place``
-    says which environment of the project's matrix is meant.
+    says which environment of the project's matrix is meant, unless two ``variants`` are compared.
     """
 
     project: Project
     place: int = 0
     exchanged: bool = False
+    variants: tuple[Variant, Variant] | None = None
 
     @property
     def folder(self) -> Path:
         """All of it."""
         return self.project.work_dir / "gate"
 
-    @cached_property
-    def environments(self) -> tuple[Any, Any]:
-        """Both, as asv knows them, not made yet; the second takes what was built in the first."""
-        one, two = map(self._environment, ENVIRONMENTS)
-        two._cache = one._cache
-        return one, two
+    def variant(self, side: SideName) -> Variant | None:
+        """What a side is of two that are compared."""
+        return self.variants[SIDES.index(side)] if self.variants else None
+
+    def called(self, side: SideName) -> str:
+        """A side in a sentence."""
+        return str(self.variant(side) or f"the {side}")
 
     @cached_property
-    def builder(self) -> Any:  # noqa: ANN401 - asv has no types
+    def copies(self) -> dict[SideName, tuple[Any, Any]]:
+        """Both environments, as asv knows them, not made yet; of variants, both of each side.
+
+        The second takes what was built in the first.
+        """
+        if self.variants:
+            return {side: self._copies(side) for side in SIDES}
+        return dict.fromkeys(SIDES, self._copies("base"))
+
+    def builder(self, side: SideName) -> Any:  # noqa: ANN401 - asv has no types
         """The first environment, as one where asv builds and keeps a commit, and installs none."""
         nothing: list[str] = []
         builder = self._environment(
-            ENVIRONMENTS[0], install_command=nothing, uninstall_command=nothing
+            side, ENVIRONMENTS[0], install_command=nothing, uninstall_command=nothing
         )
-        builder._cache = self.environments[0]._cache
+        builder._cache = self.copies[side][0]._cache
         return builder
 
-    def _environment(self, name: str, **changes: object) -> Any:  # noqa: ANN401 - asv has no types
-        folder = self.folder / "envs" / _digest(self.project) / name
+    def own(self, side: SideName) -> Any:  # noqa: ANN401 - asv has no types
+        """Asv's own environment of the same packages, which may be made; None if it has none."""
+        if variant := self.variant(side):
+            return environments(variant.configured)[0] if variant.configured else None
+        return environments(self.project)[self.place]
+
+    def folder_of(self, side: SideName) -> Path:
+        """Where a side's environments are, which depends on all that a build depends on."""
+        return self.folder / "envs" / _digest(self.project, self.variant(side))
+
+    def _copies(self, side: SideName) -> tuple[Any, Any]:
+        one, two = (self._environment(side, name) for name in ENVIRONMENTS)
+        two._cache = one._cache
+        return one, two
+
+    def _environment(self, side: SideName, name: str, **changes: object) -> Any:  # noqa: ANN401 - asv has no types
         kept = max(KEPT_BUILDS, int(self.project.conf.get("build_cache_size", 0)))
-        changes |= {"env_dir": str(folder), "build_cache_size": kept}
-        return environments(self.project, **changes)[self.place]
+        changes |= {"env_dir": str(self.folder_of(side) / name), "build_cache_size": kept}
+        variant = self.variant(side)
+        project, place = (variant.project, 0) if variant else (self.project, self.place)
+        return environments(project, **changes)[place]
 
     @property
     def name(self) -> str:
-        """What asv calls the environment, by its Python and packages."""
-        return str(self.environments[0].name)
+        """What asv calls the environment, by its Python and packages; of variants, that of A."""
+        return str(self.copies["base"][0].name)
 
     def environment(self, side: SideName) -> Any:  # noqa: ANN401 - asv has no types
         """A side's environment, as asv knows it."""
-        return self.environments[SIDES.index(side) ^ self.exchanged]
+        return self.copies[side][SIDES.index(side) ^ self.exchanged]
 
     def python(self, side: SideName) -> Path:
         """The interpreter of a side's environment."""
@@ -135,17 +173,47 @@ def prepare(workshop: Workshop, sides: Mapping[SideName, Side]) -> dict[SideName
     Raises ``UserError`` if an environment can't be made, or a commit not be built or installed.
     """
     _forget_others(workshop)
-    own = environments(workshop.project)[workshop.place]
-    with at_work(workshop.project, "no virtual environment can be made"):
-        for source, environment in zip(
-            (own, workshop.environments[0]), workshop.environments, strict=True
-        ):
-            if source.check_presence() and not environment.check_presence():
-                copy_environment(Path(source._path), Path(environment._path))
-            environment.create()
-    for side in sides.values():
-        _install(workshop, workshop.builder, side)
+    for name in SIDES if workshop.variants else SIDES[:1]:
+        variant = workshop.variant(name)
+        made = f"{variant} can't be made" if variant else "no virtual environment can be made"
+        with at_work(workshop.project, made):
+            _make(workshop, name)
+    for name, side in sides.items():
+        _install(workshop, name, workshop.builder(name), side)
     return _install_both(workshop, sides)
+
+
+def _make(workshop: Workshop, side: SideName) -> None:
+    """Make a side's copies, the first of asv's own environment, if there is one."""
+    source = workshop.own(side)
+    for environment in workshop.copies[side]:
+        if source and source.check_presence() and not environment.check_presence():
+            copy_environment(Path(source._path), Path(environment._path))
+            environment.save_info_file(environment._path)  # variables may differ
+        environment.create()
+        source = environment
+
+
+def compared(
+    workshop: Workshop, packages: Mapping[SideName, Installed]
+) -> dict[SideName, EnvironmentFacts]:
+    """What the two variants have come to be.
+
+    Raises ``UserError`` where that is one and the same, or not what was asked for.
+    """
+    found = {}
+    for name, variant in zip(SIDES, workshop.variants or (), strict=True):
+        with at_work(workshop.project, f"what {variant} is can't be read"):
+            found[name] = resolved(variant, workshop.environment(name))
+    base, head = found["base"], found["head"]
+    if packages["base"].files == packages["head"].files and base == replace(
+        head, name=base.name, options=base.options
+    ):
+        raise UserError(
+            f"two environments are compared, and A and B have turned out to be the same (Python "
+            f"{base.python}, packages, variables, installed files): name another version or value"
+        )
+    return found
 
 
 def exchange(
@@ -174,41 +242,55 @@ def _install_both(workshop: Workshop, sides: Mapping[SideName, Side]) -> dict[Si
     found = {}
     for name, side in sides.items():
         environment = workshop.environment(name)
-        _install(workshop, environment, side)
-        with at_work(workshop.project, f"what is installed of the {name} can't be read"):
+        _install(workshop, name, environment, side)
+        with at_work(
+            workshop.project, f"what is installed of {workshop.called(name)} can't be read"
+        ):
             found[name] = installed(environment, side.declared.measured, workshop.project)
     return found
 
 
-def _install(workshop: Workshop, environment: Any, side: Side) -> None:  # noqa: ANN401 - asv has no types
+def _install(workshop: Workshop, name: SideName, environment: Any, side: Side) -> None:  # noqa: ANN401 - asv has no types
     """Build a commit, unless asv has kept a build of it, and install it, whatever was there.
 
     In the workshop's ``builder`` it is built alone.
     """
     conf = configuration(workshop.project)
-    complaint = f"commit {side.commit[:10]} ({side.facts.ref}) can't be built and installed"
+    where = f" in {workshop.called(name)}" if workshop.variants else ""
+    complaint = f"commit {side.commit[:10]} ({side.facts.ref}) can't be built and installed{where}"
     with at_work(workshop.project, complaint):
         environment._set_installed_commit_hash(None)
         environment.install_project(conf, get_repo(conf), side.commit)
 
 
 def _forget_others(workshop: Workshop) -> None:
-    """Remove environments of another compiler, other flags or another Python than today's."""
+    """Remove environments of another compiler, other flags or another Python than today's.
+
+    Of variants, those of other ones; the project's own stay beside them, and the other way round.
+    """
+    kept = {workshop.folder_of(side).name for side in SIDES}
     for folder in (workshop.folder / "envs").glob("*"):
-        if folder.name != _digest(workshop.project):
+        is_variant = folder.name.startswith(VARIANT)
+        if is_variant == bool(workshop.variants) and folder.name not in kept:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _digest(project: Project) -> str:
-    """What a build depends on and asv's name of the environment does not tell."""
+def _digest(project: Project, variant: Variant | None) -> str:
+    """What a build depends on and asv's name of the environment does not tell.
+
+    Of a variant all that it is made of: asv's name leaves requirements out that it has by itself.
+    """
+    variables = {**os.environ, **(variant.variables if variant else {})}
     made_of = [
         *(str(project.conf[f"{step}_command"]) for step in ("build", "install", "uninstall")),
-        *(f"{name}={os.environ.get(name, '')}" for name in BUILD_VARIABLES),
+        *(f"{name}={variables.get(name, '')}" for name in BUILD_VARIABLES),
         sys.version,
         platform.machine(),
-        _compiler(),
+        _compiler(variables.get("CC")),
+        *([repr([variant.options, project.conf["matrix"]])] if variant else []),
     ]
-    return hashlib.sha256("\0".join(made_of).encode()).hexdigest()[:8]
+    digest = hashlib.sha256("\0".join(made_of).encode()).hexdigest()[:8]
+    return f"{VARIANT}{digest}" if variant else digest
 
 
 def extract(repo: Path, commit: str, path: str, to: Path) -> None:
@@ -235,9 +317,9 @@ def _no_outer_links(member: tarfile.TarInfo, to: str) -> tarfile.TarInfo | None:
         return None
 
 
-def _compiler() -> str:
+def _compiler(named: str | None) -> str:
     """What the C compiler that setuptools takes says of itself; "" where there is none."""
-    command = os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"
+    command = named or sysconfig.get_config_var("CC") or "cc"
     try:
         ran = subprocess.run([*shlex.split(command), "--version"], capture_output=True, text=True)
     except OSError:

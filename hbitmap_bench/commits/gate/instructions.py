@@ -18,14 +18,14 @@ import shutil
 import subprocess
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import sleep
 from typing import Any, Final
 
 from hbitmap_bench.base.children import running
 from hbitmap_bench.base.errors import UserError
-from hbitmap_bench.commits.gate.environments import SIDES, SideName
+from hbitmap_bench.commits.gate.environments import SIDES, SideName, Workshop
 from hbitmap_bench.commits.gate.suites import Cell, Plan, place_of
 
 PROCESSES: Final[Mapping[str, SideName]] = {"base": "base", "also": "base", "head": "head"}
@@ -72,6 +72,25 @@ Told = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
+class Interpreter:
+    """What a side, which is ``called`` so, is counted in; ``variables`` are asv's matrix's."""
+
+    called: str
+    path: Path
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+def interpreters(workshop: Workshop) -> dict[SideName, Interpreter]:
+    """Those of both sides."""
+    return {
+        side: Interpreter(
+            workshop.called(side), workshop.python(side), workshop.environment(side).env_vars
+        )
+        for side in SIDES
+    }
+
+
+@dataclass(frozen=True)
 class Counts:
     """Instructions a call, by cell: of the base, of the base once more, of the head.
 
@@ -108,7 +127,7 @@ def timed(plan: Plan) -> dict[Cell, str]:
 
 
 def count(
-    pythons: Mapping[SideName, Path],
+    interpreters: Mapping[SideName, Interpreter],
     suites: Path,
     cells: Mapping[Cell, str],
     folder: Path,
@@ -122,15 +141,15 @@ def count(
     """
     folder.mkdir()
     shutil.copy(Path(__file__).with_name(SCRIPT), folder)  # else modules here hide others' modules
-    processes = _Processes(pythons, suites, folder)
+    processes = _Processes(interpreters, suites, folder)
     costs = processes.run(SIDES, (), dict.fromkeys(cells.values(), 0), lambda _: None)
-    left_out, calls = _plan(dict(zip(cells, costs, strict=True)), budget_s)
+    left_out, calls = _plan(dict(zip(cells, costs, strict=True)), budget_s, processes.failure)
     tasks = {cells[cell]: n for cell, n in calls.items()}
     n_counts = len(tasks) * len(PROCESSES)
     told = processes.run(PROCESSES, CALLGRIND, tasks, lambda done: progress(done, n_counts))
     counted = {}
     for (cell, n), found in zip(calls.items(), told, strict=True):
-        if reason := _failure(found):
+        if reason := processes.failure(found):
             left_out[cell] = reason
         else:
             base, also, head = (_counted(folder / one, found[one]["pid"], n) for one in PROCESSES)
@@ -142,7 +161,7 @@ def count(
 class _Processes:
     """Processes that call benchmarks, each in a folder of its name."""
 
-    pythons: Mapping[SideName, Path]
+    interpreters: Mapping[SideName, Interpreter]
     suites: Path
     folder: Path
 
@@ -165,7 +184,7 @@ class _Processes:
         for name, lines in told.items():
             if len(lines) != len(tasks):
                 raise UserError(
-                    f"suites must run in the environment of the {PROCESSES[name]}"
+                    f"suites must run in the environment of {self._called(name)}"
                     f"{' under callgrind' if under else ''}, and don't: {self._last_words(name)}"
                 )
         return [dict(zip(told, lines, strict=True)) for lines in zip(*told.values(), strict=True)]
@@ -187,16 +206,27 @@ class _Processes:
         (place / "told").write_text("")
         command: list[str | Path] = [
             *under,
-            self.pythons[side],
+            self.interpreters[side].path,
             self.folder / SCRIPT,
             place / "order",
         ]
         variables = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | PINNED
+        variables |= self.interpreters[side].variables  # last: they may be what is compared
         with (
             (place / "output").open("w+b") as output,
             running(command, stdout=output, stderr=output, cwd=place, env=variables) as process,
         ):
             yield process
+
+    def failure(self, told: Mapping[str, Told]) -> str | None:
+        """Why a process has no number of a cell."""
+        for name, one in told.items():
+            if "failed" in one:
+                return f"on {self._called(name)}, {one['failed']}"
+        return None
+
+    def _called(self, name: str) -> str:
+        return self.interpreters[PROCESSES[name]].called
 
     def _told(self, name: str) -> list[Told]:
         """Line by line; the last one may be half written."""
@@ -210,14 +240,16 @@ class _Processes:
 
 
 def _plan(
-    costs: Mapping[Cell, Mapping[str, Told]], budget_s: float
+    costs: Mapping[Cell, Mapping[str, Told]],
+    budget_s: float,
+    failure: Callable[[Mapping[str, Told]], str | None],
 ) -> tuple[dict[Cell, str], dict[Cell, int]]:
     """Cells that are left out, and why; of the others how many calls are counted."""
     left_out: dict[Cell, str] = {}
     calls: dict[Cell, int] = {}
     seconds: dict[Cell, float] = {}
     for cell, told in costs.items():
-        if reason := _failure(told) or _futile(told["base"]):
+        if reason := failure(told) or _futile(told["base"]):
             left_out[cell] = reason
             continue
         calls[cell] = n = _calls(told["base"])
@@ -234,14 +266,6 @@ def _plan(
         if budget_s < 0:
             left_out[cell] = "the budget is spent on shorter cells: ask by --instructions"
     return left_out, {cell: n for cell, n in calls.items() if cell not in left_out}
-
-
-def _failure(told: Mapping[str, Told]) -> str | None:
-    """Why a process has no number of a cell."""
-    for name, one in told.items():
-        if "failed" in one:
-            return f"on the {PROCESSES[name]}, {one['failed']}"
-    return None
 
 
 def _futile(cost: Told) -> str | None:

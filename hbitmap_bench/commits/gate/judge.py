@@ -13,6 +13,7 @@ import numpy as np
 from hbitmap_bench.commits.changes import Word
 from hbitmap_bench.commits.gate import LOCAL, blindness, noisy, paired, steepness
 from hbitmap_bench.commits.gate import thresholds as limits
+from hbitmap_bench.commits.gate.environments import SIDES
 from hbitmap_bench.commits.gate.noisy import Levels
 from hbitmap_bench.commits.gate.runs import Manifest, Pair, Run
 from hbitmap_bench.commits.gate.suites import Cell
@@ -24,8 +25,6 @@ WEIGHT: Final[tuple[Word, ...]] = (
 
 PREFIXES: Final[dict[str, Evidence]] = {"time": "time", "timeraw": "time", "peakmem": "memory"}
 """Of a benchmark's name, by which asv knows its kind; others are counters."""
-
-GONE: Final = "the base's reviewed list names it, and the head's suites do not have it, or skip it"
 
 
 def judge(run: Run) -> Judgement:
@@ -93,8 +92,13 @@ def levels(run: Run) -> Levels:
 def reproduce(manifest: Manifest, regex: str) -> str:
     """The command that measures some cells alone."""
     facts = manifest.facts
-    command = ["hbitmap-bench", "gate", "--base", facts.base.commit[:10]]
-    command += ["--head", facts.head.commit[:10], "--bench", regex]
+    command = ["hbitmap-bench", "gate"]
+    command += [] if facts.base.environment else ["--base", facts.base.commit[:10]]
+    command += ["--head", facts.head.commit[:10]]
+    for side, option in ((facts.base, "--env-a"), (facts.head, "--env-b")):
+        for value in side.environment.options if side.environment else ():
+            command += [option, value]
+    command += ["--bench", regex]
     if facts.profile != "quick":
         command += ["--profile", facts.profile]
     if facts.machine["machine"] != LOCAL:
@@ -121,7 +125,8 @@ def _exact_word(manifest: Manifest, cell: Cell, before: float, after: float) -> 
     for allowance in manifest.allowances:
         if allowance.allows(cell.benchmark, cell.params):
             return "UNCHANGED", f"{rise}, which is allowed: {allowance.reason}"
-    return "REGRESSED", f"{rise}; counters repeat, so it is the change's"
+    whose = "environment's" if manifest.facts.base.environment else "change's"
+    return "REGRESSED", f"{rise}; counters repeat, so it is the {whose}"
 
 
 # ---------------------------------------------------------------- time, memory, growth
@@ -162,13 +167,15 @@ def _two_passes(run: Run) -> tuple[Mapping[Cell, Pair], Mapping[Cell, Pair]]:
 
 
 def _growth(run: Run, limit: Levels) -> Iterator[Finding]:
+    before, _ = run.manifest.facts.columns
     for words in steepness.word_groups(run):
-        word, reason = steepness.judge_words(words, run.manifest.allowances)
+        word, reason = steepness.judge_words(words, run.manifest.allowances, before)
         yield _growth_finding(run, words, word, reason, (words.before, words.after))
     first, again = (steepness.time_groups(run, one) for one in _two_passes(run))
     confirming = {(group.benchmark, group.key): group for group in again}
     for group in first:
-        judged = steepness.judge_time(group, confirming.get((group.benchmark, group.key)), limit)
+        again_group = confirming.get((group.benchmark, group.key))
+        judged = steepness.judge_time(group, again_group, limit, before)
         yield _growth_finding(run, group, *judged)
 
 
@@ -219,11 +226,12 @@ def _difference(base: float, also: float) -> float:
 def _not_counted(run: Run) -> dict[str, str]:
     """Cells that instructions tell nothing of, and why."""
     counts = run.manifest.instructions
+    base, _ = run.manifest.facts.sides
     differing = {
-        cell.name: f"two counts of the base differ by {difference:.2%}: threads, clocks, I/O or "
+        cell.name: f"two counts of {base} differ by {difference:.2%}: threads, clocks, I/O or "
         "randomness"
-        for cell, (base, also, _) in counts.counted.items()
-        if (difference := _difference(base, also)) > limits.INSTRUCTIONS_REPEAT.value
+        for cell, (one, also, _) in counts.counted.items()
+        if (difference := _difference(one, also)) > limits.INSTRUCTIONS_REPEAT.value
     }
     return {**{cell.name: why for cell, why in counts.left_out.items()}, **differing}
 
@@ -237,13 +245,15 @@ def _missing(run: Run) -> dict[Cell, str]:
         return {}
     if run.manifest.same_code:
         return _unlisted(run)
+    called = dict(zip(SIDES, run.manifest.facts.sides, strict=True))
     failed = {
-        name: f"it failed on the {side}: {reason}" for side, name, reason in run.manifest.failures
+        name: f"it failed on {called[side]}: {reason}"
+        for side, name, reason in run.manifest.failures
     }
     required, cells = set(run.manifest.required), set(run.manifest.cells)
     reasons = {
         cell: failed.get(cell.name)
-        or (_why_missing(run, cell, cell in required) if cell in cells else GONE)
+        or (_why_missing(run, cell, cell in required) if cell in cells else _gone(run))
         for cell in (*run.manifest.cells, *run.manifest.required)
     }
     return {cell: reason for cell, reason in reasons.items() if reason}
@@ -253,17 +263,24 @@ def _unlisted(run: Run) -> dict[Cell, str]:
     """Cells of one code that the base's list names and the head's suites would not measure."""
     cells = set(run.manifest.cells)
     reasons = {
-        cell: _new_version(run, cell) if cell in cells else GONE for cell in run.manifest.required
+        cell: _new_version(run, cell) if cell in cells else _gone(run)
+        for cell in run.manifest.required
     }
     return {cell: reason for cell, reason in reasons.items() if reason}
 
 
+def _gone(run: Run) -> str:
+    base, head = run.manifest.facts.sides
+    return f"{base}'s reviewed list names it, and {head}'s suites do not have it, or skip it"
+
+
 def _why_missing(run: Run, cell: Cell, is_required: bool) -> str | None:
+    base, head = run.manifest.facts.sides
     has_base, has_head = _has_numbers(run, cell)
     if has_base and not has_head:
-        return "the base has a number, and the head skips it"
+        return f"{base} has a number, and {head} skips it"
     if is_required and not has_base:
-        return "the base's reviewed list names it, and the head's suites skip it there"
+        return f"{base}'s reviewed list names it, and {head}'s suites skip it there"
     return _new_version(run, cell) if is_required else None
 
 
@@ -272,9 +289,10 @@ def _new_version(run: Run, cell: Cell) -> str | None:
     after = run.manifest.benchmarks[cell.benchmark].version
     if before == after:
         return None
+    base, head = run.manifest.facts.sides
     return (
-        f"the head's suites have version {after} of it, which measures something else than the "
-        f"base's version {before}"
+        f"{head}'s suites have version {after} of it, which measures something else than "
+        f"{base}'s version {before}"
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,7 @@ import numpy as np
 from rich.console import Console
 
 from hbitmap_bench.base.consoles import PipedConsole
+from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.base.output import check_folder, check_output, deliver, write_text
 from hbitmap_bench.commits.asv_library import environments
 from hbitmap_bench.commits.gate import instructions, resolution
@@ -21,15 +23,16 @@ from hbitmap_bench.commits.gate.judge import judge
 from hbitmap_bench.commits.gate.measure import ROUNDS, Request, measure
 from hbitmap_bench.commits.gate.paired import log_ratio
 from hbitmap_bench.commits.gate.runs import Run, load_run
-from hbitmap_bench.commits.gate.sides import Side, resolve
+from hbitmap_bench.commits.gate.sides import Side, resolve, resolve_one
 from hbitmap_bench.commits.gate.suites import compiled
 from hbitmap_bench.commits.gate.thresholds import DEFAULT_BAND
+from hbitmap_bench.commits.gate.variants import variants
 from hbitmap_bench.commits.gate.verdict import Judgement
 from hbitmap_bench.commits.gate.verdict_formats import Format, render_all
 from hbitmap_bench.commits.gate.verdict_json import to_json
 from hbitmap_bench.commits.gate.verdict_text import print_text
 from hbitmap_bench.commits.machine import machine_fields
-from hbitmap_bench.commits.project import find_project
+from hbitmap_bench.commits.project import Project, find_project
 
 VERDICT: Final = "verdict.json"
 """In a run's folder: as it was judged when it was measured, each cell."""
@@ -47,6 +50,29 @@ class Options:
     machine: str
     instructions: bool | None
     budget_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Refs:
+    """Which commits, as the command takes them."""
+
+    base: str | None
+    head: str | None
+    allow_dirty: bool
+
+    def both(self, project: Project) -> tuple[Side, Side]:
+        """Base and head."""
+        return resolve(project, self.base, self.head, allow_dirty=self.allow_dirty)
+
+    def one(self, project: Project) -> tuple[Side, Side]:
+        """The head on both sides. Raises ``UserError`` for a base, which none would be."""
+        if self.base is not None:
+            raise UserError(
+                "two environments are compared on one commit, and there is a --base: leave it out, "
+                "or leave --env-a and --env-b out"
+            )
+        side = resolve_one(project, self.head, allow_dirty=self.allow_dirty)
+        return side, side
 
 
 @dataclass(frozen=True)
@@ -82,9 +108,8 @@ class Report:
 
 def gate(
     folder: Path,
-    base: str | None,
-    head: str | None,
-    allow_dirty: bool,
+    refs: Refs,
+    env_options: tuple[Sequence[str], Sequence[str]],
     options: Options,
     report: Report,
 ) -> int:
@@ -94,15 +119,18 @@ def gate(
     if options.instructions:
         instructions.require()
     project = find_project(folder)
-    n_environments = len(environments(project))
-    sides = resolve(project, base, head, allow_dirty=allow_dirty)
+    if any(env_options):
+        workshops = _of_variants(project, *env_options)
+        sides = refs.one(project)
+    else:
+        workshops = [Workshop(project, place) for place in range(len(environments(project)))]
+        sides = refs.both(project)
     check_folder(Workshop(project).folder / "runs", "make it writable")
     progress = Console(stderr=True, soft_wrap=True, highlight=False)
     runs = []
-    for place in range(n_environments):
-        workshop = Workshop(project, place)
+    for workshop in workshops:
         request = _request(workshop, sides, options)
-        if n_environments > 1:
+        if len(workshops) > 1:
             request = replace(request, environment=workshop.name)
         runs.append(measure(workshop, request, progress))
     judgements = [judge(load_run(run)) for run in runs]
@@ -116,6 +144,14 @@ def gate(
         for run in runs:
             progress.print(f"Stored in {run}: judge it again by hbitmap-bench judge", markup=False)
     return _worst(judgements)
+
+
+def _of_variants(project: Project, a: Sequence[str], b: Sequence[str]) -> list[Workshop]:
+    """A workshop for each pair of environments. ``UserError`` for those that asv can't make."""
+    pairs = variants(project, a, b)
+    for variant in chain(*pairs):
+        environments(variant.project)
+    return [Workshop(project, variants=pair) for pair in pairs]
 
 
 def judge_stored(runs: Sequence[Path], report: Report) -> int:
@@ -178,7 +214,7 @@ def _request(
     options: Options,
     band: tuple[float, str] | None = None,
 ) -> Request:
-    """Of a calibration, which says its band, the same code is measured too."""
+    """The same code is measured too: by a calibration, which says its band, and in variants."""
     machine = machine_fields(options.machine, workshop.project.results_dir)
     value, source = band or resolution.load_band(workshop.project.results_dir, machine, ROUNDS[0])
     return Request(
@@ -190,5 +226,5 @@ def _request(
         band_source=source,
         instructions=options.instructions,
         budget_s=options.budget_s,
-        same_code_too=band is not None,
+        same_code_too=band is not None or workshop.variants is not None,
     )

@@ -33,7 +33,7 @@ from hbitmap_bench.commits.gate.runs import COUNTERS, PASSES, Manifest, load_pas
 from hbitmap_bench.commits.gate.session import Session, discover
 from hbitmap_bench.commits.gate.sides import Side
 from hbitmap_bench.commits.gate.suites import Cell, Plan
-from hbitmap_bench.commits.gate.verdict import RunFacts
+from hbitmap_bench.commits.gate.verdict import EnvironmentFacts, RunFacts
 from hbitmap_bench.commits.installed import Installed
 
 ROUNDS: Final = (12, 28)
@@ -102,6 +102,11 @@ def measure(workshop: Workshop, request: Request, console: Console) -> Path:
         return _finish(unfinished, folder, replace(manifest, facts=facts))
 
 
+def _with_environments(facts: RunFacts, found: Mapping[SideName, EnvironmentFacts]) -> RunFacts:
+    base, head = (replace(getattr(facts, side), environment=one) for side, one in found.items())
+    return replace(facts, base=base, head=head)
+
+
 def _finish(unfinished: Path, folder: Path, manifest: Manifest) -> Path:
     """Make a run whole and let it appear; where that fails a copy is made elsewhere."""
     appeared: list[Path] = []
@@ -134,6 +139,9 @@ def _measure(
 ) -> Manifest:
     console.print("Preparing both environments", style="dim")
     packages = environments.prepare(workshop, request.sides)
+    if workshop.variants:
+        found = environments.compared(workshop, packages)
+        manifest = replace(manifest, facts=_with_environments(manifest.facts, found))
     _check_packages(workshop, request, packages)
     if packages["base"].files == packages["head"].files and not manifest.same_code:
         if request.head.declared.measured.paths:
@@ -189,12 +197,11 @@ def _instructions(
     if reason := instructions.missing():
         return Counts({}, dict.fromkeys(timed, reason))
     budget_s = math.inf if request.instructions else instructions.BUDGET_S
-    pythons = {side: workshop.python(side) for side in request.sides}
     with Progress(*COLUMNS, console=console, transient=True) as progress:
         task = progress.add_task("instructions", total=None)
         try:
             return instructions.count(
-                pythons, suite, timed, folder, budget_s,
+                instructions.interpreters(workshop), suite, timed, folder, budget_s,
                 lambda done, total: progress.update(task, completed=done, total=total),
             )  # fmt: skip
         except UserError as error:
@@ -295,16 +302,21 @@ def _rounds(
 
 
 def _plan(workshop: Workshop, request: Request, folder: Path) -> tuple[Plan, dict[SideName, Path]]:
-    """What is measured, and where the suites of either side are."""
+    """What is measured, and where the suites of either side are.
+
+    Suites of one commit may still have other benchmarks in another environment.
+    """
     found = suites.extract_suites(workshop, request.suites, folder / "suites")
     head = discover(workshop, "head", found["head"])
-    needed = request.suites["base"].declared.measured.reviewed is None
-    differ = needed and suites.suites_differ(workshop, request.suites)
+    needed = request.suites["base"].declared.measured.reviewed is None or workshop.variants
+    differ = needed and (workshop.variants or suites.suites_differ(workshop, request.suites))
     base = discover(workshop, "base", found["base"]) if differ else head
     plan = suites.make_plan(
         workshop, request.suites,
         profile=request.profile, bench=request.bench, described={"base": base, "head": head},
     )  # fmt: skip
+    if workshop.variants:
+        suites.check_params(plan, base)
     return plan, found
 
 
@@ -317,7 +329,9 @@ def _check_packages(
     known = sources.committed_files(workshop.project.root, wanted)
     for name, side in sides.items():
         if wrong := sources.difference(packages[name].files, side.commit, known):
-            raise UserError(f"what is installed of the {name} is not its commit's: {wrong}")
+            raise UserError(
+                f"what is installed of {workshop.called(name)} is not its commit's: {wrong}"
+            )
 
 
 def _manifest(repo: Path, request: Request) -> Manifest:

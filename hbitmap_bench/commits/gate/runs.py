@@ -30,7 +30,7 @@ from hbitmap_bench.commits.gate.environments import SIDES, SideName
 from hbitmap_bench.commits.gate.instructions import Counts
 from hbitmap_bench.commits.gate.paired import summary
 from hbitmap_bench.commits.gate.suites import Cell
-from hbitmap_bench.commits.gate.verdict import Override, RunFacts, SideFacts
+from hbitmap_bench.commits.gate.verdict import EnvironmentFacts, Override, RunFacts, SideFacts
 from hbitmap_bench.commits.project_file import DEFAULTS, FILE, Allowance, ProjectFile, parse, read
 from hbitmap_bench.commits.series import Benchmark, Param
 from hbitmap_bench.commits.sessions import rows_of
@@ -284,10 +284,17 @@ def _facts(
     **rest: Any,  # noqa: ANN401 - the fields
 ) -> RunFacts:
     numbers = tuple(int(n) for n in rounds)
-    sides = SideFacts(**base), SideFacts(**head)
+    sides = _side(**base), _side(**head)
     return RunFacts(
         *sides, rounds=numbers, elapsed_s=float(elapsed_s), more_rounds=int(more_rounds), **rest
     )
+
+
+def _side(environment: Mapping[str, Any] | None = None, **rest: Any) -> SideFacts:  # noqa: ANN401 - the fields
+    if environment is None:  # as in older runs
+        return SideFacts(**rest)
+    options = tuple(environment["options"])
+    return SideFacts(**rest, environment=EnvironmentFacts(**{**environment, "options": options}))
 
 
 def _encoded(benchmark: Benchmark) -> dict[str, object]:

@@ -168,7 +168,7 @@ class Session:
         package = self.packages[side]
         if name := package.changed():
             raise UserError(
-                f"{name} is not as it was installed of the {side}, commit "
+                f"{name} is not as it was installed of {self.workshop.called(side)}, commit "
                 f"{self.sides[side].commit[:10]}: nothing of this run can be trusted"
             )
         if self.sides[side].declared.measured.kind == "installed":
@@ -189,8 +189,9 @@ class Session:
             for name, blob in files.items():
                 if self.packages[side].files.get(name) != blob:
                     raise UserError(
-                        f"{name} as imported by {cell.name} is not that of the {side}, commit "
-                        f"{self.sides[side].commit[:10]}: nothing of this run can be trusted"
+                        f"{name} as imported by {cell.name} is not that of "
+                        f"{self.workshop.called(side)}, commit {self.sides[side].commit[:10]}: "
+                        f"nothing of this run can be trusted"
                     )
             self.imported[side][json.dumps(files, sort_keys=True)] = files
 
@@ -253,11 +254,12 @@ def discover(workshop: Workshop, side: SideName, suites: Path) -> list[dict[str,
 
     Raises ``UserError`` if it can't import them, or finds none.
     """
-    complaint = f"the suites of the {side} can't be imported"
+    called = workshop.called(side)
+    complaint = f"the suites of {called} can't be imported"
     with asv_library.at_work(workshop.project, complaint):
         found = asv_library.discover(environment_of(workshop, side, {}), suites)
     if not found:
-        raise UserError(f"the suites of the {side} must have benchmarks, and asv found none")
+        raise UserError(f"the suites of {called} must have benchmarks, and asv found none")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Which two commits the gate compares."""
+"""Which two commits the gate compares, or which one, in two environments."""
 
 from __future__ import annotations
 
@@ -56,19 +56,8 @@ def resolve(
     its own, which no branch and no index comes to know of. Raises ``UserError``.
     """
     repo = project.root
-    if head is not None and allow_dirty:
-        raise UserError("uncommitted work is on no --head: give that or --allow-dirty, not both")
-    dirty = head is None and not _is_bare(repo) and bool(git(repo, "status", "--porcelain"))
-    if dirty and not allow_dirty:
-        raise UserError(
-            "the gate measures commits, and the working tree has changes that are in none: commit "
-            "them, or measure them as they are by --allow-dirty"
-        )
-    head_ref = "HEAD" if head is None else head
-    head_commit = _commit(repo, head_ref)
+    head_ref, head_commit, dirty = _head(repo, head, allow_dirty=allow_dirty)
     ref, base_commit = _base(project, base, head_commit)
-    if dirty:
-        head_commit = _commit_of_work(repo)
     if base is None and base_commit == head_commit:
         _refuse_cut_history(repo, head_commit)
     files = [declared_at(project, commit) for commit in (base_commit, head_commit)]
@@ -77,6 +66,29 @@ def resolve(
         _side(repo, ref, base_commit, declared[0], dirty=False),
         _side(repo, head_ref, head_commit, declared[1], dirty=dirty),
     )
+
+
+def resolve_one(project: Project, head: str | None, *, allow_dirty: bool) -> Side:
+    """The head alone, as ``resolve`` takes it."""
+    ref, commit, dirty = _head(project.root, head, allow_dirty=allow_dirty)
+    return _side(
+        project.root, ref, commit, declared_at(project, commit) or project.declared, dirty=dirty
+    )
+
+
+def _head(repo: Path, head: str | None, *, allow_dirty: bool) -> tuple[str, str, bool]:
+    """What the head is called, its commit, and whether that has work which is in no other."""
+    if head is not None and allow_dirty:
+        raise UserError("uncommitted work is on no --head: give that or --allow-dirty, not both")
+    dirty = head is None and not _is_bare(repo) and bool(git(repo, "status", "--porcelain"))
+    if dirty and not allow_dirty:
+        raise UserError(
+            "the gate measures commits, and the working tree has changes that are in none: commit "
+            "them, or measure them as they are by --allow-dirty"
+        )
+    ref = "HEAD" if head is None else head
+    commit = _commit(repo, ref)
+    return ref, _commit_of_work(repo) if dirty else commit, dirty
 
 
 def declared_at(project: Project, commit: str) -> ProjectFile | None:

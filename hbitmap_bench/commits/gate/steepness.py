@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -167,15 +168,15 @@ def time_groups(run: Run, measured: Mapping[Cell, Pair]) -> tuple[TimeGroup, ...
     return tuple(found)
 
 
-def judge_words(group: WordGroup, allowances: Sequence[Allowance]) -> tuple[Word, str]:
-    """A verdict on a counter, which is exact.
+def judge_words(group: WordGroup, allowances: Sequence[Allowance], before: str) -> tuple[Word, str]:
+    """A verdict on a counter, which is exact; ``before`` is said of the base's exponent.
 
     Steeper is worse only if the largest size costs more: where small ones cost less, the same
     work at the large end is steeper too. A rise that is allowed may change the exponent, within
     the limit.
     """
     growth, margin = group.growth, group.margin
-    says = f"{growth.quantity} grow with exponent {group.after:.3f}, {group.before:.3f} before"
+    says = f"{growth.quantity} grow with exponent {group.after:.3f}, {group.before:.3f} {before}"
     if group.after < group.before - margin:
         return "IMPROVED", says
     if group.cells[-1] not in group.risen:
@@ -208,25 +209,26 @@ def is_steeper(group: TimeGroup, level: float, log_band: float) -> bool:
     )
 
 
-def judge_time(group: TimeGroup, again: TimeGroup | None, levels: Levels) -> Judged:
+def judge_time(group: TimeGroup, again: TimeGroup | None, levels: Levels, before: str) -> Judged:
     """A verdict on seconds: suspected in the first pass and confirmed in the second, or neither."""
+    judged = partial(_judged, group, levels.screen, before)
     if reason := too_few(group.n_rounds, levels.screen):
-        return _judged(group, levels.screen, "NOT_MEASURED", reason)
+        return judged("NOT_MEASURED", reason)
     if not is_steeper(group, levels.screen, levels.log_band):
-        return _judged(group, levels.screen, "UNCHANGED", "no steeper than its limit, or the base")
+        return judged("UNCHANGED", "no steeper than its limit, or the base")
     if again is None or too_few(again.n_rounds, levels.confirm):
-        return _judged(group, levels.screen, "NOT_MEASURED", "suspected, and not measured again")
+        return judged("NOT_MEASURED", "suspected, and not measured again")
+    confirmed = partial(_judged, again, levels.confirm, before)
     if is_steeper(again, levels.confirm, levels.log_band):
-        return _judged(again, levels.confirm, "REGRESSED", "steeper, in two passes")
-    what = "steeper in the first pass, not in the second"
-    return _judged(again, levels.confirm, "INCONCLUSIVE", what)
+        return confirmed("REGRESSED", "steeper, in two passes")
+    return confirmed("INCONCLUSIVE", "steeper in the first pass, not in the second")
 
 
-def _judged(group: TimeGroup, level: float, word: Word, what: str) -> Judged:
-    before = float(paired.slope(group.sizes, group.base))
-    after = paired.slope_estimate(group.sizes, group.head, level)
-    reason = f"{what}: {after.value:.2f}, {before:.2f} before, limit {group.limit:g}"
-    return Judged(word, reason, (before, after.value), (after.low, after.high), level)
+def _judged(group: TimeGroup, level: float, before: str, word: Word, what: str) -> Judged:
+    base = float(paired.slope(group.sizes, group.base))
+    head = paired.slope_estimate(group.sizes, group.head, level)
+    reason = f"{what}: {head.value:.2f}, {base:.2f} {before}, limit {group.limit:g}"
+    return Judged(word, reason, (base, head.value), (head.low, head.high), level)
 
 
 def _is_allowed(cell: Cell, allowances: Sequence[Allowance]) -> bool:

@@ -95,6 +95,21 @@ def make_plan(
     return Plan(tuple(described["head"]), benchmarks, cells, required, versions, new)
 
 
+def check_params(plan: Plan, base: Iterable[Mapping[str, Any]]) -> None:
+    """Raise ``UserError`` where a benchmark has other parameters on the base.
+
+    Cells are measured by their places among all, so that others than meant would be compared.
+    """
+    params = {one["name"]: one["params"] for one in base}
+    head = {one["name"]: one["params"] for one in plan.described}
+    for name in dict.fromkeys(cell.benchmark for cell in plan.cells):
+        if params.get(name, head[name]) != head[name]:
+            raise UserError(
+                f"a benchmark must have the same parameters in both environments, and {name} has "
+                "not: leave it out by --bench, or make them constant"
+            )
+
+
 def extract_suites(
     workshop: Workshop, sides: Mapping[SideName, Side], folder: Path
 ) -> dict[SideName, Path]:

@@ -73,16 +73,33 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class EnvironmentFacts:
+    """What a side was measured in, where environments are compared: ``name`` is A or B.
+
+    ``options`` are what was asked for; ``python``, ``packages`` (versions by canonical names) and
+    ``variables`` (of asv's matrix) what came of it.
+    """
+
+    name: str
+    options: tuple[str, ...]
+    python: str
+    packages: Mapping[str, str]
+    variables: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class SideFacts:
     """One side: what was asked for (``ref``), and the commit that was measured for it.
 
     ``dirty`` says that the commit holds what the working tree had, committed or not.
+    ``environment`` is there where two of them are compared, and the commit is that of both sides.
     """
 
     ref: str
     commit: str
     subject: str
     dirty: bool
+    environment: EnvironmentFacts | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +120,24 @@ class RunFacts:
     elapsed_s: float
     more_rounds: int = 0
     environment: str = ""
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """What the sides are called."""
+        one, two = self.base.environment, self.head.environment
+        return (one.name, two.name) if one and two else ("base", "head")
+
+    @property
+    def sides(self) -> tuple[str, str]:
+        """The same in a sentence."""
+        one, two = self.names
+        return (one, two) if self.base.environment else (f"the {one}", f"the {two}")
+
+    @property
+    def columns(self) -> tuple[str, str]:
+        """What is written over, or behind, their numbers."""
+        one, two = self.names
+        return (f"in {one}", f"in {two}") if self.base.environment else ("before", "after")
 
 
 @dataclass(frozen=True)

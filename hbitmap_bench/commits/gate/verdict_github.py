@@ -39,7 +39,8 @@ def to_github(judgement: Judgement) -> str:
         found = [entry for entry in entered if _level_of(entry) == level]
         room = MOST - (_level(judgement) == level)
         shown = found if len(found) <= room else found[: room - 1]
-        lines += [_command(level, words.title(entry), _message(entry)) for entry in shown]
+        columns = judgement.run.columns
+        lines += [_command(level, words.title(entry), _message(entry, columns)) for entry in shown]
         if shown != found:
             left_out = f"{len(found) - len(shown)} more: see the summary, or --format json"
             lines.append(_command(level, "hbitmap-bench gate", left_out))
@@ -48,7 +49,7 @@ def to_github(judgement: Judgement) -> str:
 
 def _outcome(judgement: Judgement) -> str:
     title = f"{judgement.outcome}: {words.headline(judgement)}"
-    facts = [f"{name}: {value}" for name, value in words.facts(judgement.run)[:2]]
+    facts = [f"{name}: {value}" for name, value in words.compared(judgement.run)]
     lines = [*map(words.shortened, judgement.reasons), *facts, *words.resolution_lines(judgement)]
     return _command(_level(judgement), title, lines)
 
@@ -62,8 +63,8 @@ def _level_of(entry: Entry) -> Level | None:
     return "warning" if entry.clearest.allowed else LEVELS.get(entry.word)
 
 
-def _message(entry: Entry) -> list[str]:
-    return [*words.entry_lines(entry), entry.clearest.command]
+def _message(entry: Entry, columns: words.Columns) -> list[str]:
+    return [*words.entry_lines(entry, columns), entry.clearest.command]
 
 
 def _command(level: str, title: str, message: str | list[str]) -> str:

@@ -46,9 +46,12 @@ def to_json(judgement: Judgement) -> str:
 
 
 def _run(run: RunFacts) -> dict[str, Any]:
-    """Its fields; the environment where the project has several."""
+    """Its fields; environments where the project has several, or two are compared."""
     found = {**asdict(run), "machine": dict(run.machine)}
-    return found if run.environment else {k: v for k, v in found.items() if k != "environment"}
+    for told in (found, found["base"], found["head"]):
+        if not told["environment"]:
+            del told["environment"]
+    return found
 
 
 def _counts(counts: Mapping[Word, int]) -> dict[str, int]:

@@ -8,6 +8,7 @@ error; what is INCONCLUSIVE is skipped. A regression that is allowed passes, and
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Final
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
@@ -49,7 +50,7 @@ def _suite(judgement: Judgement) -> Element:
     by_benchmark: dict[str, list[Entry]] = {}
     for entry in entries(judgement.findings):
         by_benchmark.setdefault(entry.clearest.benchmark, []).append(entry)
-    suite.extend(_benchmark(name, found) for name, found in by_benchmark.items())
+    suite.extend(_benchmark(name, found, run.columns) for name, found in by_benchmark.items())
     suite.set("tests", str(1 + len(by_benchmark)))
     for element, attribute in COUNTED.items():
         suite.set(attribute, str(len(suite.findall(f"testcase/{element}"))))
@@ -64,19 +65,20 @@ def _verdict(judgement: Judgement) -> Element:
     return case
 
 
-def _benchmark(name: str, found: Sequence[Entry]) -> Element:
+def _benchmark(name: str, found: Sequence[Entry], columns: words.Columns) -> Element:
     """A test of a benchmark, whose entries come in order of weight."""
     suite, _, short = printable(name).rpartition(".")
     case = Element("testcase", classname=suite or NAME, name=short)
     results = [None if one.clearest.allowed else RESULTS.get(one.word) for one in found]
     worst = next(filter(None, results), None)
-    lines = [line for entry in found if entry.word != "UNCHANGED" for line in _lines(entry)]
+    told = (_lines(entry, columns) for entry in found if entry.word != "UNCHANGED")
+    lines = list(chain.from_iterable(told))
     _tell(case, worst, words.title(found[results.index(worst)]), lines)
     return case
 
 
-def _lines(entry: Entry) -> list[str]:
-    return [words.title(entry), *words.entry_lines(entry), entry.clearest.command]
+def _lines(entry: Entry, columns: words.Columns) -> list[str]:
+    return [words.title(entry), *words.entry_lines(entry, columns), entry.clearest.command]
 
 
 def _tell(case: Element, result: str | None, message: str, lines: Iterable[str]) -> None:

@@ -15,16 +15,6 @@ from hbitmap_bench.commits.gate.verdict_entries import Entry, Part, entries, has
 SHOWN: Final = 200
 """Of entries and of new cells: GitHub refuses a summary of more than 1 MiB as a whole."""
 
-COLUMNS: Final = (
-    "verdict",
-    "benchmark",
-    "evidence",
-    "before",
-    "after",
-    "change",
-    "interval",
-    "why",
-)
 N_LABELS: Final = 3
 
 
@@ -53,7 +43,8 @@ def _findings(judgement: Judgement) -> list[str]:
     shown = found[:SHOWN]
     left_out = len(found) - len(shown)
     rows = [_row(part) for entry in shown for part in entry.parts]
-    parts = [_table(COLUMNS, rows, N_LABELS)]
+    numbers = (*judgement.run.columns, "change", "interval", "why")
+    parts = [_table(("verdict", "benchmark", "evidence", *numbers), rows, N_LABELS)]
     if left_out:
         parts.append(f"{left_out} more benchmarks are not listed here.")
     if left_out or has_more(shown):

@@ -41,8 +41,8 @@ def print_text(judgement: Judgement, console: Console) -> None:
     found = entries(judgement.findings)
     for entry in found:
         if entry.word in words.IN_FULL:
-            page.entry(entry)
-    page.table(improved_table(found))
+            page.entry(entry, judgement.run.columns)
+    page.table(improved_table(found, judgement.run.columns))
     if has_more(found):
         page.say()
         page.say(words.EVERY_CELL)
@@ -69,14 +69,14 @@ class _Page:
         tag = Text(f" {judgement.outcome} ", OUTCOMES[judgement.outcome])
         self._paragraph(tag + self._text(f" {words.headline(judgement)}", "bold"), 0, 0)
 
-    def entry(self, entry: Entry) -> None:
+    def entry(self, entry: Entry, columns: words.Columns) -> None:
         """A paragraph: what, numbers, why, and the command, on one line that can be copied."""
         self.say()
         title = words.title(entry).removeprefix(entry.word).removeprefix(":")
         style = STYLES["INCONCLUSIVE" if entry.clearest.allowed else entry.word]
         tag = Text(f" {entry.word} ", style)
         self._paragraph(tag + self._text(title, "bold"), 0, INDENT)
-        for line in words.entry_lines(entry):
+        for line in words.entry_lines(entry, columns):
             self.say(line, indent=INDENT)
         command = self._text(" " * INDENT + entry.clearest.command, "dim")
         self._console.print(command, soft_wrap=True)
@@ -105,17 +105,17 @@ class _Page:
         return Text(encodable(printable(text), self._console.encoding), style)
 
 
-def improved_table(found: Iterable[Entry]) -> Table:
+def improved_table(found: Iterable[Entry], numbers: words.Columns) -> Table:
     """What became cheaper, a row for each benchmark and kind of evidence."""
     rows = []
     for part in (part for entry in found if entry.word == "IMPROVED" for part in entry.parts):
         finding = part.clearest
-        numbers = words.shown(finding)
-        change = "\n".join(filter(None, (numbers.change, numbers.interval)))
+        shown = words.shown(finding)
+        change = "\n".join(filter(None, (shown.change, shown.interval)))
         cells = "\n".join(filter(None, (printable(finding.cell), words.others_words(part))))
         kind = words.EVIDENCE[finding.evidence]
-        rows.append((cells, kind, numbers.before, numbers.after, change))
-    columns = ("benchmark", "evidence", "before", "after", "change")
+        rows.append((cells, kind, shown.before, shown.after, change))
+    columns = ("benchmark", "evidence", *numbers, "change")
     return Table("IMPROVED", columns, tuple(rows), n_labels=2, grouped=False)
 
 

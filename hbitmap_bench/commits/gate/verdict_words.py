@@ -20,12 +20,23 @@ from hbitmap_bench.commits.changes import Word
 from hbitmap_bench.commits.front_text import HASH_LENGTH, machine_words
 from hbitmap_bench.commits.gate import thresholds as limits
 from hbitmap_bench.commits.gate.paired import POWER
-from hbitmap_bench.commits.gate.verdict import Evidence, Finding, Judgement, RunFacts, SideFacts
+from hbitmap_bench.commits.gate.verdict import (
+    EnvironmentFacts,
+    Evidence,
+    Finding,
+    Judgement,
+    RunFacts,
+    SideFacts,
+)
 from hbitmap_bench.commits.gate.verdict_entries import Entry, Part, size
 
 WORDS: Final[tuple[Word, ...]] = (
     "REGRESSED", "NOT_MEASURED", "INCONCLUSIVE", "IMPROVED", "UNCHANGED",
 )  # fmt: skip
+
+Columns = tuple[str, str]
+COLUMNS: Final[Columns] = ("before", "after")
+"""What is said of a base's and a head's numbers."""
 
 IN_FULL: Final[tuple[Word, ...]] = ("REGRESSED", "NOT_MEASURED", "INCONCLUSIVE")
 """What a reader acts on: told with the command that measures it alone."""
@@ -86,8 +97,7 @@ def facts(run: RunFacts) -> list[tuple[str, str]]:
     """What was compared, where, how and when: names and values."""
     cells = f"{run.profile} profile" + (f", those that match {run.bench}" if run.bench else "")
     return [
-        ("base", _side(run.base)),
-        ("head", _side(run.head)),
+        *compared(run),
         ("machine", machine_words(run.machine)),
         *([("matrix", run.environment)] if run.environment else []),
         ("cells", cells),
@@ -96,19 +106,28 @@ def facts(run: RunFacts) -> list[tuple[str, str]]:
     ]
 
 
+def compared(run: RunFacts) -> list[tuple[str, str]]:
+    """Both sides: names, and what each is. Of two environments, the commit as well."""
+    one, two = run.base.environment, run.head.environment
+    if one is None or two is None:
+        return [("base", _side(run.base)), ("head", _side(run.head))]
+    sides = [(one.name, _environment(one, two)), (two.name, _environment(two, one))]
+    return [("commit", _side(run.head)), *sides]
+
+
 def shown(finding: Finding) -> Shown:
     """Numbers of a finding as text, with their unit."""
     before, after = (_value(finding, number) for number in (finding.before, finding.after))
     return Shown(before, after, _change(finding), _interval(finding))
 
 
-def change_words(finding: Finding) -> str:
+def change_words(finding: Finding, columns: Columns = COLUMNS) -> str:
     """``160.6 ms before, 192.5 ms after: 1.199x (1.194..1.203x, level 0.0056)``, or nothing."""
     if finding.before is None or finding.after is None:
         return ""
     numbers = shown(finding)
     unit = "exponent " if finding.evidence == "growth" else ""
-    text = f"{unit}{numbers.before} before, {numbers.after} after: {numbers.change}"
+    text = f"{unit}{numbers.before} {columns[0]}, {numbers.after} {columns[1]}: {numbers.change}"
     if not numbers.interval:
         return text
     level = f", level {finding.level:.2g}" if finding.level is not None else ""
@@ -123,11 +142,11 @@ def title(entry: Entry) -> str:
     return f"{entry.word}{by}{allowed}: {entry.clearest.cell}"
 
 
-def entry_lines(entry: Entry) -> list[str]:
+def entry_lines(entry: Entry, columns: Columns = COLUMNS) -> list[str]:
     """What an entry says below its title: numbers, how many more, why, other evidence."""
     first, *others = entry.parts
-    lines = [change_words(first.clearest), others_words(first), why(first.clearest)]
-    return [*filter(None, lines), *map(_other_evidence, others)]
+    lines = [change_words(first.clearest, columns), others_words(first), why(first.clearest)]
+    return [*filter(None, lines), *(_other_evidence(part, columns) for part in others)]
 
 
 def why(finding: Finding) -> str:
@@ -217,9 +236,11 @@ def resolution_lines(judgement: Judgement) -> list[str]:
     if kinds:
         lines.append(f"Band taken for noise: {_percent(judgement.band)} ({judgement.band_source}).")
     if any(finding.interval for finding in judgement.findings):
+        base, head = judgement.run.names
+        of_head = judgement.run.sides[1]
         lines.append(
-            "Ranges are of head over base, of growth of the head's exponent; chance passes each "
-            "end no more often than its level says."
+            f"Ranges are of {head} over {base}, of growth of {of_head}'s exponent; chance passes "
+            "each end no more often than its level says."
         )
     return lines
 
@@ -246,17 +267,29 @@ def _outcome(judgement: Judgement) -> str:
     return "no change in performance detected"
 
 
-def _other_evidence(part: Part) -> str:
+def _other_evidence(part: Part, columns: Columns) -> str:
     """``growth, ('deny', 64): exponent 1.000 before, 2.010 after: +1.010; and 2 more cells``."""
     one = part.clearest
     arguments = one.cell.removeprefix(one.benchmark)
-    said = "; ".join(filter(None, (change_words(one), others_words(part))))
+    said = "; ".join(filter(None, (change_words(one, columns), others_words(part))))
     return f"{EVIDENCE[one.evidence]}, {arguments}: {said}"
 
 
 def _side(side: SideFacts) -> str:
     dirty = ", with uncommitted work" if side.dirty else ""
     return shortened(f"{side.commit[:HASH_LENGTH]} ({side.ref}{dirty}) {side.subject}")
+
+
+def _environment(one: EnvironmentFacts, other: EnvironmentFacts) -> str:
+    """``numpy=1.26.4: Python 3.11.7, numpy 1.26.4``: what was asked for, and how it differs."""
+    names = sorted({*one.packages, *other.packages})
+    differing = [
+        f"{name} {one.packages[name]}" if name in one.packages else f"no {name}"
+        for name in names
+        if one.packages.get(name) != other.packages.get(name)
+    ]
+    options = ", ".join(one.options) or "as configured"
+    return shortened(f"{options}: {', '.join([f'Python {one.python}', *differing])}")
 
 
 def _rounds(run: RunFacts) -> str:

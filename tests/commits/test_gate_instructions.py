@@ -57,6 +57,10 @@ def time_short():
     print("what a benchmark prints", len("short"))
 
 
+def time_variable():
+    sum(range(int(os.environ["TOY_N"])))
+
+
 def time_random():
     for _ in range(int(math.exp(random.SystemRandom().uniform(3, 12)))):
         pass
@@ -103,6 +107,7 @@ CELLS = {
         "Work.time_other": [(1000,), (4000,)],
         "Cached.time_cached": [()],
         "time_short": [()],
+        "time_variable": [()],
         "time_random": [()],
         "Threads.time_threads": [()],
         "time_waiting": [()],
@@ -132,8 +137,8 @@ def counts(tmp_path_factory):
     (folder / "benchmarks" / "__init__.py").touch()
     (folder / "benchmarks" / "suite.py").write_text(SUITE)
     interpreters = {
-        "base": instructions.Interpreter("the base", environment(folder / "one", TOY)),
-        "head": instructions.Interpreter("the head", environment(folder / "two", DEARER)),
+        side: instructions.Interpreter(f"the {side}", environment(folder / name, toy), {"TOY_N": n})
+        for side, name, toy, n in (("base", "one", TOY, "2000"), ("head", "two", DEARER, "4000"))
     }
     heard = []
     found = instructions.count(
@@ -171,6 +176,11 @@ def test_a_count_is_of_a_call_alone(counts):
     assert 3.7 < counted(counts, "Work.time_other", 4000)[0] / counted(
         counts, "Work.time_other", 1000
     )[0] < 4.1  # fmt: skip
+
+
+def test_variables_of_the_environment_count(counts):
+    base, _, head = counted(counts, "time_variable")
+    assert 1.5 < head / base < 2.1
 
 
 def test_counts_that_depend_on_chance_or_on_threads_are_no_evidence(counts):

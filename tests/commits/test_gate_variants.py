@@ -213,7 +213,7 @@ def test_another_version_of_a_requirement_is_found(repo):
         (["--env-b=env:2=3"], "'env:2=3' is none of them"),
         (["--env-b=python="], "'python=' is none of them"),
         (["--env-b=a_b=1", "--env-b=A-B=2"], "'A-B=2' is a second"),
-        (["--env-a=env:X=1", "--env-b=env:X=1"], "say the same"),
+        (["--env-a=env:X=1", "--env-b=env:X=1"], "A and B are the same"),
         ([*ONE_AND_TWO, "--base=HEAD"], "there is a --base: leave it out"),
         (["--env-b=python=2.0"], "Python 2.0, and there is none on PATH"),
         (["--env-b=setuptools=0.0.1"], "environment B (setuptools=0.0.1) can't be made: ERROR: "),

@@ -3,7 +3,8 @@
 ======================  =======================================================================
 ``python=VERSION``      another Python
 ``PACKAGE=VERSION``     another version of a requirement of the matrix, or one that it has not
-``env:NAME=VALUE``      a variable of the build and of the benchmarks
+``env:NAME=VALUE``      a variable of the build and of the benchmarks, unless the matrix has it in
+                        ``env_nobuild``: then of the benchmarks alone
 ======================  =======================================================================
 
 What no option names is as asv's configuration has it, in each environment of its matrix.
@@ -82,8 +83,8 @@ def variants(
             )
     if not pairs:
         raise UserError(
-            "two environments are compared, and --env-a and --env-b say the same as asv.conf.json: "
-            "name another version or value"
+            "two environments are compared, and by --env-a and --env-b A and B are the same: name "
+            "another version or value"
         )
     return tuple(pairs)
 

@@ -120,7 +120,7 @@ _ZERO: Final = """\
         )
 """
 
-_FIRST_SET: Final = "        cdef uint64_t rest = self.levels[LAST][word] & from_bit(bit)\n"
+_FIRST_SET: Final = "        cdef uint64_t rest = self.levels[LAST][bit >> 6] & from_bit(bit)\n"
 
 
 def _rescan(search: str) -> str:
@@ -194,7 +194,7 @@ INJECTIONS: Final[Mapping[str, Injection]] = {
             ),
             {
                 **{_QUERIES: _NEW | _DONE, _WORDS: _NEW | _DONE, _CHECKS: _NEW},
-                **{f"{_OPERATIONS}time_{name}": _BOTH for name in ("status", "iterate")},
+                f"{_OPERATIONS}time_status": _BOTH,
             },
         ),
     )

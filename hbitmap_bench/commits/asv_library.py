@@ -117,8 +117,8 @@ def environments(project: Project, **changes: object) -> list[Any]:
             f'set it to "{MADE}", with what it needs in matrix.req'
         )
     conf = configuration(project, environment_type=MADE, **changes)
+    wanted = [one["python", None] for one in combinations(project)]
     with at_work(project, "asv can't make environments"):
-        wanted = [one["python", None] for one in environment.iter_matrix(MADE, conf.pythons, conf)]
         found = list(environment.get_environments(conf, None, verbose=False))
     lacking = [python for python in dict.fromkeys(map(str, wanted)) if not _has(python)]
     if lacking:

@@ -41,6 +41,7 @@ CONFIGURATION = """{
     "build_command": [
         "python -m pip wheel --no-deps --no-build-isolation -w {build_cache_dir} {build_dir}"
     ],
+    "uninstall_command": [], // asv's own would be a call of pip for each install, which forces it
     "matrix": {"env_nobuild": {"TOY_MODE": ["plain", "odd"]}}
 }
 """

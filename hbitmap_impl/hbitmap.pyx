@@ -119,6 +119,11 @@ cdef inline uint64_t up_to_bit(int64_t bit) noexcept nogil:
     return UINT64_MAX >> (63 - (bit & 63))
 
 
+cdef inline int64_t words_for(int64_t bits) noexcept nogil:
+    """How many words a level of so many bits has: one at least."""
+    return max((bits + 63) >> 6, 1)
+
+
 cdef inline int64_t put_word(uint64_t *word, uint64_t mask, bint ones) noexcept nogil:
     """Set or clear the mask's bits in a word; how many of them were set before."""
     cdef uint64_t before = word[0] & mask
@@ -355,7 +360,7 @@ cdef class HBitmap:
         cdef int level
         cdef uint64_t *words
         for level in range(LAST, -1, -1):
-            n = max((n + 63) >> 6, 1)
+            n = words_for(n)
             if n == self.n_words[level]:
                 break    # then so it is above
             words = resized(self.levels[level], self.n_words[level], n)
@@ -374,7 +379,7 @@ cdef class HBitmap:
         cdef int64_t n = self.n_bits
         cdef int level
         for level in range(LAST, -1, -1):
-            n = max((n + 63) >> 6, 1)
+            n = words_for(n)
             self.n_words[level] = n
 
     # ------------------------------------------------------------ size
@@ -771,8 +776,9 @@ cdef class HBitmap:
         """The start item of each set bit, in order, from start's own group on.
 
         Bits reset ahead of the walk are not visited; bits set ahead of it may be missed.
-        Cost: a ``next_dirty`` a step, of one word where bits lie in the same word. Raises ``ValueError`` for a negative start, and the iterator
-        raises ``RuntimeError`` once the bitmap has been truncated.
+        Cost: a ``next_dirty`` a step, of one word where bits lie in the same word. Raises
+        ``ValueError`` for a negative start, and the iterator raises ``RuntimeError`` once the
+        bitmap has been truncated.
         """
         self._refuse_unfinished()
         cdef int64_t first = as_natural(start, "start")

@@ -217,8 +217,8 @@ def test_the_budget_is_for_the_shortest_cells():
 
 
 def test_an_environment_that_does_not_run_is_told(tmp_path):
-    head = instructions.Interpreter("the head", Path(sys.executable))
-    base = instructions.Interpreter("the base", tmp_path / "python")
+    head = instructions.Interpreter("the head", Path(sys.executable), {})
+    base = instructions.Interpreter("the base", tmp_path / "python", {})
     with pytest.raises(UserError, match="can't be run: No such file"):
         instructions.count(
             {"base": base, "head": head}, tmp_path, {Cell("a", ()): "a-0"},

@@ -18,7 +18,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from time import sleep
 from typing import Any, Final
@@ -77,7 +77,7 @@ class Interpreter:
 
     called: str
     path: Path
-    variables: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str]
 
 
 def interpreters(workshop: Workshop) -> dict[SideName, Interpreter]:

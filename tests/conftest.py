@@ -44,7 +44,7 @@ def made(tmp_path_factory):
     repo = folder / "made"
     with tiny.locked(folder / "made.lock"):
         if not repo.exists():
-            tiny.make_repo(repo, {}, made=repo)
+            tiny.make_repo(repo, {})
         tiny.environment(repo).create()
     return repo
 

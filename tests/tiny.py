@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -50,10 +51,10 @@ def commit(repo: Path, files: dict[str, str], subject: str) -> str:
     return git(repo, "rev-parse", "HEAD")
 
 
-def make_repo(repo: Path, suites: dict[str, str], made: Path) -> None:
+def make_repo(repo: Path, suites: dict[str, str], made: Path | None = None) -> None:
     """The first commit: the package reads 7 words; ``suites`` are modules of benchmarks.
 
-    asv's environment is not made anew, but copied from that of the repository ``made``.
+    asv's environment is a copy of that of the repository ``made``, if one is given.
     """
     repo.mkdir()
     git(repo, "init", "-q", "-b", "main")
@@ -70,7 +71,7 @@ def make_repo(repo: Path, suites: dict[str, str], made: Path) -> None:
         **{f"benchmarks/{name}.py": text for name, text in suites.items()},
     }
     commit(repo, files, "Begin")
-    if made != repo:
+    if made:
         copy_environment(Path(environment(made)._path), Path(environment(repo)._path))
 
 
@@ -101,5 +102,20 @@ def configuration() -> dict:
 
 
 def bench(repo: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [COMMAND, "bench", "--machine", "test", *arguments]
-    return subprocess.run(command, cwd=repo, capture_output=True, text=True)
+    return _run(repo, "bench", *arguments)
+
+
+def gate(repo: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return _run(repo, "gate", *arguments, **env)
+
+
+def _run(repo: Path, command: str, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    words = [COMMAND, command, "--machine", "test", *arguments]
+    variables = {**os.environ, **env}
+    return subprocess.run(words, cwd=repo, capture_output=True, text=True, env=variables)
+
+
+def run_folder(ran: subprocess.CompletedProcess[str]) -> Path:
+    """Where a gate says that it has stored its run."""
+    (line,) = [line for line in ran.stderr.splitlines() if line.startswith("Stored in ")]
+    return Path(line.removeprefix("Stored in ").split(": ")[0])

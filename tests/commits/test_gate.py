@@ -16,7 +16,7 @@ import pytest
 import yaml
 from action_steps import ROOT, Runner
 from rich.console import Console
-from tiny import COMMAND, DECLARED, commit, git, make_repo
+from tiny import COMMAND, DECLARED, commit, gate, git, make_repo, run_folder
 
 from hbitmap_bench.commits.bisect import Bisection
 from hbitmap_bench.commits.gate.commands import FORMATS
@@ -101,19 +101,9 @@ def allowed(entry: str) -> dict[str, str]:
     return {"hbitmap-bench.toml": f"{DECLARED}\n[[counters.allowed]]\n{entry}\n"}
 
 
-def gate(repo: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [COMMAND, "gate", "--machine", "test", *arguments]
-    return subprocess.run(command, cwd=repo, capture_output=True, text=True)
-
-
 def verdicts(ran: subprocess.CompletedProcess[str]) -> dict[str, str]:
     told = json.loads(ran.stdout)
     return {f"{f['benchmark']}{tuple(f['params'])}": f["word"] for f in told["findings"]}
-
-
-def run_folder(ran: subprocess.CompletedProcess[str]) -> Path:
-    (line,) = [line for line in ran.stderr.splitlines() if line.startswith("Stored in ")]
-    return Path(line.removeprefix("Stored in ").split(": ")[0])
 
 
 def assert_refused(ran: subprocess.CompletedProcess[str], *said: str) -> None:

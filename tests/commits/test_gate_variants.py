@@ -1,7 +1,6 @@
 """One commit in two environments: real ones, whose builds and benchmarks a variable changes."""
 
 import json
-import os
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 from synthetic_gate import MACHINE
-from tiny import COMMAND, SETUP, commit, git, make_repo
+from tiny import COMMAND, SETUP, commit, gate, git, make_repo, run_folder
 
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.commits.gate import measure
@@ -82,21 +81,9 @@ def repo(tmp_path_factory, made):
     return repo
 
 
-def gate(repo: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    command = [COMMAND, "gate", "--machine", "test", *arguments]
-    return subprocess.run(
-        command, cwd=repo, capture_output=True, text=True, env={**os.environ, **env}
-    )
-
-
 def judge(run: Path, form: str) -> subprocess.CompletedProcess[str]:
     command = [COMMAND, "judge", run, "--format", form]
     return subprocess.run(command, capture_output=True, text=True)
-
-
-def run_folder(ran: subprocess.CompletedProcess[str]) -> Path:
-    (line,) = [line for line in ran.stderr.splitlines() if line.startswith("Stored in ")]
-    return Path(line.removeprefix("Stored in ").split(": ")[0])
 
 
 def verdicts(ran: subprocess.CompletedProcess[str]) -> dict[str, str]:

@@ -312,7 +312,10 @@ def track_more():
 )
 
 
-def test_what_fails_on_the_base_alone_is_not_measured_but_where_it_is_new(repo, change, configured):
+def test_what_fails_on_the_base_alone_is_not_measured_but_where_it_is_new(
+    repo, change, configured, monkeypatch
+):
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)  # what it prints comes after the error
     change({"src/toy/__init__.py": "WORDS = MORE = 8\n", "speed/suite.py": NEWER})
     configured(', "odd"', "")
     sides = ("--base", "trunk", "--head", "HEAD")

@@ -205,6 +205,7 @@ def _child(order: dict[str, Any], name: str, calls: int, told: int) -> None:
         _tell(told, run(order, name, calls))
         status = 0
     except BaseException:  # noqa: BLE001 - whatever a benchmark raises, the parent reads it
+        sys.stdout.flush()  # its last line is the reason
         traceback.print_exc()
     finally:
         sys.stdout.flush()

@@ -285,11 +285,12 @@ def _is_skipped(value: object) -> bool:
 
 
 def _reason(found: Any) -> str:  # noqa: ANN401 - asv has no types
-    """Why a benchmark failed, in one line."""
+    """Why a benchmark failed, in one line: what it printed may come after what it raised."""
     if found.errcode == util.TIMEOUT_RETCODE:
         return "it ran out of time"
     if found.errcode < 0:
         return f"it was killed by signal {-found.errcode}"
     lines = [line.strip() for line in found.stderr.splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith("asv: setup_cache failed")]
-    return lines[-1] if lines else f"it ended with exit code {found.errcode}"
+    raised = [line for line in lines if asv_library.RAISED.match(line)]
+    return (raised or lines or [f"it ended with exit code {found.errcode}"])[-1]

@@ -170,7 +170,7 @@ def test_smallest_p_is_reached_by_a_subgroup_too(n):
 
 @pytest.mark.parametrize("n", [1, 5, MOST_EXACT])
 def test_all_ways_to_swap_a_few_rounds(n):
-    found = swaps(n)
+    found = swaps(n).T
     assert found.shape == (2**n, n)
     assert len(np.unique(found, axis=0)) == 2**n
     assert not found[0].any()
@@ -179,7 +179,7 @@ def test_all_ways_to_swap_a_few_rounds(n):
 @pytest.mark.parametrize("n", range(MOST_EXACT + 1, 41))
 def test_ways_to_swap_many_rounds_are_a_subgroup(n):
     """Exactness needs no more: to swap by one way and then by another is a way to swap."""
-    found = swaps(n)
+    found = swaps(n).T
     assert len(np.unique(found, axis=0)) == 2**MOST_EXACT == len(found)
     assert not found[0].any()
     known = {row.tobytes() for row in found}

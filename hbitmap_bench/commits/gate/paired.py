@@ -24,7 +24,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,7 +93,7 @@ def smallest_p(n_rounds: int) -> float:
 def p_above(base: Floats, head: Floats, bound: float) -> float:
     """Chance of a log ratio as far above ``bound`` as this one, if it were ``bound``: O(n 2^n)."""
     ways, value = swaps(len(base)), log_ratio(base, head)
-    return _share(int(_is_beyond(base, head, bound, ways, value).sum()), len(ways))
+    return float(_is_beyond(base, head, bound, ways, value).mean())
 
 
 def estimate(base: Floats, head: Floats, level: float) -> Estimate:
@@ -147,10 +147,10 @@ def p_steeper(sizes: Floats, base: Floats, head: Floats, bound: float) -> float:
     ``base`` and ``head`` are (sizes, rounds); a round is swapped with all its sizes.
     """
     flat = head * (sizes[:, None] / sizes[0]) ** -bound
-    ways = swaps(base.shape[-1])[:, None, :]
+    ways = swaps(base.shape[-1]).T[:, None, :]
     first, second = np.where(ways, flat, base), np.where(ways, base, flat)
     found = slope(sizes, second) - slope(sizes, first)
-    return _share(int((found >= found[0] - TIE).sum()), len(ways))  # the first swaps nothing
+    return float((found >= found[0] - TIE).mean())  # the first swaps nothing
 
 
 # ---------------------------------------------------------------- swaps
@@ -158,24 +158,52 @@ def p_steeper(sizes: Floats, base: Floats, head: Floats, bound: float) -> float:
 
 @lru_cache(maxsize=8)
 def swaps(n: int) -> Bits:
-    """Ways to swap n rounds, a row each, the first swapping none: all 2^n, or 2^MOST_EXACT.
+    """Ways to swap n rounds, (n, ways), the first swapping none: all 2^n, or 2^MOST_EXACT.
 
     Those are a subgroup: all combinations of ``MOST_EXACT`` patterns, in which every round is
     swapped in half of the ways, and every two rounds are together in half of them.
     """
     free = min(n, MOST_EXACT)
-    every = (np.arange(2**free)[:, None] >> np.arange(free)) & 1
+    every = (np.arange(2**free) >> np.arange(free)[:, None]) & 1
     patterns = np.random.default_rng(0).integers(0, 2, (free, n - free))
-    found: Bits = np.concatenate([every, every @ patterns % 2], axis=1) == 1
+    found: Bits = np.concatenate([every, patterns.T @ every % 2]) == 1
     return found
 
 
 def _is_beyond(base: Floats, head: Floats, bound: float, ways: Bits, value: float) -> Bits:
     """Of each way: whether it is as far above ``bound`` as that of no swap, at ``value``."""
-    shifted = head * math.exp(-bound)
-    found = fast_mean(np.where(ways, base, shifted)) / fast_mean(np.where(ways, shifted, base))
-    beyond: Bits = np.log(found) >= value - bound - TIE
+    of_base, of_head = _fast_sums(base, head * math.exp(-bound), ways)
+    beyond: Bits = np.log(of_head / of_base) >= value - bound - TIE
     return beyond
+
+
+def _fast_sums(base: Floats, head: Floats, ways: Bits) -> tuple[Floats, Floats]:
+    """Of each way and side, the sum of what ``fast_mean`` takes the mean of.
+
+    All values are sorted once, and dealt in that order to the side that a way puts them on: 2n
+    steps over all ways, an eighth of the time of sorting each way's sides at 12 rounds, and a
+    third at 28.
+    """
+    n = len(base)
+    both = np.concatenate([base, head])
+    order = np.argsort(both)
+    to_base = np.concatenate([~ways, ways])[order]
+    n_base = _running_sums(to_base)
+    n_head = np.arange(1, 2 * n + 1, dtype=n_base.dtype)[:, None] - n_base
+    lucky, half = n // 10, (n + 1) // 2
+    return (
+        both[order] @ (to_base & (n_base > lucky) & (n_base <= half)),
+        both[order] @ (~to_base & (n_head > lucky) & (n_head <= half)),
+    )
+
+
+def _running_sums(rows: Bits) -> NDArray[np.unsignedinteger[Any]]:
+    """Sums of each column down to each row; row by row, since ``cumsum`` goes column by column."""
+    found = np.empty(rows.shape, np.min_scalar_type(len(rows)))
+    found[0] = rows[0]
+    for above, row, below in zip(found, rows[1:], found[1:], strict=False):
+        np.add(above, row, out=below)
+    return found
 
 
 def _bound(base: Floats, head: Floats, level: float) -> float:
@@ -186,20 +214,16 @@ def _bound(base: Floats, head: Floats, level: float) -> float:
     lower bound. So each step need only look at the ways that the steps before have not decided.
     """
     ways = swaps(len(base))
-    n_ways, n_beyond = len(ways), 0
+    n_ways, n_beyond = ways.shape[1], 0
     value = log_ratio(base, head)
     low, high, distance = -math.inf, value, NEAREST
     for _ in range(STEPS):
         bound = value - distance if low == -math.inf else (low + high) / 2
         beyond = _is_beyond(base, head, bound, ways, value)
-        if _share(n_beyond + int(beyond.sum()), n_ways) <= level:
-            low, ways, n_beyond = bound, ways[~beyond], n_beyond + int(beyond.sum())
+        if (n_beyond + int(beyond.sum())) / n_ways <= level:
+            low, ways, n_beyond = bound, ways[:, ~beyond], n_beyond + int(beyond.sum())
         else:
-            high, ways, distance = bound, ways[beyond], distance * 2
+            high, ways, distance = bound, ways[:, beyond], distance * 2
         if low == -math.inf and distance > FARTHEST:
             break
     return low
-
-
-def _share(some: int, of_all: int) -> float:
-    return float(some / of_all)

@@ -290,7 +290,7 @@ def _reason(found: Any) -> str:  # noqa: ANN401 - asv has no types
         return "it ran out of time"
     if found.errcode < 0:
         return f"it was killed by signal {-found.errcode}"
-    lines = [line.strip() for line in found.stderr.splitlines() if line.strip()]
+    lines: list[str] = [line.strip() for line in found.stderr.splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith("asv: setup_cache failed")]
-    raised = [line for line in lines if asv_library.RAISED.match(line)]
+    raised: list[str] = [line for line in lines if asv_library.RAISED.match(line)]
     return (raised or lines or [f"it ended with exit code {found.errcode}"])[-1]

@@ -182,14 +182,16 @@ def table(done: list[Done]) -> Table:
 def main(clone: Path, bench: str, commits: int, function: str | None) -> int:
     """Print what worked on CLONE, what did not, and why."""
     console, done = Console(stderr=True, highlight=False), []
-    with scratch.folder() as folder:
-        project = scratch_clone(clone, folder / "clone", bench)
-        for step in steps(project, bench, commits, function):
-            console.print(f"{step.name} ...", markup=False)
-            done.append(run(project, step))
-            if not done[-1].is_right:
-                console.print(done[-1].output, done[-1].errors, markup=False)
-    table_console().print(table(done))
+    try:
+        with scratch.folder() as folder:
+            project = scratch_clone(clone, folder / "clone", bench)
+            for step in steps(project, bench, commits, function):
+                console.print(f"{step.name} ...", markup=False)
+                done.append(run(project, step))
+                if not done[-1].is_right:
+                    console.print(done[-1].output, done[-1].errors, markup=False)
+    finally:  # an interrupted one too has found something
+        table_console().print(table(done))
     return int(not all(one.is_right for one in done))
 
 

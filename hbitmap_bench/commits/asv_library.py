@@ -27,6 +27,9 @@ MADE: Final = "virtualenv"
 EXISTING: Final = "existing"
 """The kind that is taken as it is: the Python that runs us, with what is installed there."""
 
+KEPT_BUILDS: Final = 16
+"""At least; by asv's default of two a base is built anew for each change, a commit each round."""
+
 PIPS: Final = re.compile(
     r"subprocess-exited-with-error|did not run successfully|: (started|finished with status)"
 )
@@ -50,9 +53,10 @@ Combination = dict[Key, str]
 
 
 def configuration(project: Project, **changes: object) -> Config:
-    """The configuration of a project, all paths absolute, with some changes."""
+    """The configuration of a project, all paths absolute, more builds kept, with some changes."""
     conf = {**project.conf, "repo": str(project.root), "dvcs": "git"}
     conf |= {"benchmark_dir": str(project.benchmark_dir), "env_dir": str(project.env_dir)}
+    conf["build_cache_size"] = max(KEPT_BUILDS, int(conf.get("build_cache_size", 0)))
     conf["branches"] = conf["branches"] or [None]  # asv's word for the default
     found: Config = Config.from_json({**conf, **changes})
     return found

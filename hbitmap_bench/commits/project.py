@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 from collections.abc import Mapping
@@ -169,7 +170,8 @@ def _repository(folder: Path, conf: Mapping[str, Any]) -> Path:
                 f"repo of asv.conf.json must be a git repository, and {repo!r} is none: mend it"
             )
         return found
-    mirror = folder / str(conf["env_dir"]) / "mirror"
+    name = f"mirror-{hashlib.sha256(repo.encode()).hexdigest()[:8]}"  # another one has its own
+    mirror = folder / str(conf["env_dir"]) / name
     try:
         mirrored = Git(repo, str(mirror))
         mirrored.pull()

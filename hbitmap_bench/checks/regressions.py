@@ -327,7 +327,7 @@ def check(repo: Path, names: Sequence[str], out_dir: Path, console: Console) -> 
         # What this repository has measured before is of another machine, or of other days.
         shutil.rmtree(clone / "results")
         steps = make_commits(clone, names)
-        commits = f"{steps[0].hash}^..{steps[-1].hash}"
+        commits = [f"{steps[0].hash}^..{steps[-1].hash}"]
         bench(clone, profile="full", machine=MACHINE, commits=commits, more=asv_arguments())
         history = load_histories(clone / "results", clone)[0]
         publish(find_project(clone), clone / "results", out_dir / "pages", console)

@@ -58,7 +58,7 @@ STOP_S = 20
 
 
 def bench(
-    folder: Path, *, profile: str, machine: str, commits: str | None, more: Sequence[str] = ()
+    folder: Path, *, profile: str, machine: str, commits: Sequence[str], more: Sequence[str] = ()
 ) -> int:
     """Measure a range of commits, or the new ones; asv's exit code, 0 if nothing failed.
 
@@ -129,24 +129,29 @@ def asv_arguments(profile: Profile) -> list[str]:
 
 
 def commits_to_measure(
-    project: Project, known: Callable[[str], bool], commits: str | None
+    project: Project, known: Callable[[str], bool], commits: Sequence[str] = ()
 ) -> list[str]:
     """Hashes, oldest first, of commits that changed what is measured.
 
-    Of a range, all; else those that none which is ``known``, by a valid result, comes after. Where
-    there is none, the newest alone: a whole history is only measured if someone asks for it.
+    Of a range, all; of several names, these, whatever they changed; else those that none which is
+    ``known``, by a valid result, comes after. Where there is none, the newest alone: a whole
+    history is only measured if someone asks for it. Raises ``UserError``.
     """
     paths = project.declared.measured.paths
+    if len(commits) > 1:
+        named = [git(project.root, "rev-parse", "--verify", f"{one}^{{commit}}") for one in commits]
+        ordered = git(project.root, "log", "--no-walk=sorted", "--format=%H", *named)
+        return ordered.split()[::-1]
 
     def changing(*which: str) -> list[str]:
         return git(project.root, "log", "--topo-order", "--format=%H", *which, "--", *paths).split()
 
-    changed = changing(commits or "HEAD")
+    changed = changing(*(commits or ["HEAD"]))
     if commits:
         if not changed:
             raise UserError(
                 f"only commits that change {project.declared.measured_words} measure anything "
-                f"new, and {commits!r} has none: name a longer range"
+                f"new, and {commits[0]!r} has none: name a longer range"
             )
         return changed[::-1]
     measured = [commit for commit in changed if known(commit)]
@@ -185,7 +190,7 @@ def is_existing(project: Project) -> bool:
     return bool(project.conf["environment_type"] == EXISTING)
 
 
-def _installed_commit(project: Project, commits: str | None) -> str:
+def _installed_commit(project: Project, commits: Sequence[str]) -> str:
     """The commit that an existing environment is said to hold: HEAD, with nothing changed."""
     if commits or git(project.root, "status", "--porcelain", "--untracked-files=no"):
         raise UserError(

@@ -21,7 +21,7 @@ repo_option = click.option(
 
 
 @click.command()
-@click.argument("commits", required=False)
+@click.argument("commits", nargs=-1)
 @click.option(
     "--profile", metavar="NAME", default="quick", show_default=True,
     help="Which cells, how often: quick or full, or what hbitmap-bench.toml has.",
@@ -31,13 +31,13 @@ repo_option = click.option(
     envvar="HBITMAP_BENCH_MACHINE", show_envvar=True,
     help="What results of this machine are stored under.",
 )  # fmt: skip
-def bench(commits: str | None, profile: str, machine: str) -> int:
+def bench(commits: tuple[str, ...], profile: str, machine: str) -> int:
     """Measure commits by asv, and store the results.
 
-    COMMITS is a range, as git has it. Without one, those are measured that are newer than the
-    newest result of this machine; on a new machine, the newest alone. Commits that do not change
-    what hbitmap-bench.toml says is measured are left out: they would measure the same code again.
-    Run it in the folder of asv.conf.json, or below it.
+    COMMITS is a range, as git has it, or several commits by their names. Without, those are
+    measured that are newer than the newest result of this machine; on a new machine, the newest
+    alone. Commits of a range that do not change what hbitmap-bench.toml says is measured are left
+    out: they would measure the same code again. Run it in the folder of asv.conf.json, or below it.
 
     A result is stored only if what was measured is the commit's, with a side record that says so.
 
@@ -50,6 +50,7 @@ def bench(commits: str | None, profile: str, machine: str) -> int:
     Examples:
       hbitmap-bench bench
       hbitmap-bench bench HEAD~20..HEAD
+      hbitmap-bench bench v1.0 v1.1 v2.0
       hbitmap-bench bench --profile full HEAD^!
     """  # noqa: D301 - click wants the control character, not its name
     from hbitmap_bench.commits import bench as run

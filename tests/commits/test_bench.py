@@ -252,7 +252,7 @@ def test_results_whose_folder_is_gone_are_in_tmpdir(repo, measured, tmp_path, mo
     monkeypatch.setattr(run, "_run_asv", measure)
     try:
         with pytest.raises(UserError, match="the result is in "):
-            run.bench(repo, profile="quick", machine="test", commits="HEAD^!")
+            run.bench(repo, profile="quick", machine="test", commits=["HEAD^!"])
     finally:
         folder.unlink()
         aside.rename(folder)

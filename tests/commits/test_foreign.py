@@ -16,9 +16,10 @@ from rich.console import Console
 from synthetic_gate import MACHINE
 from tiny import COMMAND, git
 
+from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.checks import foreign
 from hbitmap_bench.commits import sources, store
-from hbitmap_bench.commits.asv_library import environments
+from hbitmap_bench.commits.asv_library import configuration, environments
 from hbitmap_bench.commits.bench import anchor_of, commits_to_measure
 from hbitmap_bench.commits.gate import measure
 from hbitmap_bench.commits.gate.environments import Workshop
@@ -326,6 +327,20 @@ def test_what_fails_on_the_base_alone_is_not_measured_but_where_it_is_new(
     assert json.loads(ran.stdout)["new"] == ["suite.track_more"]
 
 
+def test_a_remote_repository_is_mirrored_and_fetched_anew(repo, change, configured):
+    configured('"repo": ".."', f'"repo": "{repo.as_uri()}"')
+    mirror = find_project(repo / "perf").root
+    assert git(mirror, "rev-parse", "trunk") == git(repo, "rev-parse", "trunk")
+    newer = change({"src/toy/__init__.py": "WORDS = 9\n"})
+    assert find_project(repo / "perf").root == mirror
+    assert git(mirror, "rev-parse", "change") == newer
+
+
+def test_a_remote_repository_that_does_not_answer_is_told_in_a_line(repo, configured, tmp_path):
+    configured('"repo": ".."', f'"repo": "{tmp_path.as_uri()}/nowhere"')
+    assert "can't be cloned" in refused(run(repo, "show"))
+
+
 def worktree(repo: Path, place: Path) -> Path:
     git(repo, "worktree", "add", "-q", "--detach", str(place), "change")
     return place
@@ -404,11 +419,20 @@ def test_what_is_new_is_told_by_history_and_not_by_dates(repo, monkeypatch):
     git(repo, "merge", "-q", "trunk", "-m", "Merge")
     merged = git(repo, "rev-parse", "HEAD")
     project = find_project(repo / "perf")
-    assert commits_to_measure(project, trunk.__eq__, None) == [old, merged]
+    assert commits_to_measure(project, trunk.__eq__) == [old, merged]
     assert anchor_of(project, trunk.__eq__, [old, merged]) == trunk
     shown = [commit.hash for commit in store._commits(repo, {trunk, merged})]
     git(repo, "checkout", "-q", "trunk")
     assert shown == [trunk, merged]
+
+
+def test_commits_may_be_named_whatever_they_changed(repo):
+    """As a project's tags are, which may change a version alone; the older one comes first."""
+    project, names = find_project(repo / "perf"), ("trunk", "trunk~1")
+    found = commits_to_measure(project, "".__eq__, names)
+    assert found == [git(repo, "rev-parse", name) for name in names[::-1]]
+    with pytest.raises(UserError, match="rev-parse failed"):
+        commits_to_measure(project, "".__eq__, ("trunk", "nowhere"))
 
 
 def test_results_of_another_matrix_are_a_history_of_their_own(repo, configured, tmp_path):
@@ -452,6 +476,13 @@ def test_bench_says_why_what_cannot_be_imported_was_not_measured(
     ran = run(repo, "bench", "--machine", "test", "HEAD^!")
     assert ran.returncode == 2, ran.stdout + ran.stderr
     assert "ModuleNotFoundError: No module named 'nowhere'" in ran.stdout
+
+
+def test_builds_that_rounds_come_back_to_are_kept(repo, configured):
+    """asv keeps two by itself."""
+    assert configuration(find_project(repo / "perf")).build_cache_size == 16
+    configured('"version": 1,', '"version": 1, "build_cache_size": 40,')
+    assert configuration(find_project(repo / "perf")).build_cache_size == 40
 
 
 def test_the_configuration_may_be_elsewhere_and_the_repository_bare(repo, tmp_path_factory):

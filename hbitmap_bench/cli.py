@@ -12,7 +12,7 @@ from hbitmap_bench.base.program import run_to_exit
 from hbitmap_bench.commits.commands import bench, publish, show, trend
 from hbitmap_bench.commits.gate.commands import calibrate, gate, judge
 from hbitmap_bench.field.commands import diagnose, predict, profile
-from hbitmap_bench.reproduction.commands import compare, reproduce
+from hbitmap_bench.reproduction.commands import compare, releases, reproduce
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -27,7 +27,7 @@ def cli() -> None:
 
 
 for _command in (
-    *(reproduce, compare),
+    *(reproduce, releases, compare),
     *(predict, profile, diagnose),
     *(bench, show, trend, publish),
     *(gate, judge, calibrate),

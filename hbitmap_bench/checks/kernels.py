@@ -25,18 +25,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import repeat
 from pathlib import Path
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol
 
 import click
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import quantile_test
 
 from hbitmap_bench.base import scratch
 from hbitmap_bench.base.consoles import table_console
 from hbitmap_bench.base.drawing import Table, show, to_markdown
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.base.host import commit_of_sources, host_facts
+from hbitmap_bench.base.medians import median_interval
 from hbitmap_bench.base.output import check_folder, write_atomic
 from hbitmap_bench.base.program import run_to_exit
 from hbitmap_bench.checks.core_build import compile_module
@@ -104,10 +104,10 @@ class Outcome:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95% interval of the median, from order statistics: no shape is assumed."""
-        found = quantile_test(self.ratios, p=0.5).confidence_interval(0.95)
-        low, high = cast(tuple[float, float], found)  # which its stubs take for a number
-        return float(low), float(high)
+        """95% interval of the median."""
+        found = median_interval(self.ratios)
+        assert found, "there are rounds enough"
+        return found
 
     @property
     def verdict(self) -> str:

@@ -65,9 +65,9 @@ def version(path: Path) -> str:
     try:
         match = _VERSION.search(run_tool([path, "--version"]))
     except UserError as error:
-        raise UserError(f"{error}: give --qemu the path of a {DAEMON}") from error
+        raise UserError(f"{error}: name the path of a {DAEMON}") from error
     if match is None:
-        raise UserError(f"{path} --version names no {DAEMON}: give --qemu the path of one")
+        raise UserError(f"{path} --version names no {DAEMON}: name the path of one")
     return match[1]
 
 
@@ -104,5 +104,5 @@ def _text(output: bytes) -> str:
 def _executable(text: str) -> Path:
     found = shutil.which(text)
     if found is None:
-        raise UserError(f"{text} is no program that can be run: give --qemu the path of a {DAEMON}")
+        raise UserError(f"{text} is no program that can be run: name the path of a {DAEMON}")
     return Path(found)

@@ -1,13 +1,16 @@
-"""The commands ``reproduce`` and ``compare``: arguments and exit codes."""
+"""The commands ``reproduce``, ``releases`` and ``compare``: arguments and exit codes."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 import click
 from click.core import ParameterSource
+from click.decorators import FC
 from rich.console import Console
 
 from hbitmap_bench.base.errors import UserError
@@ -19,6 +22,21 @@ _OF_BUILDS: Final = {
     "qemu_builds", "qemu_sizes", "n_runs", "budget_s", "about_builds", "image_dir"
 }  # fmt: skip
 """What ``reproduce`` takes for real builds alone."""
+
+
+image_dir_option: Final = click.option(
+    "--image-dir", type=click.Path(file_okay=False, path_type=Path),
+    help="Keep the images for the real builds here, and use them again. "
+    "Default: a temporary folder.",
+)  # fmt: skip
+
+
+def out_option(what: str) -> Callable[[FC], FC]:
+    """The option that names the folder of a report."""
+    return click.option(
+        "--out", "out_dir", type=click.Path(file_okay=False, path_type=Path),
+        default="hbitmap-bench-report", show_default=True, help=what,
+    )  # fmt: skip
 
 
 @click.command()
@@ -70,16 +88,8 @@ _OF_BUILDS: Final = {
     help="Markdown to put into the report under \"The builds\": how they were made, what was "
     "changed in them.",
 )  # fmt: skip
-@click.option(
-    "--image-dir", type=click.Path(file_okay=False, path_type=Path),
-    help="Keep the images for the real builds here, and use them again. "
-    "Default: a temporary folder.",
-)  # fmt: skip
-@click.option(
-    "--out", "out_dir", type=click.Path(file_okay=False, path_type=Path),
-    default="hbitmap-bench-report", show_default=True,
-    help="Folder of the report: reproduction.md, .json, figures.",
-)  # fmt: skip
+@image_dir_option
+@out_option("Folder of the report: reproduction.md, .json, figures.")
 @click.option(
     "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path),
     help="Write the JSON here too.",
@@ -139,6 +149,43 @@ def reproduce(
             budget_s=budget_s,
         )
     run.reproduce(model, qemu, out_dir=out_dir, json_path=json_path, about_builds=about_builds)
+
+
+@click.command()
+@click.argument("builds", nargs=-1, required=True, metavar="LABEL=PATH[@SIZE]...")
+@click.option(
+    "--size", "sizes", multiple=True, type=parse_size, metavar="SIZE",
+    default=("1T", "2T"), show_default=True,
+    help="Image size; repeatable. 160 MB of disk a TiB.",
+)  # fmt: skip
+@click.option(
+    "--rounds", type=click.IntRange(1, 100), default=8, show_default=True,
+    help="Undisturbed rounds to have, of at most twice as many. Six are needed for a verdict.",
+)  # fmt: skip
+@image_dir_option
+@out_option("Folder of the report: releases.md and .json.")
+def releases(
+    builds: tuple[str, ...], sizes: tuple[int, ...], rounds: int, image_dir: Path | None,
+    out_dir: Path,
+) -> None:  # fmt: skip
+    """Has a QEMU release become slower? Builds side by side, the oldest first.
+
+    PATH is a release's qemu-storage-daemon. Every round measures each build without the filter and
+    with it, in turn. From each release to the next the change is told with its interval: of the
+    plain path, and of the check that the filter adds. Four builds take some ten minutes.
+
+    
+    Examples:
+      hbitmap-bench releases 7.2=/usr/bin/qemu-storage-daemon 10.2=PATH
+      hbitmap-bench releases old=PATH new=PATH --size 4T --rounds 12 --image-dir /var/tmp/images
+    """
+    from hbitmap_bench.reproduction import main as run  # NumPy, SciPy, Matplotlib: not for --help
+
+    plan = run.QemuPlan(
+        builds=builds, sizes=sizes, image_dir=image_dir, n_runs=rounds, budget_s=math.inf,
+        remedies=False,
+    )  # fmt: skip
+    run.releases(plan, out_dir)
 
 
 def _refuse_options_of_builds() -> None:

@@ -1,4 +1,4 @@
-"""``hbitmap-bench reproduce``: measure in process and on real builds, print, write the report."""
+"""``reproduce`` and ``releases``: measure in process and on real builds, print, write."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from hbitmap_bench.reproduction.growth import growth_records
 from hbitmap_bench.reproduction.model import Beside, exact_rows, exact_seconds, sampled_rows
 from hbitmap_bench.reproduction.published import published_cells
 from hbitmap_bench.reproduction.records import CellRecord, Reproduction
+from hbitmap_bench.reproduction.report import releases_page
 from hbitmap_bench.reproduction.report.document import render_terminal, write_report
 from hbitmap_bench.reproduction.rows import BUDGET_S, RUNS, measure_rows, plan_rows
 
@@ -110,7 +111,7 @@ class QemuPlan:
     """What to measure on real builds; without builds the daemon on PATH, if there is one.
 
     ``l2_slice_bytes`` pins one slice for all rows; without it they have QEMU's default slice, and
-    the remedy of a larger one beside it.
+    unless ``remedies`` is False that of a larger one beside it.
     """
 
     builds: Sequence[str] = ()
@@ -120,6 +121,7 @@ class QemuPlan:
     image_dir: Path | None = None
     n_runs: int = RUNS
     budget_s: float = BUDGET_S
+    remedies: bool = True
 
     def found_builds(self) -> list[QemuBuild]:
         """The builds to measure, none twice under one label; ``UserError`` for a bad one."""
@@ -130,14 +132,14 @@ class QemuPlan:
         if len(set(labels)) < len(labels):
             raise UserError(
                 f"each build needs a label of its own, not {', '.join(labels)}: "
-                "name them, as in --qemu old=PATH --qemu new=PATH"
+                "name them, as in old=PATH and new=PATH"
             )
         for build in builds:
             largest = build.largest_bytes
             if largest is not None and all(size > largest for size in self.sizes):
                 raise UserError(
                     f"{build.name} is measured up to {format_size(largest)}, and no "
-                    "image is that small: give --qemu a larger @SIZE, or a smaller --qemu-size"
+                    "image is that small: give the build a larger @SIZE, or measure a smaller size"
                 )
         return builds
 
@@ -167,7 +169,7 @@ def measure_qemu(
         images = ensure_images(folder, plan.images, find_qemu_img(builds[0].path), console.print)
         rows = plan_rows(builds, images, plan.l2_slice_bytes)
         return measure_rows(
-            rows,
+            [row for row in rows if plan.remedies or row.l2_slice_bytes == plan.l2_slice_bytes],
             console.print,
             advance,
             n_runs=plan.n_runs,
@@ -202,15 +204,14 @@ def reproduce(
     ``about_builds`` is a file of Markdown that the report has under "The builds".
     Progress goes to stderr, tables to stdout. Raises ``UserError``, where it can before measuring.
     """
-    progress = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+    progress = _progress()
     output = PipedConsole()  # the report is written, whoever reads on
     about = _text(about_builds) if about_builds is not None else None
     builds = qemu.found_builds() if qemu is not None else []
     check_folder(out_dir)
     check_output(json_path)
     if qemu is not None and builds:
-        folder = qemu.image_dir or Path(gettempdir())
-        check_images(folder, qemu.images, find_qemu_img(builds[0].path), lambda _: None)
+        _check_room(qemu, builds)
     beside = beside_qemu(model, qemu if builds else None)
     rows = measure_model(model, progress, beside)
     if qemu is not None:
@@ -223,6 +224,37 @@ def reproduce(
         outputs.append((json_path, reproduction.save))
     show = partial(render_terminal, reproduction, output)
     deliver(outputs, show, reproduction.to_json, progress.print)
+
+
+def releases(plan: QemuPlan, out_dir: Path) -> None:
+    """Measure builds side by side, write what changes from each one to the next, and print it.
+
+    Raises ``UserError``, where it can before measuring.
+    """
+    progress, output = _progress(), PipedConsole()
+    builds = plan.found_builds()
+    if len(builds) < 2:
+        raise UserError(
+            f"releases are compared with each other, and {len(builds)} build is named: name two or "
+            "more, the oldest first, as in 7.2=PATH 10.0=PATH"
+        )
+    check_folder(out_dir)
+    _check_room(plan, builds)
+    cells = measure_qemu(plan, builds, progress, Beside((), seed=1))
+    found = Reproduction.of_this_run(cells, growth_records(cells))
+    show = partial(releases_page.render_terminal, found, output)
+    outputs: list[Output] = [(out_dir, partial(releases_page.write, found))]
+    deliver(outputs, show, found.to_json, progress.print)
+
+
+def _progress() -> Console:
+    return Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+
+
+def _check_room(plan: QemuPlan, builds: Sequence[QemuBuild]) -> None:
+    """Raise ``UserError`` where the images can't be made, before anything is measured."""
+    folder = plan.image_dir or Path(gettempdir())
+    check_images(folder, plan.images, find_qemu_img(builds[0].path), lambda _: None)
 
 
 def _text(path: Path) -> str:

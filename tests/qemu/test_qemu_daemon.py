@@ -202,7 +202,7 @@ def test_path_with_an_equals_sign(build, tmp_path):
         ("", r"\[LABEL=\]PATH\[@SIZE\], not ''"),
         ("a=/bin/true@", r"\[LABEL=\]PATH\[@SIZE\]"),
         ("/bin/true", "names no qemu-storage-daemon"),
-        ("/bin/false", "failed: exit code 1: give --qemu the path of a qemu-storage-daemon"),
+        ("/bin/false", "failed: exit code 1: name the path of a qemu-storage-daemon"),
     ],
 )
 def test_what_is_no_build(text, reason):

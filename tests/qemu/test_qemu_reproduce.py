@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
 LIMIT_S = 60
 """When a test gives up. What it waits for takes a fraction of a second."""
@@ -108,3 +109,27 @@ sys.argv[1:] = [*{COMMAND[1:]!r}, "--out", {str(tmp_path / "out")!r}]
 cli.main()
 """)
     assert program.wait(LIMIT_S) == 130
+
+
+def test_releases_stand_side_by_side_and_two_rounds_judge_nothing(build, qemu_img, tmp_path):
+    command = [COMMAND[0], "releases", f"old={build.path}", f"new={build.path}"]
+    command += ["--size", "64G", "--rounds", "2"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Not judged, with fewer than 6 undisturbed rounds" in " ".join(done.stdout.split())
+    folder = tmp_path / "hbitmap-bench-report"
+    assert {path.name for path in folder.iterdir()} == {"releases.md", "releases.json"}
+    rows = json.loads((folder / "releases.json").read_text())["cells"]
+    assert [row["build"] for row in rows] == ["old", "old", "new", "new"]
+    assert min(len(row["runs"]) for row in rows) >= 2
+
+
+@pytest.mark.parametrize("others", [[], ["old={}"]])
+def test_releases_need_two_builds_of_different_names(build, tmp_path, others):
+    builds = [text.format(build.path) for text in ["old={}", *others]]
+    done = subprocess.run(
+        [COMMAND[0], "releases", *builds], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert ("label of its own" if others else "name two or more") in done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -80,12 +80,7 @@ def write_report(reproduction: Reproduction, out_dir: Path) -> tuple[Path, ...]:
     Each file is written whole or not at all, the page last. A figure of an earlier report that this
     one has no data for is removed. Raises ``UserError`` where the folder can't be written to.
     """
-    try:
-        out_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"a report needs a folder, not {out_dir} ({error.strerror}): name another with --out"
-        ) from error
+    make_folder(out_dir)
     cost = pick_query_cost(reproduction.cells)
     drawn = pictures(reproduction.cells, cost)
     files = [_write_picture(picture, out_dir) for picture in drawn]
@@ -95,16 +90,26 @@ def write_report(reproduction: Reproduction, out_dir: Path) -> tuple[Path, ...]:
     return (page, data, *(file for file in files if file is not None))
 
 
+def make_folder(out_dir: Path) -> None:
+    """A report's folder. Raises ``UserError`` where it can't be made."""
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"a report needs a folder, not {out_dir} ({error.strerror}): name another with --out"
+        ) from error
+
+
 def render_markdown(reproduction: Reproduction, drawn: Sequence[Picture]) -> str:
     """The page, in GitHub's Markdown, with relative links to its figures and data."""
     cells, picture = reproduction.cells, {found.name: found for found in drawn}
     cost = pick_query_cost(cells)
     six, found = six_cells(cells, cost), matches(cells)
-    compared = [*_tables([match_table(found)]), _bullets(match_lines(found))]
+    compared = [*_tables([match_table(found)]), bullets(match_lines(found))]
     sections: list[tuple[str, list[str]]] = [
-        ("What differs from the published table, and why", [_bullets(differences(six, cells))]),
-        ("What was found", [_bullets(findings.headline(cells, cost))]),
-        ("Host", [_host(reproduction)]),
+        ("What differs from the published table, and why", [bullets(differences(six, cells))]),
+        ("What was found", [bullets(findings.headline(cells, cost))]),
+        ("Host", [host_lines(reproduction)]),
         ("The builds", [(reproduction.about_builds or "").strip()]),
         ("How to read it", [_READING]),
         ("Published and here, side by side", _tables(tables.side_by_side(cells, cost))),
@@ -113,11 +118,11 @@ def render_markdown(reproduction: Reproduction, drawn: Sequence[Picture]) -> str
             [_figure(picture["time"]), *_growth(reproduction), _figure(picture["slice-break"])],
         ),
         ("Sweep", [*_sweep(reproduction, cost), _figure(picture["slowdown"])]),
-        ("The hour", [_bullets(findings.the_hour(cells, cost))]),
+        ("The hour", [bullets(findings.the_hour(cells, cost))]),
         ("Deny against access", [_figure(picture["deny"])]),
         ("Words and the time they take", [*_scan(reproduction), _figure(picture["words"])]),
         ("Model against QEMU", [*compared, _figure(picture["model-against-qemu"])]),
-        ("What is not measured", [_bullets(findings.not_measured(cells))]),
+        ("What is not measured", [bullets(findings.not_measured(cells))]),
         ("How to reproduce it", [_AGAIN, f"The data of this page: [{STEM}.json]({STEM}.json)."]),
         ("Every row", [_folded(tables.every_row(cells, cost))]),
     ]
@@ -125,7 +130,7 @@ def render_markdown(reproduction: Reproduction, drawn: Sequence[Picture]) -> str
         "# Backup build-up: access bitmap and deny bitmap",
         to_markdown(six_cells_table(six)),
         _figure(picture["six-cells"]),
-        _origin(reproduction),
+        origin(reproduction),
     ]
     for title, body in sections:
         texts = [text for text in body if text]
@@ -178,16 +183,18 @@ def _file_name(picture: Picture) -> str:
     return f"{STEM}-{picture.name}.png"
 
 
-def _origin(reproduction: Reproduction) -> str:
+def origin(reproduction: Reproduction) -> str:
+    """By what, of which commit and when the numbers were made."""
     commit = f"commit {reproduction.commit}" if reproduction.commit else "no commit known"
     return escaped(
         f"Made by hbitmap-bench {reproduction.tool_version} ({commit}) at {reproduction.created}."
     )
 
 
-def _host(reproduction: Reproduction) -> str:
+def host_lines(reproduction: Reproduction) -> str:
+    """The facts of the host, as a list."""
     facts = {key: value for key, value in reproduction.host.items() if value is not None}
-    return _bullets(": ".join(wording.host_fact(key, value)) for key, value in facts.items())
+    return bullets(": ".join(wording.host_fact(key, value)) for key, value in facts.items())
 
 
 def _growth(reproduction: Reproduction) -> list[str]:
@@ -206,12 +213,12 @@ def _sweep(reproduction: Reproduction, cost: QueryCost) -> list[str]:
     found = [tables.sweep_table(grid, cost) for grid in grids if grid]
     if not found:
         return ["This run has no sweep of image sizes and cluster sizes."]
-    return [*_tables(found), _bullets(findings.query_cost_lines(reproduction.cells, cost))]
+    return [*_tables(found), bullets(findings.query_cost_lines(reproduction.cells, cost))]
 
 
 def _scan(reproduction: Reproduction) -> list[str]:
     table = tables.scan_rate_table(reproduction.cells)
-    return [*_tables([table]), _bullets(findings.scan_rates(reproduction.cells))]
+    return [*_tables([table]), bullets(findings.scan_rates(reproduction.cells))]
 
 
 def _figure(picture: Picture) -> str:
@@ -230,5 +237,6 @@ def _folded(table: Table) -> str:
     return f"<details>{summary}\n\n{to_markdown(table)}\n\n</details>"
 
 
-def _bullets(lines: Iterable[str]) -> str:
+def bullets(lines: Iterable[str]) -> str:
+    """A list in Markdown."""
     return "\n".join(f"- {escaped(line)}" for line in lines)

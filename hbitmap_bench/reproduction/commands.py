@@ -69,7 +69,7 @@ def out_option(what: str) -> Callable[[FC], FC]:
 @click.option("--no-qemu", is_flag=True, help="Measure in process only.")
 @click.option(
     "--qemu-size", "qemu_sizes", multiple=True, type=parse_size, metavar="SIZE",
-    default=("1T", "2T", "4T"), show_default=True,
+    default=("512G", "1T", "2T"), show_default=True,
     help="Image size for the real builds; repeatable, whatever --size is. 160 MB of disk a TiB.",
 )  # fmt: skip
 @click.option(

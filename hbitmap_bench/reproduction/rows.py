@@ -253,7 +253,7 @@ class Session:
         runs = self._runs[row]
         self._say(f"run {len(runs) + 1}: {row}")
         self._before_run(row.layout)
-        runs.append(_run(row, self._loop))
+        runs.append(run_once(row, self._loop))
         reason = self._judged(row)[-1].disturbed
         if reason is not None:
             self._say(f"disturbed: {reason}")
@@ -276,7 +276,7 @@ class Session:
             )
 
 
-def _run(row: Row, loop: ScanLoop) -> Run:
+def run_once(row: Row, loop: ScanLoop) -> Run:
     """One run on one core, its image's metadata in the page cache if memory can hold it."""
     path = row.image.path
     if (cached_before := cached_share(path)) < 1:

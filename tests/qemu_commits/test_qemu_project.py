@@ -1,0 +1,194 @@
+"""QEMU's commits as an asv project: on a repository whose builds hand out the system's daemon."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from driver_stub import RULES
+from tiny import git
+
+from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.qemu_commits.build import first_error
+from hbitmap_bench.qemu_commits.writing import write_project
+
+COMMAND = Path(sys.executable).with_name("hbitmap-bench")
+
+CONFIGURE = """\
+#!/bin/sh
+# Stands for QEMU's: writes build.ninja into the folder where it is called.
+echo configured >> "$CONFIGURED"
+cat > build.ninja <<END
+{rules}
+rule daemon
+  command = sh $source/make-daemon \\$out
+build storage-daemon/qemu-storage-daemon: daemon
+END
+printf 'int main(void) {{ return 0; }}\\n' > qemu-img.c
+"""
+
+MAKE = """\
+mkdir -p storage-daemon
+printf '#!/bin/sh\\n# {what}\\nexec {daemon} "$@"\\n' > $1
+chmod +x $1
+"""
+
+
+def commit(repo, make, subject):
+    (repo / "storage-daemon" / "make").write_text(make)
+    (repo / "make-daemon").write_text(make)
+    git(repo, "add", ".")
+    git(repo, "commit", "-q", "-m", subject)
+    return git(repo, "rev-parse", "HEAD")
+
+
+@pytest.fixture(scope="module")
+def daemon():
+    found = shutil.which("qemu-storage-daemon")
+    if found is None:
+        pytest.skip("needs a qemu-storage-daemon: Debian's qemu-system-common")
+    return found
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory, daemon):
+    """A repository, and its commits: two that work, one that doesn't compile, one that hangs."""
+    repo = tmp_path_factory.mktemp("qemu") / "repo"
+    for folder in ("util", "storage-daemon"):
+        (repo / folder).mkdir(parents=True)
+    git(repo, "init", "-q", "-b", "master")
+    (repo / "util" / "hbitmap.c").write_text("/* none */\n")
+    rules = RULES.replace("$", "\\$")
+    configure = CONFIGURE.format(rules=rules).replace("$source", '$(dirname "$0")')
+    (repo / "configure").write_text(configure)
+    (repo / "configure").chmod(0o755)
+    one, two = (
+        commit(repo, MAKE.format(what=what, daemon=daemon), what) for what in ("one", "two")
+    )
+    broken = commit(repo, "echo 'x.c:1:1: error: no such thing' >&2; exit 1\n", "Break")
+    hangs = commit(repo, "sleep 1000\n", "Hang")
+    return repo, {"one": one, "two": two, "broken": broken, "hangs": hangs}
+
+
+@pytest.fixture(scope="module")
+def project(history, tmp_path_factory):
+    """What the command has written, for images of 64G alone."""
+    repo, _ = history
+    folder = tmp_path_factory.mktemp("work")
+    ran = run(folder, "qemu-project", "--repo", str(repo), "--out", "mine", "--build-limit", "5")
+    assert ran.returncode == 0, ran.stderr
+    assert [line for line in ran.stdout.splitlines() if line.startswith("    ")] == [
+        "    cd mine",
+        "    hbitmap-bench bench TAG TAG...       # or a range, as git has it",
+        "    hbitmap-bench publish                # the graphs; or: hbitmap-bench show",
+        "    hbitmap-bench gate --base TAG --head BRANCH",
+    ]
+    suite = folder / "mine" / "benchmarks" / "buildup.py"
+    suite.write_text(suite.read_text().replace("[1, 2, 4]", "[0.0625]"))
+    kernels = folder / "mine" / "benchmarks" / "kernels.py"
+    kernels.write_text(re.sub(r"\*\(\"next_zero.*?\n {8}\],\n.*?\],", '"status"], ["0"],',
+                              kernels.read_text(), flags=re.DOTALL))  # fmt: skip
+    declared = folder / "mine" / "hbitmap-bench.toml"
+    declared.write_text(declared.read_text().replace("(1|2)", r"0\.0625"))
+    return folder / "mine"
+
+
+def run(folder, *words, **variables):
+    env = {**os.environ, "CONFIGURED": str(folder / "configured"), **variables}
+    return subprocess.run([COMMAND, *words], cwd=folder, capture_output=True, text=True, env=env)
+
+
+def n_configured(folder):
+    path = folder / "configured"
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+def test_commits_are_built_once_and_those_that_do_not_build_are_passed_over(project, history):
+    _, commits = history
+    ran = run(project, "bench", "--machine", "test", *commits.values())
+    assert ran.returncode == 2, ran.stdout + ran.stderr
+    assert "2 of 4 commits stored" in ran.stdout
+    told = {path.name[:40]: path.read_text() for path in (project / "failed-builds").iterdir()}
+    assert told == {
+        commits["broken"]: "x.c:1:1: error: no such thing\n",
+        commits["hangs"]: "a build may take 5 s, and ninja has not ended: it was stopped\n",
+    }
+    before = n_configured(project)
+    assert run(project, "bench", "--machine", "test", f"{commits['broken']}^!").returncode == 2
+    assert n_configured(project) == before
+
+
+def test_what_was_measured_is_shown_and_gated(project, history):
+    _, commits = history
+    shown = run(project, "show", COLUMNS="200")
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.startswith("2 commits on test")
+    (stored, *others) = (project / "results" / "test").glob(f"{commits['one'][:8]}*.json")
+    assert not others
+    values = {name: row[0] for name, row in json.loads(stored.read_text())["results"].items()}
+    seconds = values["buildup.BuildUp.track_cpu_s"]
+    log = (project / "env" / "hbitmap-bench" / "bench.log").read_text()
+    assert all(one > 0 for one in seconds) if seconds else "disturbed in 3 of 3 runs" in log
+    assert values["buildup.track_words_exponent"] in ([1], [2])
+    (counted,) = values["kernels.Kernels.track_instructions"]
+    assert counted > 1
+    sides = ("--base", commits["one"], "--head", commits["two"])
+    ran = run(project, "gate", "--machine", "test", "--bench", "words_exponent", *sides)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_an_interrupted_build_leaves_nothing(project, history, tmp_path):
+    """Neither ninja nor what it runs, nor a folder, nor half a build, nor a record."""
+    repo, commits = history
+    source = tmp_path / "source"
+    git(repo, "worktree", "add", "-q", "--detach", str(source), commits["hangs"])
+    words = [sys.executable, "-P", "-m", "hbitmap_bench.qemu_commits.build", source]
+    words += [tmp_path / "cache", "--commit", commits["hangs"], "--failures", tmp_path / "failures"]
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    env = {**os.environ, "CONFIGURED": str(tmp_path / "configured"), "TMPDIR": str(scratch)}
+    with subprocess.Popen(words, env=env, stderr=subprocess.PIPE) as building:
+        while not any(one.name() == "sleep" for one in psutil.Process(building.pid).children(True)):
+            assert building.poll() is None, building.stderr.read()
+            time.sleep(0.01)
+        started = psutil.Process(building.pid).children(True)
+        building.send_signal(signal.SIGINT)
+        building.communicate(timeout=60)
+    assert building.returncode == 130
+    _, alive = psutil.wait_procs(started, timeout=10)
+    assert not alive
+    assert not list(scratch.iterdir())
+    assert not (tmp_path / "failures").exists()
+    assert not (tmp_path / "cache").exists()
+
+
+def test_only_a_clone_of_qemu_is_taken_and_nothing_is_overwritten(tmp_path, history):
+    repo, _ = history
+    limits = {"builds_bytes": 10**9, "jobs": None, "limit_s": 60}
+    git(tmp_path, "init", "-q", "other")
+    with pytest.raises(UserError, match="must be a clone of QEMU, and HEAD of .* has no configure"):
+        write_project(tmp_path / "other", tmp_path / "out", **limits)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(UserError, match="a folder of its own"):
+        write_project(repo, tmp_path / "out", **limits)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("log", "said"),
+    [
+        ("[1/9] cc a.c\na.c:3:1: error: no\nninja: build stopped\n", "a.c:3:1: error: no"),
+        ("\nERROR: glib-2.56 is needed\n", "ERROR: glib-2.56 is needed"),
+        ("something\nthe last\n\n", "the last"),
+        ("", "the build failed without a word"),
+    ],
+)
+def test_the_first_line_that_speaks_of_an_error_is_the_reason(log, said):
+    assert first_error(log) == said

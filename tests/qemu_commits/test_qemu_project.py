@@ -82,7 +82,7 @@ def project(history, tmp_path_factory):
     """What the command has written, for images of 64G alone."""
     repo, _ = history
     folder = tmp_path_factory.mktemp("work")
-    ran = run(folder, "qemu-project", "--repo", str(repo), "--out", "mine", "--build-limit", "5")
+    ran = run(folder, "qemu-project", "--repo", str(repo), "--out", "mine", "--build-limit", "10")
     assert ran.returncode == 0, ran.stderr
     assert [line for line in ran.stdout.splitlines() if line.startswith("    ")] == [
         "    cd mine",
@@ -118,7 +118,7 @@ def test_commits_are_built_once_and_those_that_do_not_build_are_passed_over(proj
     told = {path.name[:40]: path.read_text() for path in (project / "failed-builds").iterdir()}
     assert told == {
         commits["broken"]: "x.c:1:1: error: no such thing\n",
-        commits["hangs"]: "a build may take 5 s, and ninja has not ended: it was stopped\n",
+        commits["hangs"]: "a build may take 10 s, and ninja has not ended: it was stopped\n",
     }
     before = n_configured(project)
     assert run(project, "bench", "--machine", "test", f"{commits['broken']}^!").returncode == 2

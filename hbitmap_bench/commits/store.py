@@ -168,9 +168,10 @@ def _param(stored: str) -> Param:
     """The same few values stand in every result file; a list, say, is its own ``repr``."""
     try:
         value = ast.literal_eval(stored)
-    except (ValueError, SyntaxError):
+        hash(value)  # series are found by it
+    except (ValueError, SyntaxError, TypeError):
         return Opaque(stored)
-    return value if isinstance(value, Param) else Opaque(stored)
+    return cast(Param, value)
 
 
 def _load_result(path: Path, benchmarks: Mapping[str, Benchmark]) -> _Result:

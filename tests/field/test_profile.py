@@ -150,7 +150,7 @@ def test_without_perf_one_line_says_how_to_get_it(tmp_path):
     [
         (["--no-qemu", "--qemu", "qsd"], "give one of the two"),
         (["--size", "16T", "--cluster-size", "4K"], "take larger clusters"),
-        (["--qemu", "/bin/false"], "--qemu"),
+        (["--qemu", "/bin/false"], "name the path of"),
         (["--figure", "no/such/folder/a.png", "--no-qemu"], "no/such/folder"),
     ],
 )

@@ -25,6 +25,7 @@ from hbitmap_bench.base.children import running
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.base.output import write_atomic
 from hbitmap_bench.base.program import run_to_exit
+from hbitmap_bench.qemu.builds import DAEMON
 from hbitmap_bench.qemu.driver_build import compile_driver
 
 CONFIGURE: Final = (
@@ -32,7 +33,6 @@ CONFIGURE: Final = (
     "--disable-docs",
 )  # fmt: skip
 
-DAEMON: Final = "qemu-storage-daemon"
 PROGRAMS: Final = {DAEMON: f"storage-daemon/{DAEMON}", "qemu-img": "qemu-img"}
 """By name, where a build has them: ninja's targets."""
 
@@ -97,8 +97,6 @@ def _run(command: list[str | Path], folder: Path, limit_s: float) -> None:
             f"a build may take {limit_s:.0f} s, and {Path(command[0]).name} has not ended: it was "
             "stopped"
         ) from None
-    except OSError as error:
-        raise UserError(f"{command[0]} can't be run: {error.strerror}") from None
     if code:
         raise UserError(first_error(log.read_text(errors="replace")))
 

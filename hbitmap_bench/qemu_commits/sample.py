@@ -17,10 +17,10 @@ import click
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.base.program import run_to_exit
 from hbitmap_bench.base.sizes import parse_size
-from hbitmap_bench.qemu.builds import find_qemu_img, parse_build
+from hbitmap_bench.qemu.builds import DAEMON, find_qemu_img, parse_build
 from hbitmap_bench.qemu.driver import Words, instructions, started
 from hbitmap_bench.qemu.images import ensure_images
-from hbitmap_bench.qemu_commits.build import DAEMON, DRIVER
+from hbitmap_bench.qemu_commits.build import DRIVER
 from hbitmap_bench.reproduction.disturbance import judged
 from hbitmap_bench.reproduction.rows import Row, probe, run_once
 from hbitmap_bench.reproduction.scan_loop import ScanLoop
@@ -84,18 +84,15 @@ def facts(context: click.Context) -> None:
 @main.command()
 @click.option("--size", required=True, type=parse_size)
 @click.option("--cluster-size", default="64K", show_default=True, type=parse_size)
-@click.option("--l2-slice", type=parse_size)
 @click.option("--filtered", is_flag=True, help="Through copy-before-write and snapshot-access.")
 @click.pass_context
-def buildup(
-    context: click.Context, size: int, cluster_size: int, l2_slice: int | None, filtered: bool
-) -> None:
+def buildup(context: click.Context, size: int, cluster_size: int, filtered: bool) -> None:
     """CPU and wall seconds of one build-up."""
     build, folder = context.obj
     # One qemu-img for all commits, if there is one: their images are the same.
     tool = find_qemu_img(None if shutil.which("qemu-img") else build.path)
     (image,) = ensure_images(folder, [(size, cluster_size)], tool, lambda words: None)
-    row = Row(build, image, filtered, l2_slice)
+    row = Row(build, image, filtered)
     loop = ScanLoop()
     usual = max(loop.words_s() for _ in range(TRIES))
     reason = None

@@ -13,13 +13,10 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Final, Literal
+from typing import Literal
 
 from hbitmap_bench.base.medians import median_interval
 from hbitmap_bench.reproduction.records import CellRecord
-
-ROUNDS: Final = 8
-"""Six are the fewest that have an interval; two may be disturbed."""
 
 Part = Literal["plain path", "check"]
 Verdict = Literal["slower", "faster", "not told apart", "not judged"]

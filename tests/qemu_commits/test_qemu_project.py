@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from driver_stub import RULES
-from tiny import git
+from tiny import commit, git
 
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.qemu_commits.build import first_error
@@ -41,12 +41,9 @@ chmod +x $1
 """
 
 
-def commit(repo, make, subject):
-    (repo / "storage-daemon" / "make").write_text(make)
-    (repo / "make-daemon").write_text(make)
-    git(repo, "add", ".")
-    git(repo, "commit", "-q", "-m", subject)
-    return git(repo, "rev-parse", "HEAD")
+def commit_make(repo, make, subject):
+    """How the daemon is made; in a folder whose change calls for measuring."""
+    return commit(repo, {"storage-daemon/make": make, "make-daemon": make}, subject)
 
 
 @pytest.fixture(scope="module")
@@ -70,10 +67,10 @@ def history(tmp_path_factory, daemon):
     (repo / "configure").write_text(configure)
     (repo / "configure").chmod(0o755)
     one, two = (
-        commit(repo, MAKE.format(what=what, daemon=daemon), what) for what in ("one", "two")
+        commit_make(repo, MAKE.format(what=what, daemon=daemon), what) for what in ("one", "two")
     )
-    broken = commit(repo, "echo 'x.c:1:1: error: no such thing' >&2; exit 1\n", "Break")
-    hangs = commit(repo, "sleep 1000\n", "Hang")
+    broken = commit_make(repo, "echo 'x.c:1:1: error: no such thing' >&2; exit 1\n", "Break")
+    hangs = commit_make(repo, "sleep 1000\n", "Hang")
     return repo, {"one": one, "two": two, "broken": broken, "hangs": hangs}
 
 

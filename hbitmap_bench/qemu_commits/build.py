@@ -15,13 +15,14 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import click
 
 from hbitmap_bench.base import scratch
-from hbitmap_bench.base.children import running
+from hbitmap_bench.base.children import kill_group, running
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.base.output import write_atomic
 from hbitmap_bench.base.program import run_to_exit
@@ -39,6 +40,9 @@ PROGRAMS: Final = {DAEMON: f"storage-daemon/{DAEMON}", "qemu-img": "qemu-img"}
 DRIVER: Final = "hbitmap-driver"
 BUILT: Final = "programs"
 """The folder in asv's cache of a build."""
+
+STOP_S: Final = 10
+"""A step's time to end what it has started."""
 
 KEPT_LINES: Final = 4000
 """Of what a build prints, the last: an error is among them."""
@@ -88,7 +92,12 @@ def _run(command: list[str | Path], folder: Path, limit_s: float) -> None:
         with (
             log.open("wb") as output,
             running(
-                command, cwd=folder, env=variables, stdout=output, stderr=subprocess.STDOUT
+                command,
+                cwd=folder,
+                env=variables,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                end=_end,
             ) as process,
         ):
             code = process.wait(limit_s)
@@ -99,6 +108,14 @@ def _run(command: list[str | Path], folder: Path, limit_s: float) -> None:
         ) from None
     if code:
         raise UserError(first_error(log.read_text(errors="replace")))
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Terminate a step, then kill it: ninja alone knows its jobs, each in a group of its own."""
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(STOP_S)
+    kill_group(process)
 
 
 def first_error(log: str) -> str:

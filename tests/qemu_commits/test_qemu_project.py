@@ -112,6 +112,9 @@ def test_commits_are_built_once_and_those_that_do_not_build_are_passed_over(proj
     ran = run(project, "bench", "--machine", "test", *commits.values())
     assert ran.returncode == 2, ran.stdout + ran.stderr
     assert "2 of 4 commits stored" in ran.stdout
+    running = [one.info["cmdline"] for one in psutil.process_iter(["cmdline"])]
+    left = [command for command in running if "make-daemon" in str(command)]
+    assert left == []  # the build that hung is stopped, and what it started
     told = {path.name[:40]: path.read_text() for path in (project / "failed-builds").iterdir()}
     assert told == {
         commits["broken"]: "x.c:1:1: error: no such thing\n",

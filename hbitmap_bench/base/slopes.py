@@ -7,7 +7,6 @@ from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 CONFIDENCE: Final = 0.95
 
@@ -58,6 +57,8 @@ def loglog_slopes(sizes: NDArray[np.float64], values: NDArray[np.float64]) -> Sl
     and positive in it is left out. Some 10 us a call and 0.1 us a number: SciPy's ``linregress``
     takes 0.5 ms a row, and pages need a row for every commit and line.
     """
+    from scipy import special  # half a second, which a command without growth need not wait for
+
     usable = np.isfinite(values) & (values > 0)
     n_sizes = usable.sum(axis=1)
     x = np.where(usable, np.log(sizes), 0)

@@ -160,7 +160,8 @@ def reproduce(
 )  # fmt: skip
 @click.option(
     "--rounds", type=click.IntRange(1, 100), default=8, show_default=True,
-    help="Undisturbed rounds to have, of at most twice as many. Six are needed for a verdict.",
+    help="Undisturbed runs that each row is to have, in at most twice as many rounds. A verdict "
+    "needs six rounds.",
 )  # fmt: skip
 @image_dir_option
 @out_option("Folder of the report: releases.md and .json.")
@@ -182,8 +183,8 @@ def releases(
     from hbitmap_bench.reproduction import main as run  # NumPy, SciPy, Matplotlib: not for --help
 
     plan = run.QemuPlan(
-        builds=builds, sizes=sizes, image_dir=image_dir, n_runs=rounds, budget_s=math.inf,
-        remedies=False,
+        builds=builds, sizes=tuple(dict.fromkeys(sizes)), image_dir=image_dir, n_runs=rounds,
+        budget_s=math.inf, remedies=False, whole_rounds=True,
     )  # fmt: skip
     run.releases(plan, out_dir)
 

@@ -111,7 +111,8 @@ class QemuPlan:
     """What to measure on real builds; without builds the daemon on PATH, if there is one.
 
     ``l2_slice_bytes`` pins one slice for all rows; without it they have QEMU's default slice, and
-    unless ``remedies`` is False that of a larger one beside it.
+    unless ``remedies`` is False that of a larger one beside it. ``whole_rounds``: see
+    ``measure_rows``.
     """
 
     builds: Sequence[str] = ()
@@ -122,6 +123,7 @@ class QemuPlan:
     n_runs: int = RUNS
     budget_s: float = BUDGET_S
     remedies: bool = True
+    whole_rounds: bool = False
 
     def found_builds(self) -> list[QemuBuild]:
         """The builds to measure, none twice under one label; ``UserError`` for a bad one."""
@@ -175,6 +177,7 @@ def measure_qemu(
             n_runs=plan.n_runs,
             budget_s=plan.budget_s,
             before_run=beside.visit,
+            whole_rounds=plan.whole_rounds,
         )
 
 

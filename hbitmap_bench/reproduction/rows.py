@@ -140,22 +140,27 @@ def measure_rows(
     n_runs: int = RUNS,
     budget_s: float = BUDGET_S,
     before_run: BeforeRun = lambda _: None,
+    whole_rounds: bool = False,
 ) -> list[CellRecord]:
     """Measure all rows in one session, and return a record for each, in their order.
 
     Runs go round in turn, forwards and backwards, so that a drift of the machine meets all rows
     alike. Before each run ``before_run`` is told its layout, and its image's metadata is read into
-    the page cache. How often a row is measured: see ``Session.wants``. A row whose build lacks a
-    part gets a line through ``say`` and a record without seconds. Raises ``UserError`` where a
-    daemon or a job fails; SIGTERM and SIGHUP end it as Ctrl-C does. Cost: about 31 us a query and,
-    with the filters of an unpatched build, 0.6 ns a word, a run.
+    the page cache. How often a row is measured: see ``Session.wants``. With ``whole_rounds`` all
+    rows are measured while one is wanted: run N of each row is then of round N. A row whose build
+    lacks a part gets a line through ``say`` and a record without seconds. Raises ``UserError``
+    where a daemon or a job fails; SIGTERM and SIGHUP end it as Ctrl-C does. Cost: about 31 us a
+    query and, with the filters of an unpatched build, 0.6 ns a word, a run.
     """
     with stop_like_ctrl_c():
         probes = {build: probe(build) for build in dict.fromkeys(row.build for row in rows)}
         for build, found in probes.items():
             say(_finding(build, found))
         able = [row for row in rows if not probes[row.build].lacks(row)]
-        session = Session(able, say, advance, before_run, n_runs=n_runs, budget_s=budget_s)
+        session = Session(
+            able, say, advance, before_run,
+            n_runs=n_runs, budget_s=budget_s, whole_rounds=whole_rounds,
+        )  # fmt: skip
         session.run()
     runs = session.judged_runs()
     records = [_record(row, probes[row.build], runs.get(row, ())) for row in rows]
@@ -181,6 +186,7 @@ class Session:
         *,
         n_runs: int,
         budget_s: float,
+        whole_rounds: bool = False,
     ) -> None:
         self._runs: dict[Row, list[Run]] = {row: [] for row in rows}
         self._say = say
@@ -189,14 +195,15 @@ class Session:
         self._n_runs = n_runs
         self._least = min(LEAST_RUNS, n_runs)
         self._budget_s = budget_s
+        self._whole_rounds = whole_rounds
         self._loop = ScanLoop()
         self._total_s = n_runs * sum(map(_expected_s, rows))
 
     def run(self) -> None:
         """Measure round after round, each in the other direction, and say what was left out."""
         while wanted := [row for row in self._in_turn() if self.wants(row)]:
-            for row in wanted:
-                if self.wants(row):  # the budget may have been used up since
+            for row in self._in_turn() if self._whole_rounds else wanted:
+                if self._whole_rounds or self.wants(row):  # the budget may be used up since
                     self._measure(row)
         for row, runs in self.judged_runs().items():
             self._tell_left_out(row, runs)

@@ -1,5 +1,6 @@
 """QEMU's rows: what is planned, in which order it runs, and what the records say."""
 
+import math
 import os
 from pathlib import Path
 from statistics import median
@@ -178,6 +179,25 @@ def test_how_often_a_row_is_measured():
         budget_s=210.0,
     )
     assert list(wanted.values()) == [False, True]
+
+
+@pytest.mark.parametrize("whole_rounds", [False, True])
+def test_a_round_is_whole_where_runs_are_compared_within_it(monkeypatch, whole_rounds):
+    """A row that was disturbed once is tried again: by itself, or beside all others."""
+    layouts = [Row(QemuBuild(name, Path(name), "1"), Image(Path(name), T, 64 * K), False)
+               for name in "ab"]  # fmt: skip
+    seconds = {"a": iter([(1, 1), (2, 1), (1, 1), (1, 1)]), "b": iter([(1, 1)] * 4)}
+
+    def run_once(row, _):
+        wall_s, cpu_s = next(seconds[row.build.label])
+        return Run(wall_s=wall_s, cpu_s=cpu_s)
+
+    monkeypatch.setattr(rows_module, "run_once", run_once)
+    session = Session(layouts, lambda _: None, lambda _: None, n_runs=3,
+                      budget_s=math.inf, whole_rounds=whole_rounds)  # fmt: skip
+    session.run()
+    n_runs = [len(runs) for runs in session.judged_runs().values()]
+    assert n_runs == [4, 4 if whole_rounds else 3]
 
 
 @pytest.mark.parametrize(

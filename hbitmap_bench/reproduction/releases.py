@@ -1,8 +1,8 @@
 """What changes from one QEMU release to the next: the plain path, and what the filter adds.
 
 Every round measures all builds, one after the other, and the next round goes the other way. So two
-neighbouring releases have a difference of CPU seconds in each round, of which a drift of the
-machine takes part in both sides. Its median has an interval by order statistics; a release is
+neighbouring releases have a difference of CPU seconds in each round, and a drift of the machine
+meets both sides of it. The median difference has an interval by order statistics; a release is
 called slower or faster where the whole interval lies on one side of nothing.
 """
 
@@ -58,7 +58,11 @@ class Change:
 
 
 def changes(cells: Sequence[CellRecord]) -> list[Change]:
-    """Of each release to the next, in the order in which they were measured."""
+    """Of each release to the next, in the order in which they were measured.
+
+    Run N of each row is taken to be of round N. A row without runs, whose build lacks a part, is
+    in no change.
+    """
     labels = dict.fromkeys(cell.build for cell in cells)
     found: list[Change] = []
     for old, new in itertools.pairwise(labels):
@@ -76,10 +80,12 @@ def _rows(cells: Sequence[CellRecord], build: str | None, size: int) -> list[Cel
 
 
 def _changes(old: Sequence[CellRecord], new: Sequence[CellRecord]) -> Iterator[Change]:
-    plain = zip(_seconds(old[0]), _seconds(new[0]), strict=False)
-    yield Change("plain path", old[0], new[0], _whole(old[0]), _differences(plain))
-    added = zip(_added(old), _added(new), strict=False)
-    yield Change("check", old[1], new[1], _whole(old[1]), _differences(added))
+    if old[0].runs and new[0].runs:
+        plain = zip(_seconds(old[0]), _seconds(new[0]), strict=False)
+        yield Change("plain path", old[0], new[0], _whole(old[0]), _differences(plain))
+    if old[1].runs and new[1].runs:
+        added = zip(_added(old), _added(new), strict=False)
+        yield Change("check", old[1], new[1], _whole(old[1]), _differences(added))
 
 
 def _seconds(cell: CellRecord) -> list[float]:

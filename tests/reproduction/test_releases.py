@@ -1,5 +1,7 @@
 """Releases side by side: what is called slower, by which rounds, and what is not judged."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -88,6 +90,25 @@ def test_a_build_that_is_limited_to_a_size_is_compared_up_to_it():
         *rows("8", 1.0, 3.0, seed=3),
     ]  # fmt: skip
     assert {size for *_, size in verdicts(cells)} == {1}
+
+
+def test_a_build_without_the_filter_is_compared_on_the_plain_path_alone(tmp_path):
+    plain, filtered = rows("6", 1.0, 3.0, seed=1)
+    empty = replace(filtered, runs=(), cpu_s=None, elapsed_s=None, interval_s=None,
+                    interval_kind=None, detected=None, setup="access")  # fmt: skip
+    cells = [replace(plain, detected=None), empty, *rows("7", 1.0, 3.0, seed=2)]
+    (only,) = changes(cells)
+    assert only.part == "plain path"
+    said = "\n".join(conclusions([only]))
+    assert "algorithm" not in said
+    assert "Not judged" not in said
+    write(Reproduction.of_this_run(cells, ()), tmp_path)
+
+
+def test_builds_without_a_size_in_common_are_not_compared():
+    cells = [*rows("7", 1.0, 3.0, seed=1), *rows("8", 1.0, 3.0, seed=2, size=2 * TIB)]
+    (said,) = conclusions(changes(cells))
+    assert said.startswith("Nothing is compared")
 
 
 def test_the_interval_of_a_median_holds_it_in_at_least_95_of_a_hundred():

@@ -27,11 +27,12 @@ _READING: Final = (
     "the other.",
     "The plain path is the row without the filter. The check is what cbw + snap adds to the plain "
     "row of its round: the filter's bitmap, and a second walk of each query through the graph.",
-    "A change is the median over rounds of new less old, in percent of the old build's whole row; "
-    "below it its 95% interval, from order statistics. Slower or faster is said where the whole "
-    "interval lies on one side of 0; of twenty such words one is expected to be chance.",
-    "Two builds by different hands differ in compiler and flags too: what is found here is of "
-    "these builds, and of a release only where its builds were made alike.",
+    "A change is the median over rounds of new less old, in percent of the old build's row; below "
+    "it its 95% interval, from order statistics. The row of the check is the whole one with the "
+    "filter. Slower or faster is said where the whole interval lies on one side of 0. Of twenty "
+    "comparisons of equal builds, up to one is expected to be called so by chance.",
+    "Builds differ in compiler and flags too. What is found here holds for these builds; it holds "
+    "for the releases only where their builds were made alike.",
 )
 
 
@@ -114,7 +115,8 @@ def change_table(changed: Sequence[Change]) -> Table:
         shown = (_change(of_size[size]) if size in of_size else NOTHING for size in sizes)
         rows.append((f"{any_one.old.build} to {any_one.new.build}", any_one.part, *shown))
     columns = ("step", "part", *map(format_size, sizes))
-    return Table("From each release to the next (measured)", columns, tuple(rows), grouped=False)
+    title = "From each release to the next, in percent of the old one's row (measured)"
+    return Table(title, columns, tuple(rows), grouped=False)
 
 
 def _change(change: Change) -> str:
@@ -125,6 +127,8 @@ def _change(change: Change) -> str:
 
 def conclusions(changed: Sequence[Change]) -> list[str]:
     """Has anything become slower, which part of it, and what could not be told: in sentences."""
+    if not changed:
+        return ["Nothing is compared: no two neighbouring builds have runs at one size."]
     told = [one for one in changed if one.interval is not None]
     found = [_sentence(word, told) for word in ("slower", "faster")]
     lines = [sentence for sentence in found if sentence]
@@ -156,7 +160,7 @@ def _algorithms(changed: Sequence[Change]) -> list[str]:
         f"From {one.old.build} to {one.new.build} the detected algorithm changes from "
         f"{one.old.detected} to {one.new.detected}."
         for one in steps
-        if one.old.detected != one.new.detected
+        if one.old.detected and one.new.detected and one.old.detected != one.new.detected
     ]
 
 

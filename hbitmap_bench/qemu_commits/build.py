@@ -131,6 +131,17 @@ def compiler() -> str:
     return f"ccache {named}" if shutil.which("ccache") and "ccache" not in named else named
 
 
+def keep_ccache(folder: Path) -> None:
+    """Let ccache find what other builds have compiled, in a folder of its own if none is named.
+
+    Each build has a folder of its own, which debug information names. HOME is one of the
+    measurement's, which is removed.
+    """
+    given = {"CCACHE_DIR": str(folder), "CCACHE_MAXSIZE": "1G", "CCACHE_NOHASHDIR": "1"}
+    for name, value in given.items():
+        os.environ.setdefault(name, value)
+
+
 def record_of(failures: Path, commit: str) -> Path:
     """Where the failure of a commit is told, by what a build depends on besides."""
     depends_on = "\0".join([compiler(), os.environ.get("CFLAGS", ""), *CONFIGURE])
@@ -161,7 +172,13 @@ def main(
     """Build the QEMU commit in SOURCE and put its programs into CACHE. This runs its code."""
     record = record_of(failures, commit)
     if record.exists():
-        raise UserError(f"commit {commit[:10]} did not build before: {record.read_text().strip()}")
+        raise UserError(
+            f"commit {commit[:10]} did not build before: error: {record.read_text().strip()}; "
+            f"remove {record} to try again"
+        )
+    if shutil.which("ninja") is None:  # which is no failure of the commit
+        raise UserError("builds need ninja, and it is not on PATH: install ninja-build")
+    keep_ccache(failures.absolute().with_name("ccache"))
     try:
         build(source, cache, driver, jobs, limit_s)
     except UserError as error:

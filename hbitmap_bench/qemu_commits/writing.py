@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -29,10 +30,11 @@ TOML: Final = """\
 # What is special to QEMU's commits. Every key: docs/project-file.md of hbitmap-bench.
 
 [measured]
-# A commit that changes none of these measures the same again. Each commit needs the first one.
+# A commit that changes none of these measures the same again. The gate takes no commit without the
+# first one.
 paths = [
-    "util", "block", "block.c", "blockdev.c", "blockjob.c", "job.c", "job-qmp.c", "include", "nbd",
-    "qapi", "storage-daemon", "qemu-img.c", "configure", "meson.build",
+    "storage-daemon", "util", "block", "block.c", "blockdev.c", "blockjob.c", "job.c", "job-qmp.c",
+    "include", "nbd", "qapi", "qemu-img.c", "configure", "meson.build",
 ]
 files = ["programs/*"]
 
@@ -83,11 +85,10 @@ def write_project(
     """Write the configuration and the suites into the folder ``out``, which appears whole.
 
     ``builds_bytes`` is what kept builds may take. Raises ``UserError`` where ``repo`` is no clone
-    of QEMU, or ``out`` is there.
+    of QEMU, or ``out`` is there, lies in it, or has a path that QEMU is not built in.
     """
     _check_clone(repo)
-    if out.exists():
-        raise UserError(f"a project is written into a folder of its own, and {out} is there")
+    _check_folder(out, repo)
     out.absolute().parent.mkdir(parents=True, exist_ok=True)
     conf = configuration(
         repo.absolute(), out.absolute(), builds_bytes=builds_bytes, jobs=jobs, limit_s=limit_s
@@ -147,6 +148,24 @@ def _check_clone(repo: Path) -> None:
         raise UserError(
             f"--repo must be a clone of QEMU, and HEAD of {repo} has no {', '.join(lacking)}: "
             "name another"
+        )
+
+
+def _check_folder(out: Path, repo: Path) -> None:
+    if out.exists():
+        raise UserError(
+            f"a project is written into a folder of its own, and {out} is there: name another by "
+            "--out"
+        )
+    if out.resolve().is_relative_to(repo.resolve()):
+        raise UserError(
+            f"a project lies outside of the clone that it measures, and {out} is in {repo}: name "
+            "a folder elsewhere by --out"
+        )
+    if re.search(r"[\s:]", str(out.absolute())):
+        raise UserError(
+            "QEMU is not built in a folder with blanks or colons in its path, and --out is "
+            f"{str(out.absolute())!r}: name another"
         )
 
 

@@ -17,6 +17,7 @@ from tiny import commit, git
 
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.qemu_commits.build import first_error
+from hbitmap_bench.qemu_commits.build import main as build_main
 from hbitmap_bench.qemu_commits.writing import write_project
 
 COMMAND = Path(sys.executable).with_name("hbitmap-bench")
@@ -179,6 +180,19 @@ def test_only_a_clone_of_qemu_is_taken_and_nothing_is_overwritten(tmp_path, hist
     with pytest.raises(UserError, match="a folder of its own"):
         write_project(repo, tmp_path / "out", **limits)
     assert list((tmp_path / "out").iterdir()) == []
+    with pytest.raises(UserError, match="outside of the clone"):
+        write_project(repo, repo / "qemu-benchmarks", **limits)
+    with pytest.raises(UserError, match="blanks or colons"):
+        write_project(repo, tmp_path / "my work" / "out", **limits)
+    assert not (tmp_path / "my work").exists()
+
+
+def test_a_commit_is_not_blamed_for_a_program_that_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    words = [str(tmp_path), str(tmp_path / "cache"), "--commit", "0" * 40]
+    with pytest.raises(UserError, match="builds need ninja"):
+        build_main([*words, "--failures", str(tmp_path / "failures")], standalone_mode=False)
+    assert not (tmp_path / "failures").exists()
 
 
 @pytest.mark.parametrize(

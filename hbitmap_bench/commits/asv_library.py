@@ -8,7 +8,7 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -62,6 +62,36 @@ def configuration(project: Project, **changes: object) -> Config:
     return found
 
 
+def git_variables(project: Project) -> dict[str, str]:
+    """Environment variables of asv, whose git leaves out submodules where a project says so.
+
+    asv checks out all of them. A build may still ask for some: by name git brings them.
+    """
+    if project.declared.measured.submodules:
+        return {}
+    place = int(os.environ.get("GIT_CONFIG_COUNT", "0"))  # behind what the user has set
+    return {
+        "GIT_CONFIG_COUNT": str(place + 1),
+        f"GIT_CONFIG_KEY_{place}": "submodule.active",
+        f"GIT_CONFIG_VALUE_{place}": ":(exclude)*",
+    }
+
+
+@contextmanager
+def _environment(more: Mapping[str, str]) -> Iterator[None]:
+    """Have more environment variables meanwhile."""
+    before = {name: os.environ.get(name) for name in more}
+    os.environ.update(more)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
 @contextmanager
 def at_work(project: Project, complaint: str) -> Iterator[None]:
     """Use asv in the project's folder, as its command does. Raises ``UserError`` for its errors.
@@ -72,7 +102,7 @@ def at_work(project: Project, complaint: str) -> Iterator[None]:
     logging.getLogger().addHandler(handler)
     log._last_dot = math.inf  # it prints one for each half second
     try:
-        with chdir(project.folder):
+        with chdir(project.folder), _environment(git_variables(project)):
             yield
     except util.ProcessError as error:
         if error.retcode == util.TIMEOUT_RETCODE:

@@ -36,6 +36,7 @@ from hbitmap_bench.commits.asv_library import (
     configuration,
     environments,
     first_error,
+    git_variables,
 )
 from hbitmap_bench.commits.machine import machine_fields
 from hbitmap_bench.commits.project import Project, find_project, git
@@ -387,6 +388,7 @@ def _run_asv(
         "HOME": str(staging / "home"),
         "VIRTUALENV_NO_PERIODIC_UPDATE": "1",  # it would look for newer packages beside, each time
         EVIDENCE: str(staging / "evidence"),
+        **git_variables(project),
     }
     log = project.work_dir / "bench.log"
     _tell_existing(project, environment, commits)

@@ -39,6 +39,7 @@ class Measured:
     imports: str | None = None
     files: tuple[str, ...] = ()
     reviewed: str | None = None
+    submodules: bool = True
 
     @property
     def kind(self) -> Kind:

@@ -37,6 +37,7 @@ paths = [
     "include", "nbd", "qapi", "qemu-img.c", "configure", "meson.build",
 ]
 files = ["programs/*"]
+submodules = false  # firmware, some gigabytes of it; configure brings what a build needs
 
 [profiles.quick]
 cells = ['track_cpu_s\\(.*, (1|2), ', 'track_words_exponent', '^kernels']

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from asv.plugins.git import Git
 from rich.console import Console
 from synthetic_gate import MACHINE
 from tiny import COMMAND, git
@@ -19,7 +20,7 @@ from tiny import COMMAND, git
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.checks import foreign
 from hbitmap_bench.commits import sources, store
-from hbitmap_bench.commits.asv_library import configuration, environments
+from hbitmap_bench.commits.asv_library import at_work, configuration, environments
 from hbitmap_bench.commits.bench import anchor_of, commits_to_measure
 from hbitmap_bench.commits.gate import measure
 from hbitmap_bench.commits.gate.environments import Workshop
@@ -389,6 +390,32 @@ def test_a_clone_of_any_kind_is_measured(repo, change, tmp_path, submodules_by_f
     ran = gate(clone, "--bench", "track_alone", "--base", "HEAD^1", "--head", "HEAD")
     assert ran.returncode == 1, ran.stdout + ran.stderr
     assert words(ran) == {"suite.track_alone": "REGRESSED"}
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_submodules_are_checked_out_unless_a_project_does_without(
+    tmp_path, submodules_by_file, wanted
+):
+    """Beside what the user has set for git; a build brings one by its name."""
+    part, whole, perf = (tmp_path / name for name in ("part", "whole", "perf"))
+    for folder in (part, whole, perf):
+        folder.mkdir()
+    for repo in (part, whole):
+        git(repo, "init", "-q", "-b", "trunk")
+    commit(part, {"words": "8"}, "Begin")
+    git(whole, "submodule", "add", "-q", str(part), "part")
+    commit(whole, {"more": "9"}, "Take words")
+    (perf / "asv.conf.json").write_text(json.dumps({"version": 1, "repo": str(whole)}))
+    (perf / "hbitmap-bench.toml").write_text(f"[measured]\nsubmodules = {str(wanted).lower()}\n")
+    git(perf, "init", "-q")
+    before, made = dict(os.environ), tmp_path / "made"
+    with at_work(find_project(perf), "nothing can be checked out"):
+        Git(str(whole), "").checkout(str(made), git(whole, "rev-parse", "HEAD"))
+        assert (made / "more").exists()
+        assert (made / "part" / "words").exists() == wanted
+        git(made, "submodule", "update", "-q", "--init", "part")
+        assert (made / "part" / "words").exists()
+    assert dict(os.environ) == before
 
 
 def test_a_submodule_can_be_what_is_measured(repo, tmp_path, submodules_by_file):

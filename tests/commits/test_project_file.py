@@ -40,7 +40,10 @@ def test_this_project_has_a_file():
     ("text", "said"),
     [
         ("[mesured]", "not 'mesured': did you mean 'measured'?"),
-        ("[measured]\npath = 1", "[measured] takes paths, imports, files, reviewed, not 'path'"),
+        (
+            "[measured]\npath = 1",
+            "[measured] takes paths, imports, files, reviewed, submodules, not 'path'",
+        ),
         ("[measured]\nxyz = 1", "not 'xyz': see docs/project-file.md"),
         ('[measured]\npaths = "a"', "measured.paths must be a list, and is 'a'"),
         ("[measured]\npaths = [1]", "measured.paths must be text, and is 1"),

@@ -23,6 +23,12 @@ qcow2_entries = Extension(
     "hbitmap_impl.qcow2_entries", ["hbitmap_impl/qcow2_entries.pyx"], extra_compile_args=ARGUMENTS
 )
 
+contender_bitmaps = Extension(
+    "hbitmap_impl.contender_bitmaps",
+    ["hbitmap_impl/contender_bitmaps.pyx"],
+    extra_compile_args=ARGUMENTS,
+)
+
 
 def git(*arguments: str) -> str:
     """What git prints in this folder; nothing where it fails or is missing."""
@@ -44,4 +50,5 @@ class BuildPy(build_py):
             Path(self.build_lib, "hbitmap_bench", "base", "commit.txt").write_text(commit)
 
 
-setup(cmdclass={"build_py": BuildPy}, ext_modules=cythonize([core, qcow2_entries]))
+modules = cythonize([core, qcow2_entries, contender_bitmaps])
+setup(cmdclass={"build_py": BuildPy}, ext_modules=modules)

@@ -6,6 +6,7 @@ read. They differ in what a set bit means, and so in how far they must look.
 
 from __future__ import annotations
 
+import sys
 from typing import ClassVar, Protocol, Self
 
 from hbitmap_impl.clusters import empty_bitmap, full_bitmap
@@ -18,6 +19,9 @@ class AccessCheck(Protocol):
     ``AccessCheck(size_bytes, cluster_bytes)`` lets everything be read.
     """
 
+    bitmap_type: ClassVar[type[HBitmap]]
+    """The kind of the filter's own bitmaps."""
+
     cuts_status: ClassVar[bool]
     """Is a block status cut at the first denied cluster (else it fails as a whole)?"""
 
@@ -25,7 +29,10 @@ class AccessCheck(Protocol):
 
     @classmethod
     def from_copy_bitmap(cls, copy: HBitmap) -> Self:
-        """A check that lets those clusters be read that are set in ``copy``: O(N / 64) words."""
+        """A check that lets those clusters be read that are set in ``copy``: O(N / 64) words.
+
+        ``copy`` is of the kind ``bitmap_type``.
+        """
 
     def first_inaccessible(self, offset: int, length: int) -> int:
         """First position in [offset, offset + length) that may not be read, or -1."""
@@ -44,9 +51,15 @@ class AccessCheck(Protocol):
     def reset_counters(self) -> None:
         """Let ``words_examined`` start from 0 again."""
 
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes that the check has allocated, whether they are touched or not."""
+
 
 class _Counted:
     """What both checks share: the numbers of their bitmap."""
+
+    bitmap_type: ClassVar[type[HBitmap]] = HBitmap
 
     _bitmap: HBitmap
 
@@ -59,6 +72,11 @@ class _Counted:
     def words_examined(self) -> int:
         """Words that searches have read."""
         return self._bitmap.words_examined
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes that the bitmap has, whether they are touched or not."""
+        return sys.getsizeof(self._bitmap)
 
     def reset_counters(self) -> None:
         """Start counting words from 0 again."""
@@ -74,7 +92,7 @@ class AccessBitmap(_Counted):
     cuts_status: ClassVar[bool] = False
 
     def __init__(self, size_bytes: int, cluster_bytes: int) -> None:
-        self._bitmap = full_bitmap(size_bytes, cluster_bytes)
+        self._bitmap = full_bitmap(size_bytes, cluster_bytes, self.bitmap_type)
 
     @classmethod
     def from_copy_bitmap(cls, copy: HBitmap) -> Self:
@@ -101,7 +119,7 @@ class DenyBitmap(_Counted):
     cuts_status: ClassVar[bool] = True
 
     def __init__(self, size_bytes: int, cluster_bytes: int) -> None:
-        self._bitmap = empty_bitmap(size_bytes, cluster_bytes)
+        self._bitmap = empty_bitmap(size_bytes, cluster_bytes, self.bitmap_type)
 
     @classmethod
     def from_copy_bitmap(cls, copy: HBitmap) -> Self:

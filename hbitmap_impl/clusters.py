@@ -30,18 +30,18 @@ def power_of_two(cluster_bytes: int) -> int:
     return cluster_bytes
 
 
-def empty_bitmap(size_bytes: int, cluster_bytes: int) -> HBitmap:
+def empty_bitmap(size_bytes: int, cluster_bytes: int, kind: type[HBitmap] = HBitmap) -> HBitmap:
     """A bitmap that counts in bytes, one bit a cluster, none of them set.
 
     The bit of a partial last cluster stands for the bytes that there are. The memory is zero pages
     until bits are set. Raises ``ValueError`` as ``power_of_two`` and ``HBitmap`` do.
     """
-    return HBitmap(size_bytes, power_of_two(cluster_bytes).bit_length() - 1)
+    return kind(size_bytes, power_of_two(cluster_bytes).bit_length() - 1)
 
 
-def full_bitmap(size_bytes: int, cluster_bytes: int) -> HBitmap:
+def full_bitmap(size_bytes: int, cluster_bytes: int, kind: type[HBitmap] = HBitmap) -> HBitmap:
     """A bitmap that counts in bytes, one bit a cluster, all of them set. Writes N / 8 bytes."""
-    bitmap = empty_bitmap(size_bytes, cluster_bytes)
+    bitmap = empty_bitmap(size_bytes, cluster_bytes, kind)
     bitmap.set(0, size_bytes)
     return bitmap
 

@@ -72,11 +72,11 @@ class _WaitingWrite(NamedTuple):
 class CopyBeforeWrite:
     """A filter over ``disk`` that keeps the content of this moment readable as a snapshot.
 
-    ``check`` is the kind of access check, ``AccessBitmap`` or ``DenyBitmap``. With ``bitmap`` (of
-    the disk's size, any granularity) only the clusters it touches belong to the snapshot; without,
-    all do. ``cluster_bytes`` is the copy cluster. ``on_cbw_error`` tells who suffers if the
-    target cannot be written: the guest, whose write then fails, or the snapshot, of which every
-    later status and read then fails.
+    ``check`` is the kind of access check, such as ``AccessBitmap`` or ``DenyBitmap``; the filter's
+    own bitmaps are of its ``bitmap_type``. With ``bitmap`` (of the disk's size, any granularity)
+    only the clusters it touches belong to the snapshot; without, all do. ``cluster_bytes`` is the
+    copy cluster. ``on_cbw_error`` tells who suffers if the target cannot be written: the guest,
+    whose write then fails, or the snapshot, of which every later status and read then fails.
 
     Raises ``ValueError`` if the target is smaller than the disk, ``bitmap`` of another size, the
     cluster size no power of two, or ``on_cbw_error`` unknown.
@@ -100,7 +100,7 @@ class CopyBeforeWrite:
         self.target = target
         self.size = disk.size
         self.cluster_bytes = cluster_bytes
-        self.done_bitmap = empty_bitmap(self.size, cluster_bytes)
+        self.done_bitmap = empty_bitmap(self.size, cluster_bytes, check.bitmap_type)
         self.snapshot_error: OSError | None = None
         self._on_cbw_error = on_cbw_error
         self._frozen: list[SnapshotRead] = []
@@ -109,7 +109,7 @@ class CopyBeforeWrite:
         if bitmap is None:
             self.check = check(self.size, cluster_bytes)
         else:
-            self._copy_bitmap = empty_bitmap(self.size, cluster_bytes)
+            self._copy_bitmap = empty_bitmap(self.size, cluster_bytes, check.bitmap_type)
             self._copy_bitmap.merge(bitmap)
             self.check = check.from_copy_bitmap(self._copy_bitmap)
 

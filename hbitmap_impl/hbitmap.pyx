@@ -19,17 +19,6 @@ import numpy as np
 
 cdef extern from *:
     """
-    #if defined(__GNUC__) || defined(__clang__)
-    #define hb_ctz(word) __builtin_ctzll(word)
-    #else
-    #include <intrin.h>
-    static __inline int hb_ctz(unsigned __int64 word) {
-        unsigned long index;
-        _BitScanForward64(&index, word);
-        return (int)index;
-    }
-    #endif
-
     /* to[i] = (base + bits[i]) << shift, eight of them. Compilers don't see by themselves that
        these can be pairs: half the instructions. */
     static inline void hb_place_eight(int64_t *to, const int64_t *bits, int64_t base, int shift) {
@@ -40,13 +29,6 @@ cdef extern from *:
         for (int i = 0; i < 8; i++) to[i] = (base + bits[i]) << shift;
     #endif
     }
-
-    /* The counter can be compiled out, so that its own cost can be measured (see checks). */
-    #ifdef HBITMAP_NO_COUNTERS
-    #define hb_count(counter, n_words) ((void)0)
-    #else
-    #define hb_count(counter, n_words) ((counter) += (n_words))
-    #endif
 
     /* Set bits of n words. Baseline x86-64 has no popcnt instruction, and a wheel must run
        anywhere: the kernel is chosen when the module is imported. */
@@ -85,8 +67,6 @@ cdef extern from *:
     #endif
     """
     const char *HBITMAP_FLAGS
-    int hb_ctz(uint64_t word) noexcept nogil
-    void hb_count(int64_t counter, int64_t n_words) noexcept nogil
     int64_t hb_popcount(const uint64_t *words, int64_t n) noexcept nogil
     void hb_place_eight(int64_t *to, const int64_t *bits, int64_t base, int shift) noexcept nogil
     void hb_choose_kernels() noexcept nogil
@@ -100,29 +80,12 @@ hb_choose_kernels()
 BUILD_FLAGS = HBITMAP_FLAGS.decode()
 
 cdef enum:
-    LEVELS = 7
-    LAST = LEVELS - 1
     BLOCK_WORDS = 512    # 4 KiB: a block stays in the L1 cache between two passes over it
 
 cdef int64_t MAX_BITS = <int64_t>1 << 41
 
 
 # ---------------------------------------------------------------- bits of one level, no Python
-
-cdef inline uint64_t from_bit(int64_t bit) noexcept nogil:
-    """A mask of bit & 63 and all bits above it in a word."""
-    return UINT64_MAX << (bit & 63)
-
-
-cdef inline uint64_t up_to_bit(int64_t bit) noexcept nogil:
-    """A mask of bit & 63 and all bits below it in a word."""
-    return UINT64_MAX >> (63 - (bit & 63))
-
-
-cdef inline int64_t words_for(int64_t bits) noexcept nogil:
-    """How many words a level of so many bits has: one at least."""
-    return max((bits + 63) >> 6, 1)
-
 
 cdef inline int64_t put_word(uint64_t *word, uint64_t mask, bint ones) noexcept nogil:
     """Set or clear the mask's bits in a word; how many of them were set before."""
@@ -309,19 +272,6 @@ cdef class HBitmap:
     >>> bitmap.next_dirty(0), bitmap.next_zero(96), bitmap.count
     (96, 112, 16)
     """
-
-    cdef uint64_t *levels[LEVELS]    # each an allocation of its own, which can grow in place
-    cdef int64_t n_words[LEVELS]
-    cdef int64_t _size               # items
-    cdef int64_t n_bits              # bits of the last level
-    cdef int64_t n_set               # of them set
-    cdef int _granularity
-    cdef int64_t examined
-    cdef int64_t generation          # of the words' place; a truncate ends all iterators
-    cdef int64_t n_views             # buffers that point at the words now
-    cdef bint unfinished             # deserialized in part: only the last level is right
-    cdef Py_ssize_t view_shape[1]
-    cdef Py_ssize_t view_strides[1]
 
     def __cinit__(self, size, granularity=0):
         shift = as_item(granularity)
@@ -856,7 +806,7 @@ cdef class HBitmap:
         Cost: one pass over the words.
         """
         self._refuse_unfinished()
-        cdef HBitmap twin = HBitmap.__new__(HBitmap, self._size, self._granularity)
+        cdef HBitmap twin = type(self)(self._size, self._granularity)
         cdef int level
         for level in range(LEVELS):
             memcpy(twin.levels[level], self.levels[level], self.n_words[level] * sizeof(uint64_t))

@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 from hbitmap_impl.access_check import AccessBitmap, AccessCheck, DenyBitmap
 from hbitmap_impl.backup import BackupJob
-from hbitmap_impl.copy_before_write import CopyBeforeWrite
+from hbitmap_impl.copy_before_write import CopyBeforeWrite, OnCbwError
 from hbitmap_impl.hbitmap import HBitmap
 from hbitmap_impl.image import Disk, NullDisk
 from hbitmap_impl.snapshot_access import SnapshotAccess
@@ -36,13 +36,35 @@ def assemble(
         return BackupJob(disk, target_cluster_bytes)
     if setup not in CHECKS:
         raise ValueError(f"a setup is plain, access or deny, not {setup!r}")
-    cbw = CopyBeforeWrite(
-        disk,
-        NullDisk(disk.size) if target is None else target,
-        CHECKS[setup],
-        cluster_bytes=cbw_cluster_bytes,
-    )
+    cbw = filtered(CHECKS[setup], disk, cluster_bytes=cbw_cluster_bytes, target=target)
     return BackupJob(SnapshotAccess(cbw), target_cluster_bytes)
+
+
+def filtered(
+    check: type[AccessCheck],
+    disk: Disk,
+    *,
+    cluster_bytes: int = 65536,
+    target: Disk | None = None,
+    bitmap: HBitmap | None = None,
+    on_cbw_error: OnCbwError = "break-guest-write",
+) -> CopyBeforeWrite:
+    """A copy-before-write filter over ``disk`` with this kind of access check.
+
+    A check that needs another filter names it in a class attribute ``filter_type``. ``target`` is a
+    null disk by default; other parameters and errors as for ``CopyBeforeWrite``.
+    """
+    filter_type: type[CopyBeforeWrite] = getattr(check, "filter_type", CopyBeforeWrite)
+    if target is None:
+        target = NullDisk(disk.size)
+    return filter_type(
+        disk,
+        target,
+        check,
+        bitmap=bitmap,
+        on_cbw_error=on_cbw_error,
+        cluster_bytes=cluster_bytes,
+    )
 
 
 def overwrite(job: BackupJob, done_bytes: int) -> HBitmap:

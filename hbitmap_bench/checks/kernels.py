@@ -17,6 +17,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import shutil
 import statistics
 import sys
 import time
@@ -41,7 +42,7 @@ from hbitmap_bench.base.output import check_folder, write_atomic
 from hbitmap_bench.base.program import run_to_exit
 from hbitmap_bench.checks.core_build import compile_module
 from hbitmap_bench.qemu.account import process_totals
-from hbitmap_bench.qemu.driver import Driver, Words, started
+from hbitmap_bench.qemu.driver import Driver, Words, started, two_bitmaps
 from hbitmap_bench.qemu.driver_build import compile_driver
 
 N: Final = 167_772_160
@@ -136,6 +137,7 @@ def build_core(sources: Path, folder: Path) -> Any:  # noqa: ANN401
     parts = ("hbitmap_impl/hbitmap.pyx", "hbitmap_bench/checks/core_loops.pxi")
     text = "".join((sources / part).read_text() for part in parts)
     (folder / "core_with_loops.pyx").write_text(text)
+    shutil.copy(sources / "hbitmap_impl/hbitmap.pxd", folder / "core_with_loops.pxd")
     compile_module(folder, "core_with_loops")
     sys.path.insert(0, str(folder))
     return importlib.import_module("core_with_loops")
@@ -237,16 +239,9 @@ def _updates(density: str, bits: int) -> Iterator[Row]:
 
 def fill(sides: Sequence[Side], density: str, bits: int) -> None:
     """Make slots 0 and 1 anew, and give slot 1 bits of a density."""
-    contents: dict[str, Words] = {
-        "0": ("reset_all", 1),
-        "0.5": ("shuffle", 1, bits),
-        "1": ("set", 1, 0, bits),
-        "last bit": ("set", 1, bits - 1, 1),
-    }
     for side in sides:
-        for slot in (0, 1):
-            side.ask("new", slot, bits, 0)
-        side.ask(*contents[density])
+        for words in two_bitmaps(density, bits):
+            side.ask(*words)
 
 
 def measure(core: Core, theirs: Driver, row: Row, rounds: int) -> Outcome:

@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hbitmap_bench.base.host import compiler_of_core
+from hbitmap_impl.contender_bitmaps import VECTORS, TwoSidedHBitmap, WideHBitmap
 from hbitmap_impl.hbitmap import BUILD_FLAGS, HBitmap
 
 try:
@@ -149,6 +150,40 @@ def searches() -> Iterator[Duel]:
     )
 
 
+WALK: Final = "for x in range(0, N, 512): {}"
+
+
+def contenders() -> Iterator[Duel]:
+    """What rivals of the published checks promise: a memory's speed, and levels for both."""
+    wide = WideHBitmap(N)
+    wide.set(0, N)
+    yield Duel(
+        f"access-simd ({VECTORS}) over a full bitmap (rate at least 0.8x)",
+        "wide.next_zero(0)",
+        "np.bitwise_and.reduce(words)",
+        1 / 0.8,
+        {"wide": wide, "words": wide.words, "np": np},
+    )
+    full, empty = TwoSidedHBitmap(N), HBitmap(N)
+    full.set(0, N)
+    names = {"full": full, "empty": empty, "N": N}
+    yield Duel(
+        "two-sided over deny: a build-up's queries",
+        WALK.format("full.next_zero(x, N - x)"),
+        WALK.format("empty.next_dirty(x, N - x)"),
+        1.2,
+        names,
+    )
+    yield Duel(
+        "two-sided over deny: discards of 512 clusters, one behind the other",
+        WALK.format("a.reset(x, 512)"),
+        WALK.format("b.set(x, 512)"),
+        1.3,
+        names,
+        renew="a = full.copy(); b = empty.copy()",
+    )
+
+
 def updates() -> Iterator[Duel]:
     """Set and reset of nearly everything, and the union of two random bitmaps."""
     pairs = {"0": filled_pair(0), "0.5": random_pair(), "1": filled_pair(1)}
@@ -260,7 +295,7 @@ def import_ms() -> float:
 
 def outcomes() -> Iterator[Outcome]:
     """Everything, in the order of the table."""
-    for one in (*searches(), *updates()):
+    for one in (*searches(), *contenders(), *updates()):
         yield duel(one)
     yield from query_and_set()
     yield from absolutes()

@@ -7,6 +7,7 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from hbitmap_impl import HBitmap
+from hbitmap_impl.contender_bitmaps import RememberingHBitmap, TwoSidedHBitmap, WideHBitmap
 
 # Where words and levels begin and end, with a partial last group for most granularities.
 SIZES = [1, 63, 64, 65, 64**2 - 1, 64**2, 64**2 + 1, 64**3 - 1, 64**3 + 1]
@@ -15,12 +16,14 @@ SIZES = [1, 63, 64, 65, 64**2 - 1, 64**2, 64**2 + 1, 64**3 - 1, 64**3 + 1]
 class BitmapMachine(RuleBasedStateMachine):
     """Each rule does one operation on both, and compares what it returns."""
 
+    kind: type[HBitmap] = HBitmap
+
     @initialize(n_bits=st.sampled_from(SIZES), granularity=st.sampled_from([0, 1, 16]))
     def start(self, n_bits, granularity):
         self.shift = granularity
         self.group = 1 << granularity
         self.resize(max(1, n_bits * self.group - self.group // 3))
-        self.bitmap = HBitmap(self.size, granularity)
+        self.bitmap = self.kind(self.size, granularity)
         self.model: set[int] = set()
 
     def resize(self, size):
@@ -115,7 +118,7 @@ class BitmapMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def carry_over(self, data):
         """Take all words out in parts, and put them into another bitmap in any order."""
-        twin = HBitmap(self.size, self.shift)
+        twin = self.kind(self.size, self.shift)
         if data.draw(st.booleans()):
             twin.set(0, self.size)
         parts = self.draw_parts(data)
@@ -169,7 +172,22 @@ class BitmapMachine(RuleBasedStateMachine):
         assert all(a[0] + a[1] < b[0] for a, b in itertools.pairwise(runs))
 
 
-BitmapMachine.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=25, derandomize=True
-)
+class WideMachine(BitmapMachine):
+    kind = WideHBitmap
+
+
+class TwoSidedMachine(BitmapMachine):
+    kind = TwoSidedHBitmap
+
+
+class RememberingMachine(BitmapMachine):
+    kind = RememberingHBitmap
+
+
+for machine in (BitmapMachine, WideMachine, TwoSidedMachine, RememberingMachine):
+    machine.TestCase.settings = settings(max_examples=60, stateful_step_count=25, derandomize=True)
+
 TestBitmap = BitmapMachine.TestCase
+TestWideBitmap = WideMachine.TestCase
+TestTwoSidedBitmap = TwoSidedMachine.TestCase
+TestRememberingBitmap = RememberingMachine.TestCase

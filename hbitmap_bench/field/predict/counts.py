@@ -91,8 +91,9 @@ class _ClosedForm:
     bitmap one word a level.
     """
 
+    bitmap_type: ClassVar[type[HBitmap]] = HBitmap
     cuts_status: ClassVar[bool] = False
-    count = 0
+    count = memory_bytes = 0
 
     def __init__(self, size_bytes: int, cluster_bytes: int) -> None:
         self._word_bytes = cluster_bytes * WORD_BITS

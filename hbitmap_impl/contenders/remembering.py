@@ -1,0 +1,22 @@
+"""The contender ``remembering``."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from hbitmap_impl.access_check import AccessBitmap
+from hbitmap_impl.contender_bitmaps import RememberingHBitmap
+from hbitmap_impl.hbitmap import HBitmap
+
+
+class Remembering(AccessBitmap):
+    """The access bitmap, which remembers the run of set bits that its last search has seen.
+
+    Idea: a build-up asks the same again and again; its questions begin one behind the other, and
+    bits are cleared far more seldom than they are searched.
+    Cost: W words for all questions of a build-up together, and none a question on average, for the
+    done bitmap too. Readers that alternate between two long runs pay a whole run a question.
+    Source: this project.
+    """
+
+    bitmap_type: ClassVar[type[HBitmap]] = RememberingHBitmap

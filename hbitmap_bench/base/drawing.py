@@ -195,5 +195,10 @@ def escaped(text: str) -> str:
     return text.replace("\r", " ").replace("\n", "<br>")
 
 
+def bullets(lines: Iterable[str]) -> str:
+    """A list in Markdown."""
+    return "\n".join(f"- {escaped(line)}" for line in lines)
+
+
 def _row(cells: tuple[str, ...] | list[str], *, plain: bool = False) -> str:
     return "| " + " | ".join(cell if plain else escaped(cell) for cell in cells) + " |"

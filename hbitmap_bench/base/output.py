@@ -99,6 +99,14 @@ def json_option(words: str) -> Callable[[FC], FC]:
     return click.option("--json", "json_path", type=path, help=words)
 
 
+def out_option(what: str) -> Callable[[FC], FC]:
+    """A command's option that names the folder of a report; ``what`` is in it."""
+    return click.option(
+        "--out", "out_dir", type=click.Path(file_okay=False, path_type=Path),
+        default="hbitmap-bench-report", show_default=True, help=what,
+    )  # fmt: skip
+
+
 def put_json(
     path: Path | None,
     text: Callable[[], str],
@@ -137,6 +145,16 @@ def write_atomic(path: Path, data: bytes) -> None:
     finally:
         with suppress(OSError):  # on a read-only file system even this is refused
             temporary.unlink(missing_ok=True)
+
+
+def make_folder(out_dir: Path) -> None:
+    """A report's folder. Raises ``UserError`` where it can't be made."""
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"a report needs a folder, not {out_dir} ({error.strerror}): name another with --out"
+        ) from error
 
 
 def require_regular(path: Path) -> None:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 import click
 from click.core import ParameterSource
-from click.decorators import FC
 from rich.console import Console
 
 from hbitmap_bench.base.errors import UserError
-from hbitmap_bench.base.output import check_output, json_option, put_json
+from hbitmap_bench.base.output import check_output, json_option, out_option, put_json
 from hbitmap_bench.base.seconds import Seconds
 from hbitmap_bench.base.sizes import parse_size
 
@@ -29,14 +27,6 @@ image_dir_option: Final = click.option(
     help="Keep the images for the real builds here, and use them again. "
     "Default: a temporary folder.",
 )  # fmt: skip
-
-
-def out_option(what: str) -> Callable[[FC], FC]:
-    """The option that names the folder of a report."""
-    return click.option(
-        "--out", "out_dir", type=click.Path(file_okay=False, path_type=Path),
-        default="hbitmap-bench-report", show_default=True, help=what,
-    )  # fmt: skip
 
 
 @click.command()

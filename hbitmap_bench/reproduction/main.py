@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -10,10 +10,9 @@ from pathlib import Path
 from tempfile import gettempdir
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from hbitmap_bench.base import scratch
-from hbitmap_bench.base.consoles import PipedConsole
+from hbitmap_bench.base.consoles import PipedConsole, bar, progress_console
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.base.output import Output, check_folder, check_output, deliver
 from hbitmap_bench.base.sizes import format_size
@@ -67,7 +66,7 @@ def measure_model(
     layouts = [layout for layout in plan.layouts if layout not in besides]
     if plan.exact:
         _refuse_default_exact(plan, layouts)
-    with _bar(console, "in process, exact" if plan.exact else "in process, sampled") as advance:
+    with bar(console, "in process, exact" if plan.exact else "in process, sampled") as advance:
         if plan.exact:
             return exact_rows(layouts, advance)
         return sampled_rows(layouts, seed=plan.seed, progress=advance)
@@ -86,24 +85,6 @@ def _refuse_default_exact(plan: ModelPlan, layouts: list[Layout]) -> None:
             f"--exact runs whole build-ups: the default {len(layouts)} cells would take about "
             f"{hours:.0f} hours; name the sizes, as in --exact --size 10T"
         )
-
-
-@contextmanager
-def _bar(console: Console, title: str) -> Iterator[Callable[[float], object]]:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:3.0f}%"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    if not console.is_terminal:
-        console.print(title)  # a log gets a line instead of a bar
-        yield lambda share: None
-        return
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(title, total=1.0)
-        yield lambda share: progress.advance(task, share)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +148,7 @@ def measure_qemu(
     if not builds:
         console.print("no qemu-storage-daemon on PATH: measured in process only")
         return []
-    with image_folder(plan.image_dir, console) as folder, _bar(console, "real QEMU") as advance:
+    with image_folder(plan.image_dir, console) as folder, bar(console, "real QEMU") as advance:
         images = ensure_images(folder, plan.images, find_qemu_img(builds[0].path), console.print)
         rows = plan_rows(builds, images, plan.l2_slice_bytes)
         return measure_rows(
@@ -207,7 +188,7 @@ def reproduce(
     ``about_builds`` is a file of Markdown that the report has under "The builds".
     Progress goes to stderr, tables to stdout. Raises ``UserError``, where it can before measuring.
     """
-    progress = _progress()
+    progress = progress_console()
     output = PipedConsole()  # the report is written, whoever reads on
     about = _text(about_builds) if about_builds is not None else None
     builds = qemu.found_builds() if qemu is not None else []
@@ -234,7 +215,7 @@ def releases(plan: QemuPlan, out_dir: Path) -> None:
 
     Raises ``UserError``, where it can before measuring.
     """
-    progress, output = _progress(), PipedConsole()
+    progress, output = progress_console(), PipedConsole()
     builds = plan.found_builds()
     if len(builds) < 2:
         raise UserError(
@@ -248,10 +229,6 @@ def releases(plan: QemuPlan, out_dir: Path) -> None:
     show = partial(releases_page.render_terminal, found, output)
     outputs: list[Output] = [(out_dir, partial(releases_page.write, found))]
     deliver(outputs, show, found.to_json, progress.print)
-
-
-def _progress() -> Console:
-    return Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
 
 
 def _check_room(plan: QemuPlan, builds: Sequence[QemuBuild]) -> None:

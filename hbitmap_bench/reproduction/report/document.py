@@ -12,9 +12,8 @@ from typing import Final
 from rich.console import Console
 
 from hbitmap_bench.base import wording
-from hbitmap_bench.base.drawing import Table, escaped, say, show, to_markdown
-from hbitmap_bench.base.errors import UserError
-from hbitmap_bench.base.output import write_atomic
+from hbitmap_bench.base.drawing import Table, bullets, escaped, say, show, to_markdown
+from hbitmap_bench.base.output import make_folder, write_atomic
 from hbitmap_bench.base.plotting import Picture
 from hbitmap_bench.reproduction import published
 from hbitmap_bench.reproduction.records import GrowthRecord, Reproduction
@@ -88,16 +87,6 @@ def write_report(reproduction: Reproduction, out_dir: Path) -> tuple[Path, ...]:
     reproduction.save(data)
     write_atomic(page, render_markdown(reproduction, drawn).encode())
     return (page, data, *(file for file in files if file is not None))
-
-
-def make_folder(out_dir: Path) -> None:
-    """A report's folder. Raises ``UserError`` where it can't be made."""
-    try:
-        out_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"a report needs a folder, not {out_dir} ({error.strerror}): name another with --out"
-        ) from error
 
 
 def render_markdown(reproduction: Reproduction, drawn: Sequence[Picture]) -> str:
@@ -235,8 +224,3 @@ def _tables(found: Iterable[Table]) -> list[str]:
 def _folded(table: Table) -> str:
     summary = f"<summary>{len(table.rows)} rows</summary>"
     return f"<details>{summary}\n\n{to_markdown(table)}\n\n</details>"
-
-
-def bullets(lines: Iterable[str]) -> str:
-    """A list in Markdown."""
-    return "\n".join(f"- {escaped(line)}" for line in lines)

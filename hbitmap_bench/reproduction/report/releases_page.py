@@ -9,15 +9,15 @@ from typing import Final
 
 from rich.console import Console
 
-from hbitmap_bench.base.drawing import Table, escaped, say, show, to_markdown
+from hbitmap_bench.base.drawing import Table, bullets, escaped, say, show, to_markdown
 from hbitmap_bench.base.medians import LEAST
-from hbitmap_bench.base.output import write_atomic
+from hbitmap_bench.base.output import make_folder, write_atomic
 from hbitmap_bench.base.sizes import format_size
 from hbitmap_bench.base.wording import NOTHING, number
 from hbitmap_bench.reproduction.records import CellRecord, Reproduction
 from hbitmap_bench.reproduction.releases import Change, changes
 from hbitmap_bench.reproduction.report import naming
-from hbitmap_bench.reproduction.report.document import bullets, host_lines, make_folder, origin
+from hbitmap_bench.reproduction.report.document import host_lines, origin
 
 STEM: Final = "releases"
 

@@ -14,6 +14,7 @@ from hbitmap_bench.commits.gate.commands import calibrate, gate, judge
 from hbitmap_bench.field.commands import diagnose, predict, profile
 from hbitmap_bench.qemu_commits.commands import qemu_project
 from hbitmap_bench.reproduction.commands import compare, releases, reproduce
+from hbitmap_bench.tournament.commands import tournament
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -32,7 +33,7 @@ for _command in (
     *(predict, profile, diagnose),
     *(bench, show, trend, publish),
     *(gate, judge, calibrate),
-    qemu_project,
+    *(qemu_project, tournament),
 ):
     cli.add_command(_command)
 

@@ -1,0 +1,265 @@
+"""The tournament's report: tables, figure and data, on a page and on a terminal."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+
+from hbitmap_bench import __version__
+from hbitmap_bench.base.drawing import Table, bullets, escaped, say, show, to_markdown
+from hbitmap_bench.base.host import commit_of_sources, host_facts
+from hbitmap_bench.base.medians import LEAST
+from hbitmap_bench.base.output import make_folder, write_atomic
+from hbitmap_bench.base.sizes import format_size
+from hbitmap_bench.base.wording import NOTHING, factor, factors, host_fact, number
+from hbitmap_bench.tournament.contenders import Contender
+from hbitmap_bench.tournament.figure import draw
+from hbitmap_bench.tournament.play import Cell
+from hbitmap_bench.tournament.scale import fleet_table, scale_table
+from hbitmap_bench.tournament.standings import Ratio, Standing, growth, standings
+from hbitmap_bench.tournament.workloads import Workload
+
+STEM: Final = "tournament"
+SCHEMA: Final = 1
+
+STEEP: Final = 1.5
+"""Between linear (1) and quadratic (2): above, a contender is called a slow path."""
+
+_READING: Final = (
+    "All seconds are measured: CPU time of this package's own filter and job, in process. A "
+    "question costs 1 to 2 us there, of which most is Python. Contenders that read a few words are "
+    "hardly told apart from each other by time; words tell them apart.",
+    "A ratio is the median over rounds of a contender's CPU time over that of the fastest in the "
+    "same round; its range is the 95% interval of that median, from order statistics. best: not "
+    "told apart from the fastest.",
+    "Words are those that searches of the access check and of the done bitmap examine, exactly. "
+    "They are given for one question on average.",
+    "Set-up is the CPU time that the filter takes to be made, with its bitmap argument where the "
+    "workload has one. Memory is what the access check has allocated, touched or not.",
+    "Not measured here: what a question costs QEMU besides, reads of L2 tables, locks, threads.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Tournament:
+    """Who played what, and how it went; ``created`` is ISO 8601 in UTC."""
+
+    contenders: tuple[Contender, ...]
+    workloads: tuple[Workload, ...]
+    cells: tuple[Cell, ...]
+    created: str
+
+    @property
+    def largest(self) -> int:
+        """The largest image size, in bytes."""
+        return max(cell.image_bytes for cell in self.cells)
+
+    def at_largest(self) -> list[Standing]:
+        """The standings at the largest size, one a workload."""
+        return [one for one in standings(self.cells) if one.place[1] == self.largest]
+
+
+def write(found: Tournament, out_dir: Path) -> tuple[Path, ...]:
+    """Write the page, its data and its figure to a folder; return the files. ``UserError``."""
+    make_folder(out_dir)
+    page, data, figure = (out_dir / f"{STEM}.{kind}" for kind in ("md", "json", "png"))
+    write_atomic(data, (json.dumps(as_json(found), indent=1) + "\n").encode())
+    write_atomic(figure, draw(found.at_largest()))
+    write_atomic(page, render_markdown(found).encode())
+    return page, data, figure
+
+
+def render_markdown(found: Tournament) -> str:
+    """The page, in GitHub's Markdown."""
+    at_largest = found.at_largest()
+    facts = {key: value for key, value in host_facts().items() if value is not None}
+    commit = commit_of_sources() or "not known"
+    caption = f"CPU time over that of the fastest, at {format_size(found.largest)}."
+    parts = [
+        "# Tournament of access checks",
+        bullets(conclusions(found)),
+        f"![{caption}]({STEM}.png)\n\n*{caption}*",
+        to_markdown(winners_table(at_largest)),
+        to_markdown(ratio_table(found, with_ranges=True)),
+        to_markdown(growth_table(found)),
+        to_markdown(words_table(found)),
+        to_markdown(cost_table(found)),
+        "## Scale",
+        to_markdown(scale_table()),
+        to_markdown(fleet_table()),
+        "## The contenders",
+        bullets(f"{one.name}: {one.idea}" for one in found.contenders),
+        "## The workloads",
+        bullets(f"{one.name}: {one.what}" for one in found.workloads),
+        "## How to read it",
+        bullets(_READING),
+        "## Host",
+        bullets(": ".join(host_fact(key, value)) for key, value in facts.items()),
+        escaped(f"Made by hbitmap-bench {__version__} (commit {commit}) at {found.created}."),
+        "## How to reproduce it",
+        f"    hbitmap-bench tournament\n\nThe data: [{STEM}.json]({STEM}.json).",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def render_terminal(found: Tournament, console: Console) -> None:
+    """The tables, and last who wins; readable from 80 columns on."""
+    for table in (words_table(found), growth_table(found), cost_table(found)):
+        show(console, table)
+    show(console, ratio_table(found, with_ranges=False))
+    show(console, winners_table(found.at_largest()))
+    say(console, "\nWhat was found", "bold")
+    for line in conclusions(found):
+        say(console, f"- {line}")
+
+
+def as_json(found: Tournament) -> dict[str, Any]:
+    """All that was measured, and who wins where."""
+    return {
+        "schema": SCHEMA,
+        "created": found.created,
+        "tool_version": __version__,
+        "commit": commit_of_sources(),
+        "host": host_facts(),
+        "contenders": {one.name: one.idea for one in found.contenders},
+        "workloads": {one.name: one.what for one in found.workloads},
+        "cells": [asdict(cell) for cell in found.cells],
+        "standings": [_standing_json(one) for one in standings(found.cells)],
+    }
+
+
+def _standing_json(standing: Standing) -> dict[str, Any]:
+    workload, size = standing.place
+    ratios = {
+        one.cell.contender: {"median": one.median, "interval": one.interval}
+        for one in standing.ratios
+    }
+    best = [one.cell.contender for one in standing.best]
+    return {"workload": workload, "image_bytes": size, "best": best, "ratios": ratios}
+
+
+# ---------------------------------------------------------------- tables
+
+
+def winners_table(at_largest: Sequence[Standing]) -> Table:
+    """A row for each workload: the best, who comes next, and by how much."""
+    rows = [
+        (one.place[0], ", ".join(ratio.cell.contender for ratio in one.best), *_next(one.next))
+        for one in at_largest
+    ]
+    size = format_size(at_largest[0].place[1])
+    columns = ("workload", "best, not told apart", "next", "over the best")
+    title = f"Who wins, at {size} (measured)"
+    return Table(title, columns, tuple(rows), n_labels=3, grouped=False)
+
+
+def _next(ratio: Ratio | None) -> tuple[str, str]:
+    if ratio is None or ratio.interval is None:
+        return NOTHING, NOTHING
+    return ratio.cell.contender, factors(*ratio.interval)
+
+
+def ratio_table(found: Tournament, *, with_ranges: bool) -> Table:
+    """CPU time over that of the fastest: workloads by contenders."""
+
+    def shown(standing: Standing, name: str) -> str:
+        ratio = standing.of(name)
+        if ratio is None:
+            return NOTHING
+        if not ratio.is_told_apart:
+            return "best" if ratio.interval else factor(ratio.median)
+        ends = f"\n{factors(*ratio.interval)}" if with_ranges and ratio.interval else ""
+        return factor(ratio.median) + ends
+
+    title = f"CPU time over that of the fastest, at {format_size(found.largest)} (measured)"
+    return _matrix(found, title, shown)
+
+
+def growth_table(found: Tournament) -> Table:
+    """The exponent of CPU seconds over image sizes: workloads by contenders."""
+
+    def shown(standing: Standing, name: str) -> str:
+        slope = growth(found.cells, name, standing.place[0])
+        return NOTHING if slope is None else f"{slope.exponent:.2f}"
+
+    sizes = ", ".join(map(format_size, dict.fromkeys(cell.image_bytes for cell in found.cells)))
+    return _matrix(found, f"Growth exponents of CPU time over {sizes} (measured)", shown)
+
+
+def words_table(found: Tournament) -> Table:
+    """Words examined for one question: workloads by contenders."""
+
+    def shown(standing: Standing, name: str) -> str:
+        ratio = standing.of(name)
+        if ratio is None or ratio.cell.words is None:
+            return NOTHING
+        return number(ratio.cell.words / ratio.cell.questions)
+
+    title = f"Words examined a question, at {format_size(found.largest)} (counted)"
+    return _matrix(found, title, shown)
+
+
+def _matrix(found: Tournament, title: str, shown: Callable[[Standing, str], str]) -> Table:
+    names = [one.name for one in found.contenders]
+    columns = ("workload", *(name.replace("-", "-\n") for name in names))
+    rows = tuple(
+        (standing.place[0], *(shown(standing, name) for name in names))
+        for standing in found.at_largest()
+    )
+    return Table(title, columns, rows, n_labels=1, grouped=False)
+
+
+def cost_table(found: Tournament) -> Table:
+    """What each contender costs besides its questions, at the largest size, the most of any."""
+    rows = []
+    for one in found.contenders:
+        cells = [
+            cell
+            for cell in found.cells
+            if cell.contender == one.name and cell.image_bytes == found.largest
+        ]
+        dearest = max(cells, key=lambda cell: min(cell.setup_s))
+        memory = max(cell.memory_bytes for cell in cells)
+        row = (f"{min(dearest.setup_s) * 1e3:.2f}", dearest.workload, f"{memory / 1024:,.0f}")
+        rows.append((one.name, *row))
+    columns = ("contender", "set-up, ms\n(least of its runs)", "in", "memory, KiB")
+    title = f"What each costs besides, at {format_size(found.largest)}, in its dearest workload"
+    return Table(title, columns, tuple(rows), n_labels=1, grouped=False)
+
+
+# ---------------------------------------------------------------- sentences
+
+
+def conclusions(found: Tournament) -> list[str]:
+    """Who is how often the best, who has a slow path and where, in sentences made of the cells."""
+    if min(len(cell.play_s) for cell in found.cells) < LEAST:
+        return [f"Nobody wins: fewer than {LEAST} rounds have no interval."]
+    at_largest = found.at_largest()
+    wins = Counter(ratio.cell.contender for one in at_largest for ratio in one.best)
+    lines = [
+        f"Best, or not told apart from the best, at {format_size(found.largest)}: "
+        + "; ".join(f"{name} in {n} of {len(at_largest)}" for name, n in wins.most_common())
+        + "."
+    ]
+    lines += [_slow_paths(found, one.name) for one in found.contenders]
+    return [line for line in lines if line]
+
+
+def _slow_paths(found: Tournament, name: str) -> str:
+    """Where a contender's time grows faster than the image."""
+    slopes = {one.name: growth(found.cells, name, one.name) for one in found.workloads}
+    steep = [
+        f"{workload} ({slope.exponent:.2f})"
+        for workload, slope in slopes.items()
+        if slope is not None and slope.exponent > STEEP
+    ]
+    if not any(slopes.values()):
+        return ""
+    where = f"in {', '.join(steep)}" if steep else "in no workload"
+    return f"{name}: CPU time grows faster than the image {where}."

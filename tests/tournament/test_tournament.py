@@ -1,0 +1,195 @@
+"""Contenders side by side: what they read, who wins, and who comes from outside."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.base.medians import LEAST
+from hbitmap_bench.qemu.geometry import Layout, words_access, words_deny, words_done
+from hbitmap_bench.tournament import scale
+from hbitmap_bench.tournament.contenders import Contender, find_contenders
+from hbitmap_bench.tournament.play import Cell, play
+from hbitmap_bench.tournament.standings import standings
+from hbitmap_bench.tournament.workloads import ANSWER, CLUSTER, WORKLOADS
+from hbitmap_impl.access_check import DenyBitmap
+
+G = 2**30
+EXAMPLE = Path(__file__).parents[2] / "docs" / "example-contender"
+OF_NAME = {workload.name: workload for workload in WORKLOADS}
+
+
+@pytest.fixture(scope="module")
+def contenders():
+    said = []
+    found = find_contenders((), said.append)
+    assert said == []
+    return found
+
+
+@pytest.fixture(scope="module")
+def cells(contenders):
+    """Every workload at 2G and 4G, once: (contender, workload, size) to cell."""
+    found = play(contenders, WORKLOADS, (2 * G, 4 * G), rounds=1)
+    return {(cell.contender, cell.workload, cell.image_bytes): cell for cell in found}
+
+
+def test_the_published_ones_come_first_and_all_are_documented(contenders):
+    assert [one.name for one in contenders[:2]] == ["access", "deny"]
+    for one in contenders[2:]:
+        assert all(part in one.check.__doc__ for part in ("Idea: ", "Cost: ", "Source: "))
+
+
+@pytest.mark.parametrize("size", [2 * G, 4 * G])
+def test_words_are_those_of_the_closed_forms(cells, size):
+    queries = size // ANSWER
+    access = words_access(size, ANSWER, CLUSTER)
+    few = words_deny(size, ANSWER, CLUSTER)  # of a search that finds nothing by levels
+    done = words_done(size, ANSWER, CLUSTER, size)
+    one_answer = queries * ANSWER // CLUSTER // 64
+    expected = {
+        ("access", "full"): access + few,
+        ("deny", "full"): few + few,
+        ("two-sided", "full"): few + few,
+        ("clamped", "full"): one_answer + few,
+        ("remembering", "full"): size // CLUSTER // 64 + few,
+        ("access", "done-full"): access + done,
+        ("deny", "done-full"): few + done,
+        ("two-sided", "done-full"): few + few + queries,
+        ("clamped", "done-full"): 2 * one_answer + queries,
+        ("remembering", "done-full"): 2 * (size // CLUSTER // 64) + queries,
+    }
+    assert expected == {key: cells[*key, size].words for key in expected}
+
+
+def test_all_are_asked_the_same_and_none_reads_more_than_the_access_bitmap(cells, contenders):
+    for workload in WORKLOADS:
+        asked = {cells[one.name, workload.name, 4 * G].questions for one in contenders}
+        assert len(asked) == 1, workload.name
+
+
+def test_who_is_told_apart_is_decided_by_rounds():
+    def cell(name, seconds):
+        return Cell(name, "full", G, play_s=list(seconds), questions=1)
+
+    noise = [1.0, 1.1, 0.9, 1.05, 0.95, 1.0]
+    assert len(noise) == LEAST
+    slow = [3 * second for second in noise]
+    close = [second * (1.01 if place % 2 else 0.995) for place, second in enumerate(noise)]
+    (found,) = standings([cell("slow", slow), cell("fast", noise), cell("close", close)])
+    assert {ratio.cell.contender for ratio in found.best} == {"fast", "close"}
+    assert found.next.cell.contender == "slow"
+    assert found.next.median == pytest.approx(3)
+    (blind,) = standings([cell("slow", slow[:5]), cell("fast", noise[:5])])
+    assert blind.next is None
+
+
+def tournament(*arguments, cwd, **variables):
+    """The command as a user runs it, at 80 columns."""
+    return subprocess.run(
+        [str(Path(sys.executable).with_name("hbitmap-bench")), "tournament", *arguments],
+        env=os.environ | {"COLUMNS": "80"} | variables,
+        cwd=cwd, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_the_report_has_all_that_was_played(tmp_path):
+    names = ("--contender", "deny", "--contender", "access", "--workload", "full")
+    done = tournament(*names, "--size", "2G", "--size", "64G", "--out", ".", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    data = json.loads((tmp_path / "tournament.json").read_text())
+    assert {(cell["contender"], cell["image_bytes"]) for cell in data["cells"]} == {
+        (name, size) for name in ("access", "deny") for size in (2 * G, 64 * G)
+    }
+    large = data["standings"][-1]
+    assert (large["image_bytes"], large["best"]) == (64 * G, ["deny"])
+    page = (tmp_path / "tournament.md").read_text()
+    assert "deny in 1 of 1" in page
+    assert "deny in 1 of 1" in done.stdout
+    assert (tmp_path / "tournament.png").read_bytes().startswith(b"\x89PNG")
+    for line in done.stdout.splitlines():
+        assert len(line) <= 80
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--contender", "fastest"), "no contender is registered as 'fastest': take one of access"),
+        (("--workload", "empty"), "no workload is called 'empty': take one of full"),
+        (("--size", "1G"), "an image of the tournament has 2G to 16T"),
+        (("--size", "2050M"), "a multiple of 32M"),
+    ],
+)
+def test_bad_input_gets_one_line(tmp_path, arguments, said):
+    done = tournament(*arguments, "--out", "out", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert said in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_contender_that_raises_is_named():
+    class Broken(DenyBitmap):
+        def first_inaccessible(self, offset, length):
+            raise ZeroDivisionError("of its own")
+
+    with pytest.raises(UserError, match=r"contender broken fails at full, 2G \(ZeroDivisionError"):
+        play([Contender("broken", Broken)], [OF_NAME["full"]], [2 * G], rounds=1)
+
+
+def test_a_contender_from_another_package_plays(tmp_path):
+    source, installed = tmp_path / "source", tmp_path / "installed"
+    shutil.copytree(EXAMPLE, source)
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*pip, "--target", installed, source], check=True, cwd=tmp_path)
+    game = ("--contender", "deny-bounded", "--workload", "full", "--size", "2G", "--rounds", "1")
+    done = tournament(*game, "--out", "out", cwd=tmp_path, PYTHONPATH=str(installed))
+    assert done.returncode == 0, done.stderr
+    (cell,) = json.loads((tmp_path / "out" / "tournament.json").read_text())["cells"]
+    assert (cell["contender"], cell["questions"]) == ("deny-bounded", 64)
+
+
+@pytest.mark.parametrize(
+    ("module", "reason"),
+    [
+        ("class Mine: pass", "has no bitmap_type, cuts_status"),
+        ("raise OSError('no such device')", "can't be loaded: OSError: no such device"),
+    ],
+)
+def test_what_is_no_contender_is_refused_by_name(tmp_path, module, reason):
+    (tmp_path / "mine.py").write_text(f'"""Of a user."""\n{module}\n')
+    info = tmp_path / "mine-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[hbitmap_bench.contenders]\nmine = mine:Mine\n")
+    done = tournament("--out", "out", cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "mine (mine:Mine)" in done.stderr
+    assert reason in done.stderr
+
+
+@pytest.mark.parametrize("size", [2 * G, 4 * G])
+def test_scale_has_the_words_and_the_memory_of_the_runs(cells, size):
+    layout = Layout(image_bytes=size, cluster_bytes=CLUSTER, l2_slice_bytes=4096)
+    for contender in scale.WORDS:
+        cell = cells[contender, "full", size]
+        assert scale.words(contender, layout) == cell.words, contender
+        bitmap = find_contenders([contender], print)[0].check.bitmap_type
+        overhead = sys.getsizeof(bitmap(1)) - (14 if contender == "two-sided" else 7) * 8
+        assert scale.memory_bytes(contender, size) == pytest.approx(
+            cell.memory_bytes - overhead, abs=64
+        )
+
+
+def test_extrapolated_seconds_are_those_of_the_published_table_where_it_has_them():
+    rates = scale.published_rates()
+    layout = scale.full_layout(10 * 2**40)
+    assert rates.seconds("access", layout) == pytest.approx(325, rel=0.001)
+    assert rates.seconds("deny", layout) == pytest.approx(52, rel=0.001)
+    assert scale.full_layout(128 * 2**50).queries == 2**41 // 512

@@ -17,10 +17,8 @@ seconds of processor, since passes of different sizes are not in turn.
 
 from __future__ import annotations
 
-import json
 import statistics
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
@@ -38,14 +36,14 @@ from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.base.program import run_to_exit
 from hbitmap_bench.base.sizes import format_size, parse_size
 from hbitmap_bench.base.slopes import loglog_slope
-from hbitmap_bench.qemu.account import process_totals
-from hbitmap_bench.qemu.builds import QemuBuild, find_daemon, find_qemu_img, parse_build, run_tool
+from hbitmap_bench.qemu.builds import QemuBuild, find_daemon, find_qemu_img, parse_build
 from hbitmap_bench.qemu.buildup import measure_once
 from hbitmap_bench.qemu.daemon import Daemon
 from hbitmap_bench.qemu.detect import detect_algorithm
-from hbitmap_bench.qemu.graph import COPY_CLUSTER_BYTES, add_disk, add_filters
+from hbitmap_bench.qemu.graph import COPY_CLUSTER_BYTES
 from hbitmap_bench.qemu.images import Image, ensure_images
-from hbitmap_bench.qemu.nbd import MAX_REQUEST_BYTES, connected, whole_status
+from hbitmap_bench.qemu.nbd import MAX_REQUEST_BYTES
+from hbitmap_bench.qemu.pulled import Client, Pass, ask_by, ask_in_32_bits, pull
 
 PIECE_BYTES: Final = 16 * 2**20
 WORDS_A_REQUEST: Final = MAX_REQUEST_BYTES // COPY_CLUSTER_BYTES // 64
@@ -57,37 +55,6 @@ SUFFERS_EXPONENT: Final = 1.2
 ratio's growth shows in an exponent so far above 1 (a linear pass has 1, the scan 2)."""
 
 _CLUSTER: Final = 65536
-
-EXPORT: Final = "disk"
-
-Client = Callable[[Path], tuple[int, int]]
-"""Asks an NBD server's socket for all of the export: requests sent, extents received."""
-
-
-def ask_in_32_bits(path: Path) -> tuple[int, int]:
-    """Our own client."""
-    with connected(path, EXPORT) as client:
-        return whole_status(client)
-
-
-def ask_by(qemu_img: Path) -> Client:
-    """A build's own client. How many requests it sends it does not tell: 0."""
-
-    def ask(path: Path) -> tuple[int, int]:
-        uri = f"nbd+unix:///{EXPORT}?socket={path}"
-        told = run_tool([qemu_img, "map", "--output=json", "-f", "raw", uri], timeout_s=None)
-        return 0, len(json.loads(told))
-
-    return ask
-
-
-class Pass(NamedTuple):
-    """One pass or build-up: seconds, the daemon's own seconds of processor, requests, extents."""
-
-    elapsed_s: float
-    cpu_s: float
-    requests: int = 0
-    extents: int = 0
 
 
 class Row(NamedTuple):
@@ -107,31 +74,10 @@ class Row(NamedTuple):
         return [ours.elapsed_s / theirs.elapsed_s for ours, theirs in pairs]
 
 
-def pull(build: QemuBuild, image: Image, client: Client, *, filtered: bool) -> Pass:
-    """One pass over the whole export, in a daemon of its own."""
-    with Daemon(build) as daemon, scratch.folder() as folder:
-        node = add_disk(daemon, image, None)
-        if filtered:
-            node = add_filters(daemon, image.image_bytes)
-        path = folder / "nbd"
-        daemon.execute("nbd-server-start", addr={"type": "unix", "data": {"path": str(path)}})
-        daemon.execute("block-export-add", type="nbd", id="export", node_name=node, name=EXPORT)
-        start_s, before_s = time.perf_counter(), _cpu_s(daemon)
-        requests, extents = client(path)
-        elapsed_s, cpu_s = time.perf_counter() - start_s, _cpu_s(daemon) - before_s
-        daemon.execute("nbd-server-stop")
-    return Pass(elapsed_s, cpu_s, requests, extents)
-
-
 def push(build: QemuBuild, image: Image) -> Pass:
     """The build-up of a pushed backup through both filters, in a daemon of its own."""
     run = measure_once(build, image, filtered=True, l2_slice_bytes=None)
     return Pass(run.wall_s, run.cpu_s or 0.0)
-
-
-def _cpu_s(daemon: Daemon) -> float:
-    """What the daemon has used of processors: other load on the machine is not in it."""
-    return process_totals(daemon.pid).cpu_s
 
 
 def measure(

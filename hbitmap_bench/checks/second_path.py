@@ -22,7 +22,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from time import perf_counter
 from typing import Final, NamedTuple
 
 import click
@@ -37,14 +36,14 @@ from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.base.program import run_to_exit
 from hbitmap_bench.base.sizes import format_size, parse_size
 from hbitmap_bench.base.slopes import loglog_slope
-from hbitmap_bench.qemu.account import Run, process_totals, spent
+from hbitmap_bench.qemu.account import Run
 from hbitmap_bench.qemu.blueprint import Blueprint, Pattern, fragmented, full
 from hbitmap_bench.qemu.builds import QemuBuild, find_daemon, parse_build
-from hbitmap_bench.qemu.buildup import cancel_backup, start_backup, wait_for_build_up
+from hbitmap_bench.qemu.buildup import build_up
 from hbitmap_bench.qemu.daemon import Daemon
 from hbitmap_bench.qemu.detect import detect_algorithm
 from hbitmap_bench.qemu.graph import BACKUP_TARGET, COPY_CLUSTER_BYTES, SNAPSHOT, add_null_disk
-from hbitmap_bench.qemu.overwritten import add_overwritable, overwrite
+from hbitmap_bench.qemu.overwritten import MAX_DISCARD_BYTES, add_overwritable, overwrite
 from hbitmap_bench.qemu.perf import PerfEndedError, PerfMissingError, recording
 from hbitmap_bench.reproduction.disturbance import counted, judged, reason_of_all
 
@@ -52,8 +51,7 @@ SLICE_BYTES: Final = 4096
 ANSWER_BITS: Final = 512
 """Of both images, whatever their size: QEMU's default slice over 256G."""
 
-PIECE_BITS: Final = 16384
-"""A discard is 1 GiB at most: its length has 32 bits."""
+PIECE_BITS: Final = MAX_DISCARD_BYTES // COPY_CLUSTER_BYTES
 
 LEAST_SIZES: Final = 3
 """For an exponent: two sizes lie on a line, whatever else they do."""
@@ -212,7 +210,8 @@ def measure(
             edges = STATES[name].done(n_bits)
             overwrite(daemon, discards(edges, n_bits, done_bits))
             done_bits = int(_done_runs(edges, n_bits)[-1, 1])
-            runs = judged([_build_up(daemon) for _ in range(rounds)], None)
+            found = [build_up(daemon, SNAPSHOT, BACKUP_TARGET) for _ in range(rounds)]
+            runs = judged(found, None)
             row = Row(build.label, name, size, algorithm, runs, _profile(daemon))
             say(", ".join(f"{run.cpu_s or 0:.3f} CPU s ({run.disturbed})" for run in runs))
             yield row
@@ -224,21 +223,12 @@ def _draw(path: Path, size: int, pattern: Pattern | None) -> Path:
     return path
 
 
-def _build_up(daemon: Daemon) -> Run:
-    before, start_s = process_totals(daemon.pid), perf_counter()
-    start_backup(daemon, SNAPSHOT, BACKUP_TARGET)
-    wall_s = wait_for_build_up(daemon, start_s)
-    found = spent(before, process_totals(daemon.pid), wall_s=wall_s)
-    cancel_backup(daemon)
-    return found
-
-
 def _profile(daemon: Daemon) -> Profile | None:
     """Of a build-up of its own; None where perf does not tell."""
     try:
         with recording(daemon.pid) as recorder:
             recorder.enable()
-            _build_up(daemon)
+            build_up(daemon, SNAPSHOT, BACKUP_TARGET)
             samples = recorder.samples()
     except (PerfMissingError, PerfEndedError):
         return None

@@ -18,6 +18,7 @@ from typing import Final, TypeVar
 
 _TICK_S: Final = 1 / os.sysconf("SC_CLK_TCK")
 _READ: Final = re.compile(r"^read_bytes: (\d+)$", re.MULTILINE)
+_PEAK: Final = re.compile(r"^VmHWM:\s*(\d+) kB$", re.MULTILINE)
 _STALLED: Final = re.compile(r"^some .*total=(\d+)$", re.MULTILINE)
 _STEAL_FIELD: Final = 8  # of the line "cpu" in /proc/stat, whose name is field 0
 _MAJOR_FAULTS_FIELD: Final = 9  # of /proc/PID/stat behind the name: field 12 in proc(5)
@@ -118,6 +119,12 @@ def spent(before: Totals, after: Totals, *, wall_s: float) -> Run:
 
 
 N = TypeVar("N", int, float)
+
+
+def peak_bytes(pid: int) -> int | None:
+    """The largest resident set that a process has had; None where the system does not tell."""
+    kib = _number(_PEAK, Path(f"/proc/{pid}/status"))
+    return None if kib is None else kib * 1024
 
 
 def _less(after: N | None, before: N | None) -> N | None:

@@ -55,11 +55,16 @@ def measure_once(
             fleecing=fleecing,
             min_cluster_bytes=min_cluster_bytes,
         )
-        before, start_s = process_totals(daemon.pid), time.perf_counter()
-        start_backup(daemon, source, target)
-        wall_s = wait_for_build_up(daemon, start_s)
-        run = spent(before, process_totals(daemon.pid), wall_s=wall_s)
-        cancel_backup(daemon)
+        return build_up(daemon, source, target)
+
+
+def build_up(daemon: Daemon, source: str, target: str) -> Run:
+    """One build-up between two nodes of a running daemon. For its seconds see ``measure_once``."""
+    before, start_s = process_totals(daemon.pid), time.perf_counter()
+    start_backup(daemon, source, target)
+    wall_s = wait_for_build_up(daemon, start_s)
+    run = spent(before, process_totals(daemon.pid), wall_s=wall_s)
+    cancel_backup(daemon)
     return run
 
 

@@ -75,6 +75,17 @@ def started(program: Path) -> Iterator[Driver]:
                 cast(IO[bytes], process.stdin).close()
 
 
+def two_bitmaps(density: str, bits: int) -> list[Words]:
+    """Commands that make slots 0 and 1 anew, and give slot 1 bits of a density."""
+    contents: dict[str, Words] = {
+        "0": ("reset_all", 1),
+        "0.5": ("shuffle", 1, bits),
+        "1": ("set", 1, 0, bits),
+        "last bit": ("set", 1, bits - 1, 1),
+    }
+    return [("new", 0, bits, 0), ("new", 1, bits, 0), contents[density]]
+
+
 def instructions(program: Path, before: Iterable[Words], n: int, step: int, work: Words) -> int:
     """Instructions of ``n`` calls of an operation, counted by callgrind after commands ``before``.
 

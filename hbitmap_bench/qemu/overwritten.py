@@ -11,6 +11,9 @@ from hbitmap_bench.qemu.daemon import Daemon
 from hbitmap_bench.qemu.graph import DISK, SNAPSHOT, add_null_disk
 from hbitmap_bench.qemu.nbd import connected
 
+MAX_DISCARD_BYTES: Final = 2**30
+"""The length of a discard has 32 bits, and the filter widens it to whole clusters."""
+
 CBW: Final = "cbw"
 FLEECING: Final = "fleecing"
 _EXPORT: Final = "guest"

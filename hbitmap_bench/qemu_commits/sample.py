@@ -9,33 +9,45 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import click
 
+from hbitmap_bench.base import scratch
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.base.program import run_to_exit
 from hbitmap_bench.base.sizes import parse_size
-from hbitmap_bench.qemu.builds import DAEMON, find_qemu_img, parse_build
-from hbitmap_bench.qemu.driver import Words, instructions, started
-from hbitmap_bench.qemu.images import ensure_images
+from hbitmap_bench.qemu import blueprint
+from hbitmap_bench.qemu.account import Run, peak_bytes
+from hbitmap_bench.qemu.blueprint import Blueprint
+from hbitmap_bench.qemu.builds import DAEMON, QemuBuild, find_qemu_img, parse_build
+from hbitmap_bench.qemu.buildup import add_ends, build_up
+from hbitmap_bench.qemu.daemon import Daemon
+from hbitmap_bench.qemu.driver import Words, instructions, started, two_bitmaps
+from hbitmap_bench.qemu.graph import BACKUP_TARGET, add_null_disk
+from hbitmap_bench.qemu.images import Image, ensure_images
+from hbitmap_bench.qemu.overwritten import MAX_DISCARD_BYTES, add_overwritable, overwrite
+from hbitmap_bench.qemu.pulled import ask_by, pull
 from hbitmap_bench.qemu_commits.build import DRIVER
 from hbitmap_bench.reproduction.disturbance import judged
 from hbitmap_bench.reproduction.rows import Row, probe, run_once
 from hbitmap_bench.reproduction.scan_loop import ScanLoop
+from hbitmap_impl.image import SMALL_L2_SLICE_BYTES
 
 TRIES: Final = 3
+
+RUN_CLUSTERS: Final = 64
+"""Of a fragmented image: an answer ends where host offsets stop being contiguous."""
 
 BITS: Final = 2**24
 """The bitmap of 1 TiB at 64 KiB a bit."""
 
-CONTENTS: Final[dict[str, Words]] = {
-    "0": ("reset_all", 1),
-    "0.5": ("shuffle", 1, BITS),
-    "1": ("set", 1, 0, BITS),
-}
-"""What gives the bitmap of slot 1 a density."""
+DENSITIES: Final = ("0", "0.5", "1")
+"""Shares of set bits."""
 
 WORK: Final[dict[str, tuple[int, int, Words]]] = {
     "next_zero": (4, 512, ("next_zero", 1, 0, BITS)),
@@ -54,26 +66,44 @@ WORDS_EXPONENT: Final = {"access": 2, "deny": 1}
 """How the words that the check examines grow with the size of the image, by algorithm."""
 
 
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A commit's build, and the folder of the images that all commits share."""
+
+    build: QemuBuild
+    images: Path
+
+    @property
+    def qemu_img(self) -> Path:
+        """Its own."""
+        return self.build.path.with_name("qemu-img")
+
+    def image(self, size: int, cluster_size: int) -> Image:
+        """The image of a size, made by one qemu-img for all commits, if there is one."""
+        tool = find_qemu_img(None if shutil.which("qemu-img") else self.build.path)
+        (found,) = ensure_images(self.images, [(size, cluster_size)], tool, lambda words: None)
+        return found
+
+
 @click.group()
 @click.option("--programs", required=True, type=click.Path(path_type=Path))
 @click.option("--images", required=True, type=click.Path(path_type=Path))
 @click.pass_context
 def main(context: click.Context, programs: Path, images: Path) -> None:
     """Measure an installed build of QEMU once; prints JSON."""
-    context.obj = (parse_build(str(programs / DAEMON)), images)
+    context.obj = Installed(parse_build(str(programs / DAEMON)), images)
 
 
 @main.command()
-@click.pass_context
-def facts(context: click.Context) -> None:
+@click.pass_obj
+def facts(installed: Installed) -> None:
     """What the build has: its version, what it lacks, and the algorithm that it was found to have.
 
     ``words_exponent`` is null where the algorithm is not known.
     """
-    build, _ = context.obj
-    found = probe(build)
+    found = probe(installed.build)
     told = {
-        "version": build.version,
+        "version": installed.build.version,
         "lacks": sorted(found.missing),
         "detected": found.detected,
         "words_exponent": WORDS_EXPONENT.get(found.detected or ""),
@@ -81,41 +111,114 @@ def facts(context: click.Context) -> None:
     click.echo(json.dumps(told))
 
 
+size_option: Final = click.option("--size", required=True, type=parse_size)
+filtered_option: Final = click.option(
+    "--filtered", is_flag=True, help="Through copy-before-write and snapshot-access."
+)
+
+
 @main.command()
-@click.option("--size", required=True, type=parse_size)
+@size_option
+@filtered_option
 @click.option("--cluster-size", default="64K", show_default=True, type=parse_size)
-@click.option("--filtered", is_flag=True, help="Through copy-before-write and snapshot-access.")
-@click.pass_context
-def buildup(context: click.Context, size: int, cluster_size: int, filtered: bool) -> None:
+@click.option("--l2-slice", required=True, type=parse_size)
+@click.pass_obj
+def buildup(
+    installed: Installed, size: int, filtered: bool, cluster_size: int, l2_slice: int
+) -> None:
     """CPU and wall seconds of one build-up."""
-    build, folder = context.obj
-    # One qemu-img for all commits, if there is one: their images are the same.
-    tool = find_qemu_img(None if shutil.which("qemu-img") else build.path)
-    (image,) = ensure_images(folder, [(size, cluster_size)], tool, lambda words: None)
-    row = Row(build, image, filtered)
+    row = Row(installed.build, installed.image(size, cluster_size), filtered, l2_slice)
+    _tell(_undisturbed(partial(run_once, row)))
+
+
+@main.command()
+@size_option
+@filtered_option
+@click.pass_obj
+def fragmented(installed: Installed, size: int, filtered: bool) -> None:
+    """CPU and wall seconds of one build-up over an image whose runs have 64 clusters."""
+    with scratch.folder() as folder:
+        path = folder / "image"
+        Blueprint(image_bytes=size, pattern=blueprint.fragmented(RUN_CLUSTERS)).write(path)
+        row = Row(installed.build, Image(path, size, 65536), filtered, SMALL_L2_SLICE_BYTES)
+        _tell(_undisturbed(partial(run_once, row)))
+
+
+@main.command()
+@size_option
+@click.pass_obj
+def overwritten(installed: Installed, size: int) -> None:
+    """CPU and wall seconds of one build-up after the guest has overwritten the whole disk."""
+    with scratch.folder() as folder, Daemon(installed.build) as daemon:
+        daemon.keep_to_one_core()
+        disk, fleecing = folder / "disk", folder / "fleecing"
+        Blueprint(image_bytes=size, pattern=None).write(disk)
+        Blueprint(image_bytes=size).write(fleecing)
+        source = add_overwritable(daemon, size, disk, fleecing, SMALL_L2_SLICE_BYTES)
+        target = add_null_disk(daemon, BACKUP_TARGET, size)
+        pieces = range(0, size, MAX_DISCARD_BYTES)
+        overwrite(daemon, ((start, min(MAX_DISCARD_BYTES, size - start)) for start in pieces))
+        _tell(_undisturbed(lambda _: build_up(daemon, source, target)))
+
+
+@main.command()
+@size_option
+@filtered_option
+@click.pass_obj
+def pulled(installed: Installed, size: int, filtered: bool) -> None:
+    """CPU seconds of a pass of block status over NBD, by the build's own qemu-img.
+
+    Its requests are as long as client and daemon can: from QEMU 8.2 on, up to the end of the disk.
+    """
+    image, client = installed.image(size, 65536), ask_by(installed.qemu_img)
+
+    def once(loop: ScanLoop) -> Run:
+        before = loop.words_s()
+        cpu_s = pull(installed.build, image, client, filtered=filtered).cpu_s
+        # The daemon waits for its client, so that wall seconds tell nothing.
+        return Run(wall_s=cpu_s, cpu_s=cpu_s, loop_words_s=(before, loop.words_s()))
+
+    _tell(_undisturbed(once))
+
+
+@main.command()
+@size_option
+@filtered_option
+@click.pass_obj
+def memory(installed: Installed, size: int, filtered: bool) -> None:
+    """The daemon's largest resident set in a build-up, in bytes."""
+    image = installed.image(size, 65536)
+    with Daemon(installed.build) as daemon:
+        build_up(daemon, *add_ends(daemon, image, filtered=filtered))
+        click.echo(json.dumps({"peak_bytes": peak_bytes(daemon.pid)}))
+
+
+def _undisturbed(once: Callable[[ScanLoop], Run]) -> Run:
+    """A run that no busy host has spoilt, of a few. Raises ``UserError`` without one."""
     loop = ScanLoop()
     usual = max(loop.words_s() for _ in range(TRIES))
-    reason = None
     for _ in range(TRIES):
-        (run,) = judged([run_once(row, loop)], usual)
-        if (reason := run.disturbed) is None:
-            click.echo(json.dumps({"cpu_s": run.cpu_s, "wall_s": run.wall_s}))
-            return
-    raise UserError(f"disturbed in {TRIES} of {TRIES} runs, the last by {reason}")
+        (run,) = judged([once(loop)], usual)
+        if run.disturbed is None:
+            return run
+    raise UserError(f"disturbed in {TRIES} of {TRIES} runs, the last by {run.disturbed}")
+
+
+def _tell(run: Run) -> None:
+    click.echo(json.dumps({"cpu_s": run.cpu_s, "wall_s": run.wall_s}))
 
 
 @main.command()
 @click.argument("operation", type=click.Choice([*WORK]))
-@click.argument("density", type=click.Choice([*CONTENTS]))
-@click.pass_context
-def kernel(context: click.Context, operation: str, density: str) -> None:
+@click.argument("density", type=click.Choice(DENSITIES))
+@click.pass_obj
+def kernel(installed: Installed, operation: str, density: str) -> None:
     """Instructions of a call of QEMU's own HBitmap, by callgrind; null where the build lacks it."""
-    build, _ = context.obj
-    program = build.path.with_name(DRIVER)
+    program = installed.build.path.with_name(DRIVER)
     found = None
     if program.exists() and operation in _operations(program):
-        before = [("new", 0, BITS, 0), ("new", 1, BITS, 0), CONTENTS[density]]
         calls, step, work = WORK[operation]
+        before = two_bitmaps(density, BITS)
         found = round(instructions(program, before, calls, step, work) / calls)
     click.echo(json.dumps({"instructions": found}))
 

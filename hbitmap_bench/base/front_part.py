@@ -25,7 +25,9 @@ class Figure:
 class FrontPart:
     """Something measured once, on a host of its own; the first table opens the page.
 
-    ``created`` is ISO 8601 in UTC; ``commit`` is None where it is not known.
+    ``drawing`` explains it, and stands before the table. ``documents`` are texts in Markdown, which
+    get pages of their own. ``created`` is ISO 8601 in UTC; ``commit``
+    is None where it is not known.
     """
 
     tables: tuple[Table, ...]
@@ -33,6 +35,8 @@ class FrontPart:
     created: str
     processor: str
     commit: str | None
+    drawing: Figure | None = None
+    documents: tuple[Path, ...] = ()
 
 
 def added_part(repo: Path) -> FrontPart | None:

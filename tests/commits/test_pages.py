@@ -85,12 +85,16 @@ def replace_all(measured):
     return Measured(*[measured.value * np.nan] * 3)
 
 
-def test_all_pages_are_there_and_every_local_link_leads_somewhere(publish):
+def test_all_pages_are_there_and_every_local_link_leads_somewhere(publish, committed):
     folder = publish(history(), history(3, seed=2))
     found = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.html"))
     (other,) = {path.split("/")[0] for path in found if "/" in path}
     names = (*SUITES, "index.html")
-    assert found == sorted([*names, *(f"{other}/{name}" for name in names)])
+    texts = [path.stem for path in added_part(committed).documents]
+    assert "reproduction" in texts
+    assert found == sorted([
+        *names, *(f"{other}/{name}" for name in names), *(f"{text}.html" for text in texts)
+    ])  # fmt: skip
     for path in folder.rglob("*.html"):
         page = Page(path)
         links = page.all("a", "href") + page.all("script", "src") + page.all("img", "src")
@@ -249,11 +253,25 @@ def test_the_front_page_has_reproduction_rows_by_source_and_the_committed_figure
     sources = {f["class"].split()[-1] for t, f in page.elements if "source" in f.get("class", "")}
     assert {"published", "model", "qemu"} <= sources
     assert "cbw + snap + patches (deny bitmap)" in page.text
-    drawn = sorted(path.name for path in (committed / "reports").glob("*.png"))
-    assert sorted(path.name for path in (folder / "figures").iterdir()) == drawn
-    captions = [f["alt"] for t, f in page.elements if t == "img"]
-    assert len(captions) == len(drawn)
-    assert all(len(caption) > 40 for caption in captions)
+    drawn = {path.name for path in (committed / "reports").glob("*.png")} | {"two-searches.svg"}
+    assert {path.name for path in (folder / "figures").iterdir()} == drawn
+    captions = {f["src"]: f["alt"] for t, f in page.elements if t == "img"}
+    assert "figures/two-searches.svg" in captions
+    assert set(captions) == {f"figures/{name}" for name in drawn if "tournament" not in name}
+    assert all(len(caption) > 40 for caption in captions.values())
+
+
+def test_committed_texts_have_pages_whose_links_and_figures_are_there(publish, committed):
+    folder = publish(history(2))
+    linked = [href for href in Page(folder / "index.html").all("a", "href") if "/" not in href]
+    for name in ("reproduction.html", "kernels.html", "second-path.html", "project-file.html"):
+        assert name in linked
+        page = Page(folder / name)
+        for href in page.all("a", "href"):
+            assert href.startswith("#") or (folder / href.split("#")[0]).exists()
+        for source in page.all("img", "src"):
+            assert (folder / source).is_file()
+    assert "The hypothesis holds" in Page(folder / "second-path.html").text
 
 
 def test_refused_results_are_told_on_top_and_listed(publish):

@@ -20,10 +20,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.base.front_part import FrontPart
 from hbitmap_bench.commits.derived import Exponents
 from hbitmap_bench.commits.front import FrontPage, linear
 from hbitmap_bench.commits.pages import data, front_rows
 from hbitmap_bench.commits.pages.derived_panels import derived_panels
+from hbitmap_bench.commits.pages.documents import DocumentPage, document_pages
 from hbitmap_bench.commits.pages.panel import Panel, panel_of
 from hbitmap_bench.commits.pages.suite_page import SuitePage, cell_table, file_stem
 from hbitmap_bench.commits.seams_text import seam_words
@@ -66,8 +68,10 @@ def write_pages(folder: Path, fronts: Sequence[FrontPage], parts_dir: Path) -> N
         raise ValueError("pages need a history")
     _copy_assets(folder / "assets", parts_dir)
     (folder / "figures").mkdir()
-    for figure in {figure for front in fronts if front.part for figure in front.part.figures}:
-        shutil.copyfile(figure.path, folder / "figures" / figure.path.name)
+    part = fronts[0].part  # all histories are of one repository
+    documents = document_pages(part.documents) if part else []
+    for path in {*_figures(part), *(image for one in documents for image in one.images)}:
+        shutil.copyfile(path, folder / "figures" / path.name)
     places = list(_places(fronts))
     for place, front in zip(places, fronts, strict=True):
         up = "../" if place else ""
@@ -76,7 +80,13 @@ def write_pages(folder: Path, fronts: Sequence[FrontPage], parts_dir: Path) -> N
             for there, other in zip(places, fronts, strict=True)
             if other is not front
         ]
-        _Site(folder / place, up, front, others).write()
+        _Site(folder / place, up, front, others, documents).write()
+
+
+def _figures(part: FrontPart | None) -> Iterator[Path]:
+    for figure in (*part.figures, part.drawing) if part else ():
+        if figure is not None:
+            yield figure.path
 
 
 def _places(fronts: Sequence[FrontPage]) -> Iterator[str]:
@@ -100,6 +110,7 @@ class _Site:
     top: str
     front: FrontPage
     others: Sequence[Other]
+    documents: Sequence[DocumentPage]
 
     def write(self) -> None:
         (self.folder / "data").mkdir(parents=True)
@@ -107,6 +118,8 @@ class _Site:
         self._write_data(suites)
         common = {"history": self.front.history, "suites": suites, "top": self.top}
         self._write_front(common)
+        for document in () if self.top else self.documents:
+            self._render("document.html", document.file, {**common, "document": document})
         for suite in suites:
             tables = [cell_table(panel, self.front.history.commits) for panel in suite.panels]
             self._render("suite.html", suite.file, {**common, "suite": suite, "tables": tables})
@@ -131,6 +144,7 @@ class _Site:
             "exponents": list(front_rows.exponent_rows(self.front)),
             "changes": front_rows.change_list(self.front),
             "others": self.others,
+            "documents": self.documents,
             "seams": seam_words(self.front.history),
             "said": self.front.history.declared.front,
             "growth": self.front.history.declared.growth,

@@ -16,6 +16,18 @@ REPORTS: Final = "reports"
 DATA: Final = "reproduction.json"
 """In the repository: the committed report of one host."""
 
+DOCUMENTS: Final = (
+    *("reports/reproduction.md", "reports/releases.md", "reports/kernels.md"),
+    *("reports/second-path.md", "reports/tournament.md", "docs/project-file.md", "docs/ci.md"),
+)
+"""What gets a page of its own, where it is there."""
+
+DRAWING: Final = "docs/two-searches.svg"
+DRAWN: Final = (
+    "Both searches over a small bitmap. The access bitmap is full, and each question reads every "
+    "word up to the end. The deny bitmap is empty, and each question reads a word a level."
+)
+
 PAGE: Final = "reproduction.md"
 FIGURE: Final = re.compile(r"^!\[(?P<caption>.*)\]\((?P<file>reproduction-[\w-]+\.png)\)$", re.M)
 """A figure as ``hbitmap_bench.reproduction.report.document`` puts it into the committed page."""
@@ -37,6 +49,8 @@ def front_part(repo: Path) -> FrontPart | None:
         created=found.created,
         processor=str(found.host.get("cpu_model") or "an unknown processor"),
         commit=found.commit,
+        documents=tuple(path for name in DOCUMENTS if (path := repo / name).exists()),
+        drawing=Figure(repo / DRAWING, DRAWN) if (repo / DRAWING).exists() else None,
     )
 
 

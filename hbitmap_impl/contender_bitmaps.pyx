@@ -278,8 +278,12 @@ cdef class RememberingHBitmap(HBitmap):
 
     cdef void _reset_bits(self, int64_t first, int64_t last) noexcept nogil:
         HBitmap._reset_bits(self, first, last)
-        if first < self.run_end and last >= self.run_first:
+        if first >= self.run_end or last < self.run_first:
+            return
+        if first - self.run_first >= self.run_end - 1 - last:    # the longer of both that are left
             self.run_end = max(first, self.run_first)
+        else:
+            self.run_first = last + 1
 
     cdef void _rebuild_upper(self) noexcept nogil:
         HBitmap._rebuild_upper(self)

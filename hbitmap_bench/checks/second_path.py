@@ -202,6 +202,7 @@ def measure(
     fleecing = None if target is None else _draw(folder / "fleecing", size, target)
     n_bits, done_bits = size // COPY_CLUSTER_BYTES, 0
     with Daemon(build) as daemon:
+        daemon.keep_to_one_core()
         algorithm = detect_algorithm(daemon)
         add_overwritable(daemon, size, disk, fleecing, SLICE_BYTES)
         add_null_disk(daemon, BACKUP_TARGET, size)

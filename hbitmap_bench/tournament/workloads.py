@@ -50,8 +50,24 @@ class Workload:
     start: Callable[[type[AccessCheck], int], Game]
 
 
+@cache
 def _full(size: int) -> FullImage:
     return FullImage(size, CLUSTER, SMALL_L2_SLICE_BYTES)
+
+
+@cache
+def _sparse(size: int) -> SparseImage:
+    """A hundredth is allocated, in runs of 1 to 64 clusters, over a backing file."""
+    runs = _runs(size, random.Random(SEED), 64, 0.01)
+    return SparseImage(size, runs, CLUSTER, SMALL_L2_SLICE_BYTES, has_backing=True)
+
+
+@cache
+def _fragmented(size: int) -> SparseImage:
+    """All is allocated, and host offsets are contiguous within 128 clusters."""
+    piece = 128 * CLUSTER
+    runs = ((start, min(piece, size - start)) for start in range(0, size, piece))
+    return SparseImage(size, runs, CLUSTER, SMALL_L2_SLICE_BYTES)
 
 
 def _build_up(cbw: CopyBeforeWrite, copy_cluster: int = CLUSTER) -> Game:
@@ -64,14 +80,11 @@ def _over_full(check: type[AccessCheck], size: int) -> Game:
 
 
 def _over_sparse(check: type[AccessCheck], size: int) -> Game:
-    disk = SparseImage(size, _allocated(size), CLUSTER, SMALL_L2_SLICE_BYTES, has_backing=True)
-    return _build_up(filtered(check, disk))
+    return _build_up(filtered(check, _sparse(size)))
 
 
 def _over_fragments(check: type[AccessCheck], size: int) -> Game:
-    piece = 64 * CLUSTER
-    runs = ((start, min(piece, size - start)) for start in range(0, size, piece))
-    return _build_up(filtered(check, SparseImage(size, runs, CLUSTER, SMALL_L2_SLICE_BYTES)))
+    return _build_up(filtered(check, _fragmented(size)))
 
 
 def _large_copy_clusters(check: type[AccessCheck], size: int) -> Game:
@@ -122,8 +135,12 @@ def _read_areas(check: type[AccessCheck], size: int, *bitmaps: HBitmap) -> Game:
     for bitmap in bitmaps:
         union.merge(bitmap)
     cbw = filtered(check, _full(size), bitmap=union)
-    areas = union.to_runs().tolist()
-    return Game(cbw, lambda: sum(_ask(cbw, start, start + length) for start, length in areas))
+
+    def play() -> int:
+        areas = union.to_runs().tolist()
+        return sum(_ask(cbw, start, start + length) for start, length in areas)
+
+    return Game(cbw, play)
 
 
 def _discards(check: type[AccessCheck], size: int) -> Game:
@@ -209,12 +226,6 @@ def _in_turn(cbw: CopyBeforeWrite, readers: Sequence[tuple[int, int, int]]) -> i
 
 
 @cache
-def _allocated(size: int) -> list[tuple[int, int]]:
-    """A hundredth of the disk in runs of 1 to 64 clusters: (start, length) in bytes."""
-    return list(_runs(size, random.Random(SEED), 64, 0.01))
-
-
-@cache
 def _accessible(size: int, denied_percent: int) -> HBitmap:
     """What is not denied: denied clusters lie in runs of 1 to 4096."""
     bitmap = empty_bitmap(size, CLUSTER)
@@ -251,7 +262,7 @@ def _runs(size: int, rng: random.Random, longest: int, share: float) -> Iterator
 WORKLOADS: Final = (
     Workload("full", "build-up over a fully allocated image", _over_full),
     Workload("sparse", "build-up, 1% allocated in runs of 1 to 64 clusters", _over_sparse),
-    Workload("fragmented", "build-up, an answer for each 64 clusters", _over_fragments),
+    Workload("fragmented", "build-up, an answer for each 128 clusters", _over_fragments),
     Workload("copy-4M", "build-up with copy clusters of 4M", _large_copy_clusters),
     Workload("done-full", "build-up after the guest has overwritten all", _done(1)),
     Workload("done-half", "build-up after the guest has overwritten half", _done(2)),

@@ -16,7 +16,7 @@ class Remembering(AccessBitmap):
     bits are cleared far more seldom than they are searched.
     Cost: W words for all questions of a build-up together, and none a question on average, for the
     done bitmap too. Readers that alternate between two long runs pay a whole run a question.
-    Source: this project.
+    Source: this project; ``reports/second-path.md`` has it measured in QEMU's own HBitmap.
     """
 
     bitmap_type: ClassVar[type[HBitmap]] = RememberingHBitmap

@@ -5,6 +5,7 @@ How much slower they are is measured by ``python -m hbitmap_bench.checks.injecti
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -15,6 +16,7 @@ from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.checks import injections
 from hbitmap_bench.checks.counter_cost import build_core
 from hbitmap_bench.checks.injections import INJECTIONS, apply, scratch_clone
+from hbitmap_impl import contender_bitmaps
 
 # A build-up of 64 GiB with nothing denied, and checks behind a denied cluster.
 COSTS = """
@@ -68,7 +70,8 @@ def run(folder, *arguments):
 
 
 def assert_right_answers(folder):
-    """By the project's own three-way comparison, and whatever else is no count of words."""
+    """By the project's own comparisons of checks and bitmaps, but for their counts of words."""
+    shutil.copy(contender_bitmaps.__file__, folder / "hbitmap_impl")  # what they import besides
     tests = [
         str(ROOT / "tests" / "impl" / f"test_{name}.py")
         for name in ("access_check", "hbitmap_model")

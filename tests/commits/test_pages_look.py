@@ -58,7 +58,7 @@ def visit(browser, published):
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("requestfailed", lambda request: complaints.append(request.url))
         page.goto(f"file://{published}/{address}")
-        if javascript and "index.html" not in str(address):
+        if javascript and page.locator("#explore").count():  # which suites' pages have
             page.wait_for_selector("#plot-title:not(:empty)", state="attached")
         yield page
         context.close()
@@ -89,7 +89,7 @@ def test_no_page_is_wider_than_the_window(visit, published, width):
                 page.emulate_media(color_scheme=scheme)
                 assert page.evaluate("document.documentElement.scrollWidth") <= width, path.name
             assert page.title() != "broken"
-            assert n_lines(page, "body") >= 1
+            assert n_lines(page, "body") >= 1 or page.locator("article.document").count() == 1
 
 
 def test_links_of_changes_are_not_cut_off(visit):

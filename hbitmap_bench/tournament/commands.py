@@ -37,7 +37,7 @@ def tournament(
     A contender is a class behind the protocol of the access check, registered under the entry
     point hbitmap_bench.contenders: the two published ones, rivals of this project, and yours. Each
     plays every workload at every size, in turn with the others. CPU time, words examined, set-up,
-    memory and growth are compared. The default takes about three minutes.
+    memory and growth are compared. The default takes one to three minutes.
 
     \b
     Examples:

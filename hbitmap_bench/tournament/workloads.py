@@ -162,8 +162,7 @@ def _discards(check: type[AccessCheck], size: int) -> Game:
 def _random_discards(check: type[AccessCheck], size: int) -> Game:
     """A reader that takes pieces of 32M in any order, and gives up each."""
     cbw = filtered(check, _full(size))
-    pieces = list(range(0, size, ANSWER))
-    random.Random(SEED).shuffle(pieces)
+    pieces = _in_any_order(size)
 
     def play() -> int:
         for start in pieces:
@@ -223,6 +222,12 @@ def _in_turn(cbw: CopyBeforeWrite, readers: Sequence[tuple[int, int, int]]) -> i
 
 
 # ---------------------------------------------------------------- what is drawn at random
+
+
+@cache
+def _in_any_order(size: int) -> list[int]:
+    """Where the disk's pieces of 32M start, shuffled."""
+    return random.Random(SEED).sample(range(0, size, ANSWER), len(range(0, size, ANSWER)))
 
 
 @cache

@@ -243,11 +243,12 @@ cdef class TwoSidedHBitmap(HBitmap):
 
 
 cdef class RememberingHBitmap(HBitmap):
-    """An HBitmap that remembers one run of set bits, which its last search for a zero has seen.
+    """An HBitmap that remembers one run of set bits, which a search for a zero has seen.
 
-    A search that begins in the run goes on behind it. Searches whose starts only grow, or that stay
-    within one run, read each word of it once altogether, and no word where nothing has changed.
-    Searches that go to and fro between two long runs read a run each time, as ``HBitmap`` does.
+    A search that begins in the run goes on behind it, so that searches within one run read each of
+    its words once altogether, and none where nothing has changed. A search behind the run remembers
+    its own instead; one before it does so if its run is no shorter. So searches in another run than
+    the remembered one may read theirs each time, as ``HBitmap`` does.
 
     Memory: 16 bytes.
     """

@@ -41,13 +41,17 @@ def counted(runs: Sequence[Run]) -> list[Run]:
     return [run for run in runs if run.disturbed is None] or list(runs)
 
 
-def judged(runs: Sequence[Run], loop_words_s: float | None) -> tuple[Run, ...]:
+def judged(
+    runs: Sequence[Run], loop_words_s: float | None, *, excess_s: float = EXCESS_S
+) -> tuple[Run, ...]:
     """A row's runs, each with the reason why it is disturbed, or None.
 
     ``loop_words_s`` is what the fixed loop mostly reached in the session (``usual_loop_words_s``).
+    ``excess_s`` is 0 for samples in process: they have no poll and no wake-up, and their seconds
+    are scaled.
     """
     return tuple(
-        replace(run, disturbed=_reason(run, _others(runs, place), loop_words_s))
+        replace(run, disturbed=_reason(run, _others(runs, place), loop_words_s, excess_s))
         for place, run in enumerate(runs)
     )
 
@@ -76,8 +80,10 @@ def _others(runs: Sequence[Run], place: int) -> list[Run]:
     return [run for other, run in enumerate(runs) if other != place]
 
 
-def _reason(run: Run, others: Sequence[Run], loop_words_s: float | None) -> str | None:
-    return _cold(run) or _not_its_own(run) or _slowed(run, others, loop_words_s)
+def _reason(
+    run: Run, others: Sequence[Run], loop_words_s: float | None, excess_s: float
+) -> str | None:
+    return _cold(run) or _not_its_own(run, excess_s) or _slowed(run, others, loop_words_s)
 
 
 def _cold(run: Run) -> str | None:
@@ -86,8 +92,8 @@ def _cold(run: Run) -> str | None:
     return f"cold: {run.cached_before:.0%} of the image's metadata in the page cache"
 
 
-def _not_its_own(run: Run) -> str | None:
-    if run.cpu_s is None or run.wall_s <= run.cpu_s * (1 + EXCESS_SHARE) + EXCESS_S:
+def _not_its_own(run: Run, excess_s: float) -> str | None:
+    if run.cpu_s is None or run.wall_s <= run.cpu_s * (1 + EXCESS_SHARE) + excess_s:
         return None
     found = f"wall seconds {run.wall_s / max(run.cpu_s, 1e-9) - 1:.0%} above CPU seconds"
     causes = [

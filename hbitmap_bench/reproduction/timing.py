@@ -240,7 +240,7 @@ def summarize(passes: Sequence[SamplePass], loop_words_s: float | None = None) -
 
 def _judged_sample(passes: Sequence[SamplePass], loop_words_s: float | None) -> tuple[Run, ...]:
     """The passes as runs; a single undisturbed one shares the fate of the others."""
-    runs = judged([one.run for one in passes], loop_words_s)
+    runs = judged([one.run for one in passes], loop_words_s, excess_s=0)
     reasons = [run.disturbed for run in runs if run.disturbed is not None]
     if len(runs) - len(reasons) != 1 or not reasons:
         return runs

@@ -22,7 +22,7 @@ from hbitmap_bench.tournament.contenders import Contender
 from hbitmap_bench.tournament.figure import draw
 from hbitmap_bench.tournament.play import Cell
 from hbitmap_bench.tournament.scale import fleet_table, scale_table
-from hbitmap_bench.tournament.standings import Ratio, Standing, growth, standings
+from hbitmap_bench.tournament.standings import Ratio, Standing, standings, words_growth
 from hbitmap_bench.tournament.workloads import Workload
 
 STEM: Final = "tournament"
@@ -33,7 +33,7 @@ STEEP: Final = 1.5
 
 _READING: Final = (
     "All seconds are measured: CPU time of this package's own filter and job, in process. A "
-    "question costs 1 to 2 us there, of which most is Python. Contenders that read a few words are "
+    "question costs 1 to 5 us there, of which most is Python. Contenders that read a few words are "
     "hardly told apart from each other by time; words tell them apart.",
     "A ratio is the median over rounds of a contender's CPU time over that of the fastest in the "
     "same round; its range is the 95% interval of that median, from order statistics. best: not "
@@ -182,14 +182,14 @@ def ratio_table(found: Tournament, *, with_ranges: bool) -> Table:
 
 
 def growth_table(found: Tournament) -> Table:
-    """The exponent of CPU seconds over image sizes: workloads by contenders."""
+    """The exponent of words over image sizes: workloads by contenders."""
 
     def shown(standing: Standing, name: str) -> str:
-        slope = growth(found.cells, name, standing.place[0])
-        return NOTHING if slope is None else f"{slope.exponent:.2f}"
+        slope = words_growth(found.cells, name, standing.place[0])
+        return NOTHING if slope is None else f"{slope:.2f}"
 
     sizes = ", ".join(map(format_size, dict.fromkeys(cell.image_bytes for cell in found.cells)))
-    return _matrix(found, f"Growth exponents of CPU time over {sizes} (measured)", shown)
+    return _matrix(found, f"Growth exponents of words over {sizes} (counted)", shown)
 
 
 def words_table(found: Tournament) -> Table:
@@ -252,14 +252,11 @@ def conclusions(found: Tournament) -> list[str]:
 
 
 def _slow_paths(found: Tournament, name: str) -> str:
-    """Where a contender's time grows faster than the image."""
-    slopes = {one.name: growth(found.cells, name, one.name) for one in found.workloads}
-    steep = [
-        f"{workload} ({slope.exponent:.2f})"
-        for workload, slope in slopes.items()
-        if slope is not None and slope.exponent > STEEP
-    ]
-    if not any(slopes.values()):
+    """Where a contender's words grow faster than the image."""
+    slopes = {one.name: words_growth(found.cells, name, one.name) for one in found.workloads}
+    told = {workload: slope for workload, slope in slopes.items() if slope is not None}
+    steep = [f"{workload} ({slope:.2f})" for workload, slope in told.items() if slope > STEEP]
+    if not told:
         return ""
     where = f"in {', '.join(steep)}" if steep else "in no workload"
-    return f"{name}: CPU time grows faster than the image {where}."
+    return f"{name}: the words that it reads grow with an exponent over {STEEP} {where}."

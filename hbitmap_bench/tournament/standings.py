@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hbitmap_bench.base.medians import median_interval
-from hbitmap_bench.base.slopes import Slope, loglog_slope
+from hbitmap_bench.base.slopes import loglog_slope
 from hbitmap_bench.tournament.play import Cell, Place
 
 
@@ -67,9 +67,10 @@ def _ratio(cell: Cell, best: Cell) -> Ratio:
     return Ratio(cell, statistics.median(rounds), median_interval(rounds))
 
 
-def growth(cells: Sequence[Cell], contender: str, workload: str) -> Slope | None:
-    """The exponent of CPU seconds over image sizes; None below two sizes."""
+def words_growth(cells: Sequence[Cell], contender: str, workload: str) -> float | None:
+    """The exponent of words over image sizes, which repeats; None where they are not counted."""
     found = [cell for cell in cells if (cell.contender, cell.workload) == (contender, workload)]
-    if len(found) < 2:
+    words = [cell.words for cell in found if cell.words]
+    if len(found) < 2 or len(words) < len(found):
         return None
-    return loglog_slope([cell.image_bytes for cell in found], [cell.seconds for cell in found])
+    return loglog_slope([cell.image_bytes for cell in found], words).exponent

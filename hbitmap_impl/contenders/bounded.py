@@ -9,7 +9,8 @@ from hbitmap_impl.copy_before_write import CopyBeforeWrite
 from hbitmap_impl.image import BlockStatus
 
 BOUND_BYTES: Final = 2**30
-"""The longest answer of a qcow2 image with QEMU's default slice: 512 clusters of at most 2 MiB."""
+"""The longest answer of a qcow2 image with a slice of 4 KiB, QEMU's default for large images: 512
+clusters of at most 2 MiB. Images that the L2 cache covers answer for up to 2 GiB."""
 
 
 class BoundedFilter(CopyBeforeWrite):
@@ -23,7 +24,7 @@ class BoundedFilter(CopyBeforeWrite):
 class Bounded(AccessBitmap):
     """The access bitmap, asked about at most 1 GiB at once.
 
-    Idea: no question is for more than one answer can be.
+    Idea: no question is for more than one answer of a large image can be.
     Cost: at most 257 words a question with 64K copy clusters, for the done bitmap too. Images that
     answer for more than 1 GiB get more questions.
     Source: ``reports/second-path.md``, where one such line is measured on a real build.

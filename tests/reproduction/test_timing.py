@@ -96,6 +96,13 @@ def test_a_disturbed_pass_does_not_count():
     assert [run.disturbed is None for run in timing.runs] == [True, True, False]
 
 
+def test_passes_of_few_seconds_are_judged_as_those_of_many():
+    """What a run of a daemon may exceed its own seconds by would be all of a small cell's."""
+    timing = summarize([a_pass(0.01, wall_s=0.03), a_pass(0.011, wall_s=0.03)])
+    assert None not in [run.disturbed for run in timing.runs]
+    assert {run.disturbed for run in summarize([a_pass(0.010), a_pass(0.011)]).runs} == {None}
+
+
 def test_a_single_undisturbed_pass_is_no_sample():
     timing = summarize([a_pass(101), a_pass(150, wall_s=400)])
     assert None not in [run.disturbed for run in timing.runs]

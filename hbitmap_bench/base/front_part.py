@@ -26,8 +26,8 @@ class FrontPart:
     """Something measured once, on a host of its own; the first table opens the page.
 
     ``drawing`` explains it, and stands before the table. ``documents`` are texts in Markdown, which
-    get pages of their own. ``created`` is ISO 8601 in UTC; ``commit``
-    is None where it is not known.
+    get pages of their own. ``created`` is ISO 8601 in UTC; ``commit`` is None where it is not
+    known.
     """
 
     tables: tuple[Table, ...]

@@ -40,7 +40,7 @@ def run(
     check_folder(out_dir)
     total = n_games(contenders, chosen, sizes, rounds)
     with bar(progress, f"{total} games") as advance:
-        cells = play(contenders, chosen, sizes, rounds=rounds, advance=lambda _: advance(1 / total))
+        cells = play(contenders, chosen, sizes, rounds=rounds, advance=lambda: advance(1 / total))
     found = Tournament(
         tuple(contenders), tuple(chosen), tuple(cells),
         datetime.now(UTC).isoformat(timespec="seconds"),

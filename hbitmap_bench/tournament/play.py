@@ -9,16 +9,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final
 
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.base.interrupt import stop_like_ctrl_c
 from hbitmap_bench.base.sizes import format_size
 from hbitmap_bench.tournament.contenders import Contender
 from hbitmap_bench.tournament.workloads import Workload
-
-ROUNDS: Final = 6
-"""The fewest that give the median of ratios an interval of 95% (see ``base.medians``)."""
 
 Place = tuple[str, int]
 """A workload's name and an image size in bytes: where contenders meet."""
@@ -66,12 +62,12 @@ def play(
     workloads: Sequence[Workload],
     sizes: Sequence[int],
     *,
-    rounds: int = ROUNDS,
-    advance: Callable[[str], object] = lambda _: None,
+    rounds: int,
+    advance: Callable[[], object] = lambda: None,
 ) -> list[Cell]:
     """All cells. Each round plays every game; contenders take turns, the next round backwards.
 
-    ``advance`` is told what is done after each game. Raises ``UserError`` where a contender raises.
+    ``advance`` is called after each game. Raises ``UserError`` where a contender raises.
     Cost: 1.5 us a question, and what the searches take.
     """
     cells = {
@@ -83,7 +79,7 @@ def play(
             for workload, size in itertools.product(workloads, sizes):
                 for contender in contenders[:: -1 if number % 2 else 1]:
                     _play_once(cells[contender.name, workload.name, size], contender, workload)
-                    advance(f"round {number + 1}: {workload.name}, {format_size(size)}")
+                    advance()
     return list(cells.values())
 
 

@@ -22,7 +22,7 @@ from hbitmap_bench.qemu.geometry import (
     words_access,
     words_deny,
 )
-from hbitmap_bench.reproduction.published import published_cells
+from hbitmap_bench.reproduction.published import QUERY_S, published_cells
 from hbitmap_impl.contenders.bounded import BOUND_BYTES
 from hbitmap_impl.image import default_l2_slice
 
@@ -39,7 +39,7 @@ FLEET: Final[Mapping[int, int]] = {
 
 def _bounded(layout: Layout) -> int:
     """At most the words of ``BOUND_BYTES``, and of what is left near the end."""
-    words = -(-n_bits(layout.image_bytes, CLUSTER) // WORD_BITS)
+    words = _once(layout)
     at_most, moved = BOUND_BYTES // CLUSTER // WORD_BITS, layout.answer_bytes // CLUSTER
     near = min(layout.queries, BOUND_BYTES // layout.answer_bytes)
     ends = (
@@ -117,7 +117,7 @@ def published_rates() -> Rates:
     at_10t = {cell.setup: cell for cell in published_cells() if cell.image_bytes == 10 * 2**40}
     layout = full_layout(10 * 2**40)
     plain, access = at_10t["plain"].elapsed_s or 0.0, at_10t["access"].elapsed_s or 0.0
-    return Rates(plain / layout.queries, (access - plain) / _to_the_end(layout))
+    return Rates(QUERY_S, (access - plain) / _to_the_end(layout))
 
 
 def scale_table() -> Table:

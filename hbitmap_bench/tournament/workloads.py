@@ -14,7 +14,7 @@ from typing import Final
 
 from hbitmap_impl.access_check import AccessCheck
 from hbitmap_impl.backup import BackupJob
-from hbitmap_impl.clusters import empty_bitmap
+from hbitmap_impl.clusters import empty_bitmap, full_bitmap
 from hbitmap_impl.copy_before_write import CopyBeforeWrite
 from hbitmap_impl.hbitmap import HBitmap
 from hbitmap_impl.image import SMALL_L2_SLICE_BYTES, FullImage, SparseImage
@@ -233,8 +233,7 @@ def _in_any_order(size: int) -> list[int]:
 @cache
 def _accessible(size: int, denied_percent: int) -> HBitmap:
     """What is not denied: denied clusters lie in runs of 1 to 4096."""
-    bitmap = empty_bitmap(size, CLUSTER)
-    bitmap.set(0, size)
+    bitmap = full_bitmap(size, CLUSTER)
     for run in _runs(size, random.Random(SEED + denied_percent), 4096, denied_percent / 100):
         bitmap.reset(*run)
     return bitmap

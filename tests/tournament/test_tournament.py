@@ -67,7 +67,7 @@ def test_words_are_those_of_the_closed_forms(cells, size):
     assert expected == {key: cells[*key, size].words for key in expected}
 
 
-def test_all_are_asked_the_same_and_none_reads_more_than_the_access_bitmap(cells, contenders):
+def test_all_are_asked_the_same(cells, contenders):
     for workload in WORKLOADS:
         asked = {cells[one.name, workload.name, 4 * G].questions for one in contenders}
         assert len(asked) == 1, workload.name

@@ -112,6 +112,16 @@ def test_nothing_is_made_of_a_disturbed_row() -> None:
     assert "isturbed" not in quiet
 
 
+def test_a_disturbed_row_of_the_model_is_marked_too() -> None:
+    cells = [
+        synthetic.disturbed(row) if (row.source, row.setup) == ("model", "access") else row
+        for row in all_sources()
+    ]
+    (marked,) = (row for row in six_cells_table(lines_of(cells)).rows if "⚠" in row[3])
+    assert marked[0].startswith("model")
+    assert marked[4] == "-"
+
+
 def test_a_disturbed_plain_row_leaves_its_build_without_ratios() -> None:
     cells = [
         synthetic.disturbed(row) if (row.build, row.setup) == ("stock", "plain") else row

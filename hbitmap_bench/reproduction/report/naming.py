@@ -68,8 +68,12 @@ def bitmap_size(image_bytes: int, copy_cluster_bytes: int) -> str:
 
 def wall_seconds(cell: CellRecord) -> str:
     """Seconds by the clock, marked where they are not the row's own work."""
-    mark = f" {DISTURBED}" if cell.disturbed is not None else ""
-    return seconds(cell, cell.elapsed_s) + mark
+    return seconds(cell, cell.elapsed_s) + mark(cell)
+
+
+def mark(cell: CellRecord) -> str:
+    """What stands behind the seconds of a row that a busy host has spoilt."""
+    return f" {DISTURBED}" if cell.disturbed is not None else ""
 
 
 def disturbed_note(cell: CellRecord) -> str:

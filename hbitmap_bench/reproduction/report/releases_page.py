@@ -96,9 +96,8 @@ def seconds_table(cells: Sequence[CellRecord]) -> Table:
 def _seconds(cell: CellRecord | None) -> str:
     if cell is None or cell.cpu_s is None:
         return NOTHING
-    mark = f" {naming.DISTURBED}" if cell.disturbed is not None else ""
     ends = "..".join(map(number, cell.interval_s)) if cell.interval_s else f"n={cell.n_runs}"
-    return f"{number(cell.cpu_s)}{mark}\n{ends}"
+    return f"{number(cell.cpu_s)}{naming.mark(cell)}\n{ends}"
 
 
 def _disturbed(cells: Iterable[CellRecord]) -> list[str]:

@@ -122,7 +122,8 @@ def _figures(line: Line, size: int) -> tuple[str, str, str]:
         return wording.NOTHING, wording.NOTHING, wording.NOTHING
     if row.source == "model":
         own = line.seconds.get(size)
-        return wording.number(own.value) if own else wording.NOTHING, wording.NOTHING, _ratio(ratio)
+        cpu = wording.number(own.value) if own else wording.NOTHING
+        return cpu, wording.NOTHING + naming.mark(row), _ratio(ratio)
     once = "\nn=1" if row.source == "qemu" and row.n_runs == 1 else ""
     return naming.seconds(row, row.cpu_s) + once, naming.wall_seconds(row), _ratio(ratio)
 

@@ -4,13 +4,17 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
-import pytest
-import tiny
-from hypothesis import HealthCheck, settings
-
 ROOT = Path(__file__).parent.parent
+
+# `python -m pytest` puts its folder first, where the bitmap is not compiled.
+sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != ROOT]
+
+import pytest  # noqa: E402
+import tiny  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
 
 # What a shell starts in the background ignores Ctrl-C, and so would all processes of the tests.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -17,8 +17,10 @@ DATA: Final = "reproduction.json"
 """In the repository: the committed report of one host."""
 
 DOCUMENTS: Final = (
+    *("docs/problem.md", "docs/reading-a-report.md", "docs/operators.md"),
+    *("docs/gating-your-project.md", "docs/project-file.md", "docs/ci.md", "docs/adding.md"),
     *("reports/reproduction.md", "reports/releases.md", "reports/kernels.md"),
-    *("reports/second-path.md", "reports/tournament.md", "docs/project-file.md", "docs/ci.md"),
+    *("reports/second-path.md", "reports/tournament.md"),
 )
 """What gets a page of its own, where it is there."""
 

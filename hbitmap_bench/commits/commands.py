@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 
 from hbitmap_bench.base.output import STDOUT, check_output, json_option, put_json
 from hbitmap_bench.commits.gate import LOCAL
+
+if TYPE_CHECKING:
+    from hbitmap_bench.commits.gate.confirm import Sought
 
 results_option = click.option(
     "--results", type=click.Path(file_okay=False, path_type=Path),
@@ -93,10 +97,12 @@ def show(results: Path | None, repo: Path) -> None:
 @repo_option
 @json_option("Write all that was found as JSON here, too; - prints JSON instead of the tables.")
 @click.option(
-    "--bisect", is_flag=True,
-    help="Confirm each regression that stands by measuring, and the commits between: minutes each.",
+    "--bisect", is_flag=False, flag_value="regressions",
+    type=click.Choice(["regressions", "improvements"]),
+    help="Find the first commit of each of them by measuring the commits between: minutes each. "
+    "Without a word, of regressions that stand.",
 )  # fmt: skip
-def trend(results: Path | None, repo: Path, json_path: Path | None, bisect: bool) -> int:
+def trend(results: Path | None, repo: Path, json_path: Path | None, bisect: Sought | None) -> int:
     """Find the commits since which series of the stored history cost more.
 
     Looks at every series: exact counters, where any difference counts; seconds and peak memory,
@@ -111,6 +117,7 @@ def trend(results: Path | None, repo: Path, json_path: Path | None, bisect: bool
     \b
     Examples:
       hbitmap-bench trend
+      hbitmap-bench trend --bisect improvements
       hbitmap-bench trend --json - | jq '.histories[].regressions[] | select(.state == "stands")'
 
     \b
@@ -140,7 +147,8 @@ def trend(results: Path | None, repo: Path, json_path: Path | None, bisect: bool
     if bisect:
         from hbitmap_bench.commits.gate.confirm import confirm, tell
 
-        tell(confirm(repo, found, Console(stderr=True)), Console(stderr=json_path == STDOUT))
+        done = confirm(repo, found, Console(stderr=True), bisect)
+        tell(done, Console(stderr=json_path == STDOUT), bisect)
     return worst([one.exit_code for one in found])
 
 

@@ -1,11 +1,13 @@
 """The gate on a repository of its own, by its command: real environments, a real asv, real git."""
 
 import fcntl
+import io
 import json
 import os
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +22,7 @@ from tiny import COMMAND, DECLARED, commit, gate, git, make_repo, run_folder
 
 from hbitmap_bench.commits.bisect import Bisection
 from hbitmap_bench.commits.gate.commands import FORMATS
-from hbitmap_bench.commits.gate.confirm import confirm
+from hbitmap_bench.commits.gate.confirm import confirm, tell
 from hbitmap_bench.commits.gate.sides import measured_ids
 from hbitmap_bench.commits.series import Commit
 from hbitmap_bench.commits.store import decode_benchmark
@@ -416,24 +418,35 @@ def named(process: psutil.Process) -> list[str]:
         return []
 
 
-def test_a_step_is_bisected_by_measuring(repo, change):
-    good = change(words(6))
-    same = commit(repo, {"hbitmap_impl/words.py": "WORDS = 6  # still\n"}, "Reword")
-    bad = commit(repo, words(8), "Read more")
-    later = commit(repo, {"hbitmap_impl/words.py": "WORDS = 8  # still\n"}, "Reword")
+@pytest.mark.parametrize(
+    ("sought", "state", "before", "after", "said"),
+    [
+        ("regressions", "stands", 6, 8, "first bad commit"),
+        ("improvements", "improved", 8, 6, "first better commit"),
+    ],
+)
+def test_a_step_is_bisected_by_measuring(repo, change, sought, state, before, after, said):
+    good = change(words(before))
+    same = commit(repo, {"hbitmap_impl/words.py": f"WORDS = {before}  # still\n"}, "Reword")
+    bad = commit(repo, words(after), "Read another number")
+    later = commit(repo, {"hbitmap_impl/words.py": f"WORDS = {after}  # still\n"}, "Reword")
     at = {h: Commit(h, datetime(2026, 1, 1, tzinfo=UTC), "") for h in (good, later)}
     benchmark = decode_benchmark(
         {**LIST["suite.Work.track_words"], "name": "suite.Work.track_words"}
     )
     found = Found(
         benchmark, ("deny", 1), first_bad=at[later], last_good=at[good], between=(same, bad),
-        before=6, after=8, now=8, evidence="exact", state="stands", undone=None,
+        before=before, after=after, now=after, evidence="exact", state=state, undone=None,
     )  # fmt: skip
-    trend = SimpleNamespace(standing=(found,))
-    (confirmed,) = confirm(repo, [trend], Console(quiet=True))
+    other = replace(found, state="undone")
+    trend = SimpleNamespace(found=(other, found))
+    (confirmed,) = confirm(repo, [trend], Console(quiet=True), sought)
     assert confirmed.bisection == Bisection(
         "confirmed", same, bad, ((good, False), (later, True), (same, False), (bad, True))
     )
+    text = io.StringIO()
+    tell([confirmed], Console(file=text, width=80), sought)
+    assert f"confirmed, {bad[:10]} is the {said}, {same[:10]} the last" in text.getvalue()
 
 
 def merge(repo: Path, head: str) -> None:

@@ -1,11 +1,13 @@
-"""Confirm what a history says by measuring: which commit made a series cost more."""
+"""Confirm what a history says by measuring: which commit made a series cost more, or less."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 
@@ -23,6 +25,9 @@ from hbitmap_bench.commits.machine import machine_fields
 from hbitmap_bench.commits.project import find_project
 from hbitmap_bench.commits.trend import Found, Trend
 
+Sought = Literal["regressions", "improvements"]
+"""Which steps of a history: regressions that stand, or improvements."""
+
 
 @dataclass(frozen=True)
 class Confirmed:
@@ -32,25 +37,27 @@ class Confirmed:
     bisection: Bisection
 
 
-def confirm(folder: Path, trends: list[Trend], console: Console) -> list[Confirmed]:
-    """Bisect every range that standing regressions share, by the series that rose the most.
+def confirm(
+    folder: Path, trends: list[Trend], console: Console, sought: Sought = "regressions"
+) -> list[Confirmed]:
+    """Bisect every range that steps share, by the series that changed the most.
 
     Commits are measured against the last good one by the gate, with the suites of HEAD. Some
     minutes a range. Raises ``UserError`` where a commit can't be judged.
     """
     workshop = Workshop(find_project(folder))
     done = []
-    for found in _worst_of_each_range(trends):
+    for found in _clearest_of_each_range(trends, sought):
         cell = Cell(found.benchmark.name, found.params)
         console.print(f"Measuring {cell.name}", markup=False, style="dim")
-        ask = partial(is_bad, workshop, console, found)
+        ask = partial(has_changed, workshop, console, found)
         answer = bisect(found.last_good.hash, found.between, found.first_bad.hash, ask)
         done.append(Confirmed(found, answer))
     return done
 
 
-def is_bad(workshop: Workshop, console: Console, found: Found, commit: str) -> bool:
-    """Whether the gate says that a commit costs more than the last good one, in one series."""
+def has_changed(workshop: Workshop, console: Console, found: Found, commit: str) -> bool:
+    """Whether the gate sees the step of one series between the commit before it and another."""
     if commit == found.last_good.hash:
         return False  # against itself there is nothing to measure
     project = workshop.project
@@ -71,35 +78,45 @@ def is_bad(workshop: Workshop, console: Console, found: Found, commit: str) -> b
             f"commit {commit[:10]} can't be judged against {found.last_good.hash[:10]}: "
             f"{judgement.reasons[0]}"
         )
-    return judgement.counts["REGRESSED"] > 0  # also where a commit between allows it
+    # also where a commit between allows it
+    return judgement.counts["IMPROVED" if found.state == "improved" else "REGRESSED"] > 0
 
 
-def tell(done: list[Confirmed], console: Console) -> None:
+def tell(done: list[Confirmed], console: Console, sought: Sought = "regressions") -> None:
     """Print what was found, a line a range."""
     for one in done:
         cell = Cell(one.found.benchmark.name, one.found.params).name
-        console.print(f"{cell}: {_said(one.bisection)}", markup=False, soft_wrap=True)
+        console.print(f"{cell}: {_said(one)}", markup=False, soft_wrap=True)
     if not done:
-        console.print("No regression stands: there is nothing to bisect")
+        none = "No regression stands" if sought == "regressions" else "Nothing has improved"
+        console.print(f"{none}: there is nothing to bisect")
 
 
-def _said(bisection: Bisection) -> str:
+def _said(one: Confirmed) -> str:
+    bisection = one.bisection
     n_asked = len(bisection.asked) - 1  # the last good one was not measured against itself
+    first, last, changed = ("bad", "good", "slower")
+    if one.found.state == "improved":
+        first, last, changed = ("better", "worse", "faster")
     if bisection.outcome == "confirmed":
         return (
-            f"confirmed, {bisection.first_bad[:10]} is the first bad commit, "
-            f"{bisection.last_good[:10]} the last good one (measured: {n_asked})"
+            f"confirmed, {bisection.first_bad[:10]} is the first {first} commit, "
+            f"{bisection.last_good[:10]} the last {last} one (measured: {n_asked})"
         )
     return (
-        f"not confirmed: {bisection.first_bad[:10]} was measured again, and is not slower than "
+        f"not confirmed: {bisection.first_bad[:10]} was measured again, and is not {changed} than "
         f"{bisection.last_good[:10]}"
     )
 
 
-def _worst_of_each_range(trends: list[Trend]) -> Iterator[Found]:
+def _clearest_of_each_range(trends: list[Trend], sought: Sought) -> Iterator[Found]:
+    state = "stands" if sought == "regressions" else "improved"
     ranges: dict[tuple[str, str], list[Found]] = {}
-    for trend in trends:
-        for found in trend.standing:
-            ranges.setdefault((found.last_good.hash, found.first_bad.hash), []).append(found)
+    for found in (found for trend in trends for found in trend.found if found.state == state):
+        ranges.setdefault((found.last_good.hash, found.first_bad.hash), []).append(found)
     for group in ranges.values():
-        yield max(group, key=lambda found: (found.evidence == "exact", found.ratio))
+        yield max(group, key=lambda one: (one.evidence == "exact", max(one.ratio, _inverse(one))))
+
+
+def _inverse(found: Found) -> float:
+    return 1 / found.ratio if found.ratio else inf

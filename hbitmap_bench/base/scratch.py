@@ -55,8 +55,17 @@ def for_all() -> Iterator[Path]:
 def sweep(parent: Path | None = None) -> None:
     """Remove the folders in ``parent``, by default TMPDIR, whose owners were killed.
 
+    Costs a listing of ``parent``.
+    """
+    for _ in abandoned(parent):
+        pass
+
+
+def abandoned(parent: Path | None = None) -> Iterator[Path]:
+    """The folders in ``parent`` whose owners were killed; each is removed after its turn.
+
     Those of living owners, those of other users and links stay; all stay where the file system has
-    no locks. Costs a listing of ``parent``.
+    no locks.
     """
     for path in (parent or Path(tempfile.gettempdir())).glob(f"{PREFIX}*"):
         with suppress(OSError):  # in use, or gone by now
@@ -64,6 +73,7 @@ def sweep(parent: Path | None = None) -> None:
             try:
                 if os.fstat(handle).st_uid == os.geteuid():
                     fcntl.flock(handle, _TRY)
+                    yield path
                     shutil.rmtree(path, ignore_errors=True)
             finally:
                 os.close(handle)

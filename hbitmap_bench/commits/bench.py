@@ -54,6 +54,12 @@ INSTALLED: Final = "asv-install-status.json"
 PROGRESS = re.compile(r"\[|·+ \w")
 """Lines of asv's that tell how far it is; rows of its tables have neither form."""
 
+TURN: Final = re.compile(r"^.*· For .* commit ([0-9a-f]+)\b.* \(round (\d+)/(\d+)\):$", re.M)
+"""asv begins with a commit: its abbreviated hash, the round, and how many there are."""
+
+HASH_LENGTH: Final = 8
+"""Of a hash in the names of asv's result files."""
+
 STOP_S = 20
 """asv's time to end its processes when it is interrupted."""
 
@@ -69,16 +75,17 @@ def bench(
     """
     project = find_project(folder)
     fields = machine_fields(machine, project.results_dir)
+    console = Console(soft_wrap=True, highlight=False)
+    rescued = rescue(project, console)
     # what can't be made is told before anything is measured
     made = [] if is_existing(project) else environments(project)
     known = _measured(project, machine, [one.name for one in made])
     chosen = (
         [_installed_commit(project, commits)]
         if is_existing(project)
-        else commits_to_measure(project, known, commits)
+        else [c for c in commits_to_measure(project, known, commits) if c not in rescued]
     )
     sampling = asv_arguments(project.declared.profile(profile))
-    console = Console(soft_wrap=True, highlight=False)
     if not chosen:
         console.print(
             f"Nothing to measure: no commit since the newest result of {machine} changes "
@@ -115,6 +122,45 @@ def bench(
     if refused:
         raise UserError("; ".join(["results that can't be trusted were not stored", *refused]))
     return code
+
+
+def rescue(project: Project, console: Console) -> set[str]:
+    """Store what runs that were killed have measured to the end; hashes of these commits.
+
+    A run's results are a session of their own. A commit is at its end where asv has gone on to
+    another one in the last round.
+    """
+    done = finished(project.work_dir / "bench.log")
+    stored: set[str] = set()
+    for staging in scratch.abandoned(project.work_dir):
+        for path in (staging / "results").glob("*/*-*.json"):
+            if path.name[:HASH_LENGTH] not in done:
+                path.unlink()
+        stored |= _store_rescued(project, staging)
+    if stored:
+        console.print(
+            f"{len(stored)} commits of a run that was killed are stored, and not measured again"
+        )
+    return stored
+
+
+def finished(log: Path) -> set[str]:
+    """Abbreviated hashes of the commits that asv has measured in the last round."""
+    with suppress(OSError):
+        found = [match.groups() for match in TURN.finditer(log.read_text(encoding="utf-8"))]
+        return {one[:HASH_LENGTH] for one, number, rounds in found[:-1] if number == rounds}
+    return set()
+
+
+def _store_rescued(project: Project, staging: Path) -> set[str]:
+    """Store the results of a run that was killed, as it would have itself."""
+    anchors = [util.load_json(str(path)) for path in (staging / "anchor").glob("*-*.json")]
+    anchor = anchors[0]["commit_hash"] if anchors else None
+    before = {*project.results_dir.glob("*/*-*.json")}
+    for folder in (staging / "results").glob("*/"):
+        store(project, staging, folder.name, project.results_dir, anchor)
+    added = {*project.results_dir.glob("*/*-*.json")} - before
+    return {str(util.load_json(str(path))["commit_hash"]) for path in added}
 
 
 def asv_arguments(profile: Profile) -> list[str]:
@@ -393,7 +439,7 @@ def _run_asv(
     log = project.work_dir / "bench.log"
     _tell_existing(project, environment, commits)
     with (
-        log.open("w", encoding="utf-8") as kept,
+        log.open("w", buffering=1, encoding="utf-8") as kept,  # a killed run is rescued by it
         running(
             command, cwd=project.folder, env=environment,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, end=_end,

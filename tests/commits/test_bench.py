@@ -161,6 +161,32 @@ def test_ctrl_c_and_kill_leave_results_and_no_process(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_killed_run_goes_on_where_it_was(tmp_path, made):
+    repo, started = tmp_path / "repo", tmp_path / "started"
+    make_repo(repo, {"tiny": SUITE}, made)
+    commit(repo, {"hbitmap_impl/words.py": "WORDS = 8\n"}, "Read a word more")
+    waits = f"if self.words == 8: open({str(started)!r}, 'w'); time.sleep(600)\n        return"
+    suite = repo / "benchmarks" / "tiny.py"
+    suite.write_text("import time\n" + SUITE.replace("return", waits))
+    command = [COMMAND, "bench", "--machine", "test", "HEAD"]
+    with subprocess.Popen(command, cwd=repo, stdout=subprocess.DEVNULL) as running:
+        while not started.exists():
+            assert running.poll() is None
+            time.sleep(0.1)
+        running.kill()
+    assert results(repo) == []
+    suite.write_text(SUITE)
+    ran = bench(repo, "HEAD")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "1 commits of a run that was killed are stored, and not measured again" in ran.stdout
+    assert "1 of 1 commits stored" in ran.stdout
+    assert sources.refusals(repo / "results", repo) == {}
+    first, second = git(repo, "log", "--reverse", "--format=%H", "--", "hbitmap_impl").split()
+    assert {r.commit_hash for r in iter_results(str(repo / "results"))} == {first, second}
+    (path,) = sessions.anchor_paths(repo / "results")  # the rest is a session of its own
+    assert sessions.read_anchor(path).commit == first
+
+
 SLOW_SETUP = """
 import pathlib, time
 pathlib.Path({started!r}).touch()

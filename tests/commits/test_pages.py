@@ -165,6 +165,22 @@ def test_growth_and_ratio_of_whole_build_ups_are_those_of_derived(publish):
     np.testing.assert_allclose(ratio["value"][0], expected, rtol=1e-4)
 
 
+def test_each_declared_growth_that_was_measured_has_a_plot_of_its_own(publish):
+    found = history(2)
+    (first, *others) = found.declared.growth
+    growth = (first, *others, replace(first, title="Again", by=()), replace(first, of="no.suite"))
+    folder = publish(replace(found, declared=replace(found.declared, growth=growth)))
+    drawn = read_script(folder / "data" / "exponents.js", "exponents")
+    named = [one.quantity for one in (first, *others)]
+    assert list(drawn["plots"]) == [*named, f"{first.quantity}-{len(named)}"]
+    assert {line["plot"] for line in drawn["lines"]} == {*drawn["plots"]}
+    page = Page(folder / "index.html")
+    ids = [found["id"] for tag, found in page.elements if found.get("class") == "plot"]
+    assert ids == list(drawn["plots"])
+    rows = page.text.split("Newest exponents")[1].split("Regressions and improvements")[0]
+    assert "Again" in rows
+
+
 def test_every_cell_has_a_row_with_a_link_to_itself(publish):
     found = history(2)
     pages = {page.name: page for page in suite_pages(found, ())}

@@ -12,6 +12,7 @@ from hbitmap_bench.commits.changes import FOLDED_SHARE, Change, Word, fold_words
 from hbitmap_bench.commits.derived import Exponents
 from hbitmap_bench.commits.front import FrontPage
 from hbitmap_bench.commits.pages.suite_page import HASH_LENGTH, cell_address, page_name
+from hbitmap_bench.commits.project_file import Growth
 from hbitmap_bench.commits.series import Commit, Param
 
 VERDICTS: Final[dict[Word, str]] = {
@@ -127,19 +128,24 @@ def asv_hash(change: Change, machine: str) -> str:
 
 def exponent_rows(front: FrontPage) -> Iterator[ExponentRow]:
     """The newest exponent of every line that has one."""
+    declared = front.history.declared.growth
     for line in front.exponents:
         measured = [i for i, value in enumerate(line.value.tolist()) if value == value]
         if measured:
-            yield _exponent_row(line, measured[-1], front.history.commits)
+            yield _exponent_row(line, measured[-1], front.history.commits, declared)
 
 
-def _exponent_row(line: Exponents, newest: int, commits: Sequence[Commit]) -> ExponentRow:
+def _exponent_row(
+    line: Exponents, newest: int, commits: Sequence[Commit], declared: Sequence[Growth]
+) -> ExponentRow:
+    first = next(growth for growth in declared if growth.quantity == line.quantity)
+    group = dict(zip(line.growth.by, map(str, line.group), strict=True))
     low, high = float(line.low[newest]), float(line.high[newest])
     digits = 3 if line.exact else 2
     return ExponentRow(
         series=line.series,
-        group=tuple(map(str, line.group)),
-        quantity=line.quantity,
+        group=tuple(group.get(name, "") for name in declared[0].by),
+        quantity=line.quantity if line.growth == first else line.growth.title,
         exponent=f"{line.value[newest]:.{digits}f}",
         interval=f"{low:.{digits}f} to {high:.{digits}f}" if low == low else "two sizes: none",
         n_sizes=int(line.n_sizes[newest]),

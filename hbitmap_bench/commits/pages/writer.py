@@ -16,6 +16,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
@@ -28,6 +29,7 @@ from hbitmap_bench.commits.pages.derived_panels import derived_panels
 from hbitmap_bench.commits.pages.documents import DocumentPage, document_pages
 from hbitmap_bench.commits.pages.panel import Panel, panel_of
 from hbitmap_bench.commits.pages.suite_page import SuitePage, cell_table, file_stem
+from hbitmap_bench.commits.project_file import Growth
 from hbitmap_bench.commits.seams_text import seam_words
 from hbitmap_bench.commits.series import History
 
@@ -148,6 +150,7 @@ class _Site:
             "seams": seam_words(self.front.history),
             "said": self.front.history.declared.front,
             "growth": self.front.history.declared.growth,
+            "plots": _plots(self.front.exponents),
         }
         self._render("front.html", "index.html", {**common, **more})
 
@@ -213,18 +216,29 @@ def _exponents(front: FrontPage) -> dict[str, object]:
     growth = front.history.declared.growth
     return {
         "lines": _lines(front.exponents),
-        "series": growth[0].series if growth else "",
+        "plots": {plot: one.quantity for plot, one in _plots(front.exponents).items()},
         "group": list(growth[0].by) if growth else [],
         "exact": sorted({line.quantity for line in front.exponents if line.exact}),
     }
 
 
+def _plots(lines: Sequence[Exponents]) -> dict[str, Growth]:
+    """What growth each plot is of, where any commit has an exponent; by the plot's name."""
+    found: dict[str, Growth] = {}
+    for line in lines:
+        if line.growth not in found.values() and np.isfinite(line.value).any():
+            quantity = line.quantity
+            found[f"{quantity}-{len(found)}" if quantity in found else quantity] = line.growth
+    return found
+
+
 def _lines(lines: Sequence[Exponents]) -> list[dict[str, object]]:
+    plots = _plots(lines)
     return [
         {
-            line.growth.series: line.series,
             **dict(zip(line.growth.by, line.group, strict=True)),
-            "quantity": line.quantity,
+            "series": line.series,
+            "plot": next(plot for plot, growth in plots.items() if growth == line.growth),
             "limit": line.limit if line.limit == line.limit else None,
             "n_sizes": line.n_sizes.tolist(),
             "value": data.nullable(line.value),
@@ -232,6 +246,7 @@ def _lines(lines: Sequence[Exponents]) -> list[dict[str, object]]:
             "high": data.nullable(line.high),
         }
         for line in lines
+        if line.growth in plots.values()
     ]
 
 

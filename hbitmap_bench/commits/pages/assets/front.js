@@ -8,10 +8,11 @@
   const found = globalThis.hbitmapData.exponents;
   const byId = (id) => document.getElementById(id);
   const group = found.group.join(", ");
-  const lines = found.lines.map((line) => ({ ...line, series: line[found.series],
-    group: found.group.map((name) => line[name]).join(", ") }));
-  const groups = [...new Set(lines.map((line) => line.group))].sort((a, b) => a - b);
-  const quantities = [...new Set(lines.map((line) => line.quantity))];
+  const lines = found.lines.map((line) => ({ ...line, quantity: found.plots[line.plot],
+    group: found.group.map((name) => line[name] ?? "").join(", ") }));
+  const grouped = (line) => found.group.some((name) => name in line);
+  const groups = [...new Set(lines.filter(grouped).map((line) => line.group))].sort((a, b) => a - b);
+  const isShown = (line, state) => !grouped(line) || line.group === state.chosen;
   const digitsOf = (quantity) => (found.exact.includes(quantity) ? 3 : 2);
 
   function readAddress() {
@@ -50,22 +51,24 @@
   const place = (series) => allSeries.indexOf(series);
 
   /** A rule at each limit, with the series that it is for. */
-  function rules() {
-    const limits = [...new Set(lines.map((l) => l.limit).filter((limit) => limit !== null))];
+  function rules(plot) {
+    const own = lines.filter((l) => l.plot === plot);
+    const limits = [...new Set(own.map((l) => l.limit).filter((limit) => limit !== null))];
     return limits.sort((a, b) => b - a).map((limit) => {
-      const names = allSeries.filter((name) => lines.some((l) => l.series === name && l.limit === limit));
+      const names = allSeries.filter((name) => own.some((l) => l.series === name && l.limit === limit));
       return { y: limit, label: `limit of ${names.sort().join(" and ")}: ${limit}` };
     });
   }
 
-  function spec(quantity, state) {
-    const shown = lines.filter((l) => l.quantity === quantity && l.group === state.chosen &&
+  function spec(plot, state) {
+    const quantity = found.plots[plot];
+    const shown = lines.filter((l) => l.plot === plot && isShown(l, state) &&
       !state.hidden.has(l.series));
     const ends = lines.flatMap((l) => [l.value, l.low, l.high].flatMap((row) => row ?? []))
       .filter((v) => v !== null);
     return {
       lines: shown.map(drawnLine),
-      rules: rules(),
+      rules: rules(plot),
       label: `Exponent of ${quantity} over commits${group && ` at ${group} ${state.chosen}`}. ` +
         shown.map((l) => `${l.series}: newest ${exponentText(l, commits.length - 1)}`).join(". "),
       x: commitAxis(),
@@ -82,13 +85,13 @@
     byId("cluster").value = state.chosen;
     legend(byId("legend"), allSeries.map((name) => ({ key: name, label: name, style: look(name, place(name)), more: "" })),
       state.hidden, (key) => go({ ...state, hidden: toggled(state.hidden, key) }));
-    for (const quantity of quantities) draw(byId(quantity), spec(quantity, state));
-    showNumbers(lines.filter((line) => line.group === state.chosen));
+    for (const plot of Object.keys(found.plots)) draw(byId(plot), spec(plot, state));
+    showNumbers(lines.filter((line) => isShown(line, state)));
   }
 
   function showNumbers(shown) {
     const named = shown.map((l) => element("th", { scope: "col", className: "number",
-      textContent: `${l.series}, ${l.quantity}` }));
+      textContent: `${l.series}, ${l.plot}` }));
     const head = element("tr", {}, element("th", { scope: "col", textContent: "commit" }),
       element("th", { scope: "col", textContent: "subject" }), ...named);
     const rows = d3.range(commits.length).reverse().map((commit) => element("tr", {}, ...commitCells(commit),

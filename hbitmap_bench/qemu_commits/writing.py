@@ -40,7 +40,9 @@ files = ["programs/*"]
 submodules = false  # firmware, some gigabytes of it; configure brings what a build needs
 
 [profiles.quick]
-cells = ['track_cpu_s\\(.*, (0\\.5|1|2), .*, 4\\)', 'track_words_exponent', '^kernels']
+cells = [
+    'track_cpu_s\\(.*, (0\\.5|1|2), .*, 4\\)', 'track_queries', 'track_words_exponent', '^kernels',
+]
 
 [counters]
 noisy = ['_cpu_s$', 'track_peak_bytes$']
@@ -84,6 +86,38 @@ series = "setup"
 title = "Exponent of seconds, pulled over NBD"
 limits = { plain = 1.0, cbw_snap = 1.0 }
 
+[[growth]]
+of = "buildup.track_half_denied_cpu_s"
+quantity = "seconds"
+size = "image_gib"
+series = "setup"
+title = "Exponent of seconds, half denied"
+limits = { plain = 1.0, cbw_snap = 1.0 }
+
+[[growth]]
+of = "buildup.track_queries"
+quantity = "queries"
+size = "image_gib"
+series = "setup"
+limits = { plain = 1.0, cbw_snap = 1.0 }
+
+# Where a build-up has regressed, the gate asks the head's daemon for its profile.
+[[attached]]
+of = "buildup.BuildUp.track_cpu_s"
+title = "Profile of the daemon"
+command = [
+    "hbitmap-bench-sample", "profile", "--setup", "{setup}", "--size", "{image_tib}T",
+    "--cluster-size", "{cluster_kib}K", "--l2-slice", "{slice_kib}K",
+]
+
+[[attached]]
+of = "buildup.track_fragmented_cpu_s"
+title = "Profile of the daemon"
+command = [
+    "hbitmap-bench-sample", "profile", "--setup", "{setup}", "--size", "{image_gib}G",
+    "--fragmented",
+]
+
 [front]
 title = "QEMU, commit after commit"
 
@@ -109,6 +143,14 @@ about = "The guest has overwritten the disk: each question searches the done bit
 [benchmarks."buildup.track_pulled_cpu_s"]
 title = "CPU seconds of a pass of block status over NBD"
 about = "By the commit's own qemu-img, with the longest requests that both ends know."
+
+[benchmarks."buildup.track_half_denied_cpu_s"]
+title = "CPU seconds of a pass of block status, half denied"
+about = "Runs of 64 clusters are allowed and denied in turn; each request over NBD is for one run."
+
+[benchmarks."buildup.track_queries"]
+title = "Questions of a build-up"
+about = "Counted by QEMU's own trace: exact. Each is answered from one slice of 512 clusters."
 
 [benchmarks."buildup.track_peak_bytes"]
 title = "The daemon's largest resident set"
@@ -215,7 +257,7 @@ def next_steps(out: Path) -> str:
         f"Written to {out}: {CONFIGURATION}, {DECLARED} and {SUITES}/, meant to be edited.\n"
         "Measuring builds each commit, which runs its code: two minutes on two cores. Next:\n"
         f"    cd {shlex.quote(str(out))}\n"
-        "    hbitmap-bench bench TAG TAG...       # two or more, or a range as git has it\n"
+        "    hbitmap-bench bench TAG TAG...       # or a range as git has it\n"
         "    hbitmap-bench publish                # the graphs; or: hbitmap-bench show\n"
         "    hbitmap-bench gate --base TAG --head BRANCH"
     )

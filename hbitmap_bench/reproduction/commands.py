@@ -165,11 +165,16 @@ def releases(
     with it, in turn. From each release to the next the change is told with its interval: of the
     plain path, and of the check that the filter adds. Four builds take some ten minutes.
 
-    
+    A build that crashes loses the row in which it does, and the others are measured on.
+
+    \b
     Examples:
       hbitmap-bench releases 7.2=/usr/bin/qemu-storage-daemon 10.2=PATH
       hbitmap-bench releases old=PATH new=PATH --size 4T --rounds 12 --image-dir /var/tmp/images
-    """
+
+    \b
+    Exit codes: 0 all rows measured, whatever was found; 2 a build has failed, or can't be run.
+    """  # noqa: D301 - click wants the control character, not its name
     from hbitmap_bench.reproduction import main as run  # NumPy, SciPy, Matplotlib: not for --help
 
     plan = run.QemuPlan(

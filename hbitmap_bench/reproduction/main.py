@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -186,7 +187,8 @@ def reproduce(
     """Measure, write the report, and print its tables; nothing is written before all is measured.
 
     ``about_builds`` is a file of Markdown that the report has under "The builds".
-    Progress goes to stderr, tables to stdout. Raises ``UserError``, where it can before measuring.
+    Progress goes to stderr, tables to stdout. Raises ``UserError``, where it can before measuring,
+    and last where a build has failed.
     """
     progress = progress_console()
     output = PipedConsole()  # the report is written, whoever reads on
@@ -208,12 +210,13 @@ def reproduce(
         outputs.append((json_path, reproduction.save))
     show = partial(render_terminal, reproduction, output)
     deliver(outputs, show, reproduction.to_json, progress.print)
+    _raise_failures(cells)
 
 
 def releases(plan: QemuPlan, out_dir: Path) -> None:
     """Measure builds side by side, write what changes from each one to the next, and print it.
 
-    Raises ``UserError``, where it can before measuring.
+    Raises ``UserError``, where it can before measuring, and last where a build has failed.
     """
     progress, output = progress_console(), PipedConsole()
     builds = plan.found_builds()
@@ -225,10 +228,29 @@ def releases(plan: QemuPlan, out_dir: Path) -> None:
     check_folder(out_dir)
     _check_room(plan, builds)
     cells = measure_qemu(plan, builds, progress, Beside((), seed=1))
-    found = Reproduction.of_this_run(cells, growth_records(cells))
+    found = Reproduction.of_this_run(cells, growth_records(cells), command=_command(plan, builds))
     show = partial(releases_page.render_terminal, found, output)
     outputs: list[Output] = [(out_dir, partial(releases_page.write, found))]
     deliver(outputs, show, found.to_json, progress.print)
+    _raise_failures(cells)
+
+
+def _command(plan: QemuPlan, builds: Sequence[QemuBuild]) -> str:
+    """What measures the same releases again, with PATH for their paths."""
+    limits = [f"@{format_size(one.largest_bytes)}" if one.largest_bytes else "" for one in builds]
+    named = [f"{one.label}=PATH{limit}" for one, limit in zip(builds, limits, strict=True)]
+    sizes = [word for size in plan.sizes for word in ("--size", format_size(size))]
+    words = ["hbitmap-bench", "releases", *named, *sizes, "--rounds", str(plan.n_runs)]
+    return shlex.join(words)
+
+
+def _raise_failures(cells: Sequence[CellRecord]) -> None:
+    """Raise ``UserError`` where a build has failed, once all that was measured is written."""
+    if said := list(dict.fromkeys(cell.failed for cell in cells if cell.failed is not None)):
+        raise UserError(
+            f"every row is to be measured, and some could not be: {'; '.join(said)}; the report "
+            "has the others"
+        )
 
 
 def _check_room(plan: QemuPlan, builds: Sequence[QemuBuild]) -> None:

@@ -43,7 +43,8 @@ class CellRecord:
     ``None`` stands where a value does not apply or was not measured. ``elapsed_s`` are wall
     seconds, ``cpu_s`` CPU seconds: medians of the runs that count, or means of a sample's passes.
     ``interval_s``, ``extra_s`` and the scan rate are of ``work_s``. ``disturbed`` says why no run
-    counts: such a row has seconds, and nothing is derived from them.
+    counts: such a row has seconds, and nothing is derived from them. ``failed`` is what the build's
+    daemon said last: such a row has no seconds, and of its runs those before.
     """
 
     source: Source
@@ -67,6 +68,7 @@ class CellRecord:
     words_source: WordsSource | None = None
     extra_s: float | None = None
     scan_rate_words_s: float | None = None
+    failed: str | None = None
 
     @property
     def work_s(self) -> float | None:
@@ -103,11 +105,12 @@ class GrowthRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reproduction:
-    """One run of ``hbitmap-bench reproduce``: its rows, its exponents, and where it ran.
+    """One run of ``reproduce`` or ``releases``: its rows, its exponents, and where it ran.
 
     ``created`` is ISO 8601 in UTC; ``commit`` is that of the measured sources, with ``-dirty``
     behind it where tracked files differed, or ``None`` outside a checkout. ``about_builds`` is what
-    its user says of the real builds, in Markdown.
+    its user says of the real builds, in Markdown. ``command`` measures the same again, with PATH
+    for the paths of builds.
     """
 
     created: str
@@ -117,6 +120,7 @@ class Reproduction:
     cells: tuple[CellRecord, ...]
     growth: tuple[GrowthRecord, ...]
     about_builds: str | None = None
+    command: str | None = None
 
     @classmethod
     def of_this_run(
@@ -124,6 +128,7 @@ class Reproduction:
         cells: Sequence[CellRecord],
         growth: Sequence[GrowthRecord],
         about_builds: str | None = None,
+        command: str | None = None,
     ) -> Self:
         """Rows and exponents with the present time, commit, version and host around them."""
         return cls(
@@ -134,6 +139,7 @@ class Reproduction:
             cells=tuple(cells),
             growth=tuple(growth),
             about_builds=about_builds,
+            command=command,
         )
 
     def to_json(self) -> str:
@@ -146,8 +152,10 @@ class Reproduction:
         document = json.loads(json.dumps({"schema": SCHEMA, **asdict(self)}))
         _reproduction(document)
         for cell in document["cells"]:
-            cell["runs"] = [_without_nulls(run) for run in cell["runs"]]
-        return "{\n" + ",\n".join(map(_lines, document.items())) + "\n}\n"
+            cell["runs"] = [_without_nulls(run, Run) for run in cell["runs"]]
+        document["cells"] = [_without_nulls(cell, CellRecord) for cell in document["cells"]]
+        known = _without_nulls(document, Reproduction)
+        return "{\n" + ",\n".join(map(_lines, known.items())) + "\n}\n"
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -176,8 +184,9 @@ class Reproduction:
         return cls.from_json(text)
 
 
-def _without_nulls(run: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in run.items() if value is not None or key in _ACCOUNT}
+def _without_nulls(record: dict[str, Any], kind: type[Any]) -> dict[str, Any]:
+    left_out = _LEFT_OUT[kind]
+    return {key: value for key, value in record.items() if value is not None or key not in left_out}
 
 
 def _lines(item: tuple[str, Any]) -> str:
@@ -195,7 +204,15 @@ _POSITIVE: Final = {
     "image_bytes", "cluster_bytes", "copy_cluster_bytes", "l2_slice_bytes", "l2_entry_bytes"
 }  # fmt: skip
 _ACCOUNT: Final = {"wall_s", "cpu_s", "waited_s", "read_bytes", "steal_s"}
-"""Keys that each run has; the others of ``Run`` are left out where they are None."""
+"""Keys that each run has."""
+
+_LEFT_OUT: Final = {
+    Run: {field.name for field in fields(Run)} - _ACCOUNT,
+    CellRecord: {"failed"},
+    GrowthRecord: set[str](),
+    Reproduction: {"command"},
+}
+"""Keys that are left out where they are None: earlier files of this schema have not got them."""
 
 _MOST: Final = 2**63 - 1
 _ORDERED: Final = {"interval_s", "interval", "extra_interval"}
@@ -218,6 +235,7 @@ def _reproduction(document: object) -> dict[str, Any]:
         "cells": _records(known["cells"], CellRecord, "cells"),
         "growth": _records(known["growth"], GrowthRecord, "growth"),
         "about_builds": _decode(known["about_builds"], str | None, "about_builds"),
+        "command": _decode(known.get("command"), str | None, "command"),
     }
 
 
@@ -278,7 +296,7 @@ def _record(value: object, kind: type[Any], where: str) -> Any:  # noqa: ANN401 
 
 def _require_keys(value: Mapping[str, object], kind: type[Any], where: str) -> None:
     names = {field.name for field in fields(kind)}
-    if missing := sorted((_ACCOUNT if kind is Run else names) - value.keys()):
+    if missing := sorted(names - _LEFT_OUT[kind] - value.keys()):
         raise _refusal(where, f"have the key {missing[0]}", "go without")
     if unknown := sorted(value.keys() - names):
         raise _refusal(where, f"have keys of schema {SCHEMA} alone", unknown[0])

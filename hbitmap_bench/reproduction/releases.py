@@ -60,7 +60,7 @@ class Change:
 def changes(cells: Sequence[CellRecord]) -> list[Change]:
     """Of each release to the next, in the order in which they were measured.
 
-    Run N of each row is taken to be of round N. A row without runs, whose build lacks a part, is
+    Run N of each row is taken to be of round N. A row whose build lacks a part, or has failed, is
     in no change.
     """
     labels = dict.fromkeys(cell.build for cell in cells)
@@ -80,12 +80,16 @@ def _rows(cells: Sequence[CellRecord], build: str | None, size: int) -> list[Cel
 
 
 def _changes(old: Sequence[CellRecord], new: Sequence[CellRecord]) -> Iterator[Change]:
-    if old[0].runs and new[0].runs:
+    if _measured(old[0], new[0]):
         plain = zip(_seconds(old[0]), _seconds(new[0]), strict=False)
         yield Change("plain path", old[0], new[0], _whole(old[0]), _differences(plain))
-    if old[1].runs and new[1].runs:
+    if _measured(*old, *new):
         added = zip(_added(old), _added(new), strict=False)
         yield Change("check", old[1], new[1], _whole(old[1]), _differences(added))
+
+
+def _measured(*cells: CellRecord) -> bool:
+    return all(cell.runs and cell.failed is None for cell in cells)
 
 
 def _seconds(cell: CellRecord) -> list[float]:

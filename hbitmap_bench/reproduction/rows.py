@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Final
 
+from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.base.interrupt import stop_like_ctrl_c
 from hbitmap_bench.base.sizes import format_size
 from hbitmap_bench.qemu.account import Run
 from hbitmap_bench.qemu.builds import QemuBuild
 from hbitmap_bench.qemu.buildup import measure_once
-from hbitmap_bench.qemu.daemon import Daemon
+from hbitmap_bench.qemu.daemon import Daemon, DaemonDied
 from hbitmap_bench.qemu.detect import JOB, detect_algorithm, missing_parts
 from hbitmap_bench.qemu.filters import Detected, Setup
 from hbitmap_bench.qemu.geometry import Layout, layout
@@ -88,14 +89,22 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What a build was found to have; ``detected`` is None where it lacks a part to look at."""
+    """What a build was found to have; ``detected`` is None where it lacks a part to look at.
+
+    ``failed`` is what the daemon said last where it has crashed at the filter.
+    """
 
     missing: frozenset[str]
     detected: Detected | None
+    failed: str | None = None
 
     def lacks(self, row: Row) -> bool:
         """Whether the row can't be measured with this build."""
         return bool(self.missing) if row.filtered else JOB in self.missing
+
+    def failure(self, row: Row) -> str | None:
+        """Why the row is not even tried with this build."""
+        return self.failed if row.filtered else None
 
 
 def plan_rows(
@@ -132,6 +141,14 @@ def probe(build: QemuBuild) -> Probe:
         return Probe(missing, None if missing else detect_algorithm(daemon))
 
 
+def _probed(build: QemuBuild) -> Probe:
+    """As ``probe``, also of a build that crashes: without the filter it may run."""
+    try:
+        return probe(build)
+    except DaemonDied as error:
+        return Probe(frozenset(), None, str(error))
+
+
 def measure_rows(
     rows: Sequence[Row],
     say: Callable[[str], object],
@@ -148,22 +165,26 @@ def measure_rows(
     alike. Before each run ``before_run`` is told its layout, and its image's metadata is read into
     the page cache. How often a row is measured: see ``Session.wants``. With ``whole_rounds`` all
     rows are measured while one is wanted: run N of each row is then of round N. A row whose build
-    lacks a part gets a line through ``say`` and a record without seconds. Raises ``UserError``
-    where a daemon or a job fails; SIGTERM and SIGHUP end it as Ctrl-C does. Cost: about 31 us a
-    query and, with the filters of an unpatched build, 0.6 ns a word, a run.
+    lacks a part gets a line through ``say`` and a record without seconds. So does a row whose
+    daemon or job fails: it is measured no more, and the others are. SIGTERM and SIGHUP end it as
+    Ctrl-C does. Cost: about 31 us a query and, with the filters of an unpatched build, 0.6 ns a
+    word, a run.
     """
     with stop_like_ctrl_c():
-        probes = {build: probe(build) for build in dict.fromkeys(row.build for row in rows)}
+        probes = {build: _probed(build) for build in dict.fromkeys(row.build for row in rows)}
         for build, found in probes.items():
             say(_finding(build, found))
-        able = [row for row in rows if not probes[row.build].lacks(row)]
+        failures = {row: said for row in rows if (said := probes[row.build].failure(row))}
+        able = [row for row in rows if not (probes[row.build].lacks(row) or row in failures)]
         session = Session(
             able, say, advance, before_run,
             n_runs=n_runs, budget_s=budget_s, whole_rounds=whole_rounds,
         )  # fmt: skip
         session.run()
-    runs = session.judged_runs()
-    records = [_record(row, probes[row.build], runs.get(row, ())) for row in rows]
+    runs, failures = session.judged_runs(), failures | session.failures
+    records = [
+        _record(row, probes[row.build], runs.get(row, ()), failures.get(row)) for row in rows
+    ]
     return [over_plain(record, records) for record in records]
 
 
@@ -171,11 +192,16 @@ def _finding(build: QemuBuild, found: Probe) -> str:
     if found.missing:
         parts = ", ".join(sorted(found.missing))
         return f"{build.name} has no {parts}: its rows that need it stay empty"
+    if found.failed:
+        return f"failed, and measured without the filter alone: {found.failed}"
     return f"{build.name} ({build.path}): detected algorithm {found.detected}"
 
 
 class Session:
-    """Rounds over rows until each has the runs that it is to have, or the budget is used up."""
+    """Rounds over rows until each has the runs that it is to have, or the budget is used up.
+
+    ``failures`` are the rows that could not be run once more, and what was said then.
+    """
 
     def __init__(
         self,
@@ -189,6 +215,7 @@ class Session:
         whole_rounds: bool = False,
     ) -> None:
         self._runs: dict[Row, list[Run]] = {row: [] for row in rows}
+        self.failures: dict[Row, str] = {}
         self._say = say
         self._advance = advance
         self._before_run = before_run
@@ -203,21 +230,23 @@ class Session:
         """Measure round after round, each in the other direction, and say what was left out."""
         while wanted := [row for row in self._in_turn() if self.wants(row)]:
             for row in self._in_turn() if self._whole_rounds else wanted:
-                if self._whole_rounds or self.wants(row):  # the budget may be used up since
-                    self._measure(row)
+                if row not in self.failures and (self._whole_rounds or self.wants(row)):
+                    self._measure(row)  # unless the budget is used up since
         for row, runs in self.judged_runs().items():
             self._tell_left_out(row, runs)
 
     def wants(self, row: Row) -> bool:
         """Whether a row is to be measured once more.
 
-        At least once, and a quick row ``LEAST_RUNS`` times. Beyond that while fewer than
-        ``n_runs`` of its runs are undisturbed, if it has been tried at most twice as often. As long
-        a run as its last one has to fit into the budget, a slow one beside what quick rows lack,
-        unless a quick row has too few undisturbed runs and all its runs together took less than
-        ``RETRIED_S``.
+        Never once it has failed; else at least once, and a quick row ``LEAST_RUNS`` times. Beyond
+        that while fewer than ``n_runs`` of its runs are undisturbed, if it has been tried at most
+        twice as often. As long a run as its last one has to fit into the budget, a slow one beside
+        what quick rows lack, unless a quick row has too few undisturbed runs and all its runs
+        together took less than ``RETRIED_S``.
         """
         runs, quick = self._runs[row], self._is_quick(row)
+        if row in self.failures:
+            return False
         if not runs or (quick and len(runs) < self._least):
             return True
         undisturbed = self._undisturbed(row)
@@ -241,7 +270,7 @@ class Session:
     def _lacking_s(self, row: Row) -> float:
         """Seconds of the runs that a quick row lacks of ``LEAST_RUNS``, as its last one took."""
         runs = self._runs[row]
-        if not runs or not self._is_quick(row):
+        if not runs or not self._is_quick(row) or row in self.failures:
             return 0.0
         return max(0, self._least - self._undisturbed(row)) * runs[-1].wall_s
 
@@ -260,7 +289,12 @@ class Session:
         runs = self._runs[row]
         self._say(f"run {len(runs) + 1}: {row}")
         self._before_run(row.layout)
-        runs.append(run_once(row, self._loop))
+        try:
+            runs.append(run_once(row, self._loop))
+        except UserError as error:
+            self.failures[row] = str(error)
+            self._say(f"failed, and not measured again: {error}")
+            return
         reason = self._judged(row)[-1].disturbed
         if reason is not None:
             self._say(f"disturbed: {reason}")
@@ -272,6 +306,8 @@ class Session:
         if undisturbed < self._n_runs:
             left_out = self._n_runs - undisturbed
             self._advance(max(self._n_runs - len(runs), 0) * _expected_s(row) / self._total_s)
+            if row in self.failures:
+                return  # said when it did
             tried_enough = len(runs) >= 2 * self._n_runs
             self._say(
                 f"{undisturbed} of {self._n_runs} runs: {row}; "
@@ -310,7 +346,8 @@ def _expected_s(row: Row) -> float:
     return row.layout.queries * _QUERY_S + words * _WORD_S
 
 
-def _record(row: Row, found: Probe, runs: Sequence[Run]) -> CellRecord:
+def _record(row: Row, found: Probe, runs: Sequence[Run], failed: str | None) -> CellRecord:
+    """A row that has failed keeps its runs, and nothing is made of them."""
     empty = CellRecord(
         source="qemu",
         setup=_setup(row, found),
@@ -323,8 +360,8 @@ def _record(row: Row, found: Probe, runs: Sequence[Run]) -> CellRecord:
         build=row.build.label,
         detected=found.detected,
     )
-    if not runs:
-        return empty
+    if failed is not None or not runs:
+        return replace(empty, runs=tuple(runs), failed=failed)
     known = row.filtered and found.detected in ("access", "deny")
     return replace(
         _with_seconds(empty, runs),

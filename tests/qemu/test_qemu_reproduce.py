@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from crashing_daemon import crashing_at
 
 LIMIT_S = 60
 """When a test gives up. What it waits for takes a fraction of a second."""
@@ -122,6 +123,35 @@ def test_releases_stand_side_by_side_and_two_rounds_judge_nothing(build, qemu_im
     rows = json.loads((folder / "releases.json").read_text())["cells"]
     assert [row["build"] for row in rows] == ["old", "old", "new", "new"]
     assert min(len(row["runs"]) for row in rows) >= 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "detected"), [("snapshot-access", "access"), ("copy-before-write", None)]
+)
+def test_a_build_that_crashes_does_not_end_the_others(build, qemu_img, tmp_path, asked, detected):
+    """Where its rows are measured, or at the look for its algorithm."""
+    wrapper = crashing_at(asked, build.path, tmp_path / "crashing")
+    command = [COMMAND[0], "releases", f"first={build.path}", f"the second={wrapper}@64G"]
+    command += [f"third={build.path}", "--size", "64G", "--rounds", "2", "--out", "out"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    words = "ended during blockdev-add, killed by SIGABRT: x.c:1: check: Assertion"
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("hbitmap-bench: every row")
+    assert words in done.stderr.splitlines()[-1]
+    rows = json.loads((tmp_path / "out" / "releases.json").read_text())["cells"]
+    n_runs = {(row["build"], row["setup"] != "plain"): len(row["runs"]) for row in rows}
+    assert n_runs.pop(("the second", True)) == 0
+    assert min(n_runs.values()) >= 2
+    (failed,) = [row for row in rows if "failed" in row]
+    assert words in failed["failed"]
+    assert failed["detected"] == detected
+    page = (tmp_path / "out" / "releases.md").read_text()
+    told = f"failed, cbw + snap, 64G (0 runs before): qemu the second {words}"
+    assert told in page.replace("\\", "")
+    assert told in " ".join(done.stdout.split())
+    assert page.count("SIGABRT") == 1  # and nothing else is said of it
+    again = "releases first=PATH 'the second=PATH@64G' third=PATH --size 64G --rounds 2\n"
+    assert again in page
 
 
 @pytest.mark.parametrize("others", [[], ["old={}"]])

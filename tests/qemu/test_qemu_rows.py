@@ -7,6 +7,7 @@ from statistics import median
 
 import pytest
 
+from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.qemu.account import Run
 from hbitmap_bench.qemu.builds import QemuBuild
 from hbitmap_bench.qemu.buildup import add_ends, backup_job, start_backup
@@ -198,6 +199,32 @@ def test_a_round_is_whole_where_runs_are_compared_within_it(monkeypatch, whole_r
     session.run()
     n_runs = [len(runs) for runs in session.judged_runs().values()]
     assert n_runs == [4, 4 if whole_rounds else 3]
+
+
+def test_a_row_that_fails_is_not_measured_again_and_the_others_are(monkeypatch):
+    """In the second round; which is no reason to measure fewer."""
+    rows = [Row(QemuBuild(name, Path(name), "1"), Image(Path(name), T, 64 * K), False)
+            for name in "ab"]  # fmt: skip
+    order = []
+
+    def run_once(row, _):
+        order.append(row.build.label)
+        if order.count("a") == 2 and row.build.label == "a":
+            raise UserError("qemu a ended")
+        return Run(wall_s=1, cpu_s=1)
+
+    monkeypatch.setattr(rows_module, "run_once", run_once)
+    monkeypatch.setattr(rows_module, "probe", lambda _: Probe(frozenset(), "access"))
+    lines, shares = [], []
+    limits = {"n_runs": 3, "budget_s": math.inf, "whole_rounds": True}
+    failed, whole = measure_rows(rows, lines.append, shares.append, **limits)
+    assert "".join(order) == "abbab"
+    assert (failed.failed, len(failed.runs), failed.work_s) == ("qemu a ended", 1, None)
+    assert (whole.failed, len(whole.runs)) == (None, 3)
+    assert lines.count("failed, and not measured again: qemu a ended") == 1
+    assert sum(shares) == pytest.approx(1)
+    found = Reproduction.of_this_run([failed, whole], ())
+    assert Reproduction.from_json(found.to_json()).cells == (failed, whole)
 
 
 @pytest.mark.parametrize(

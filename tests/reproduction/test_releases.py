@@ -105,6 +105,24 @@ def test_a_build_without_the_filter_is_compared_on_the_plain_path_alone(tmp_path
     write(Reproduction.of_this_run(cells, ()), tmp_path)
 
 
+@pytest.mark.parametrize("part", ["plain", "filtered"])
+def test_nothing_is_made_of_a_row_that_a_build_has_failed_in(tmp_path, part):
+    """A check is over the plain row, and goes with it; runs before are said, and no more."""
+    old = rows("7", 1.0, 3.0, seed=1)
+    place = ["plain", "filtered"].index(part)
+    old[place] = replace(old[place], cpu_s=None, elapsed_s=None, interval_s=None,
+                         interval_kind=None, failed="qemu 7 ended | killed")  # fmt: skip
+    cells = [*old, *rows("8", 1.5, 3.0, seed=2)]
+    assert {one.part for one in changes(cells)} == ({"plain path"} if part == "filtered" else set())
+    found = Reproduction.of_this_run(cells, (), command="again")
+    page, data = write(found, tmp_path)
+    text = page.read_text()
+    assert text == render_markdown(Reproduction.load(data))
+    assert f"{ROUNDS} runs before): qemu 7 ended \\| killed" in text
+    assert "    again\n" in text
+    assert "\\| killed" not in "\n".join(conclusions(changes(cells)))
+
+
 def test_builds_without_a_size_in_common_are_not_compared():
     cells = [*rows("7", 1.0, 3.0, seed=1), *rows("8", 1.0, 3.0, seed=2, size=2 * TIB)]
     (said,) = conclusions(changes(cells))

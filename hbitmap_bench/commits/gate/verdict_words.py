@@ -21,6 +21,7 @@ from hbitmap_bench.commits.front_text import HASH_LENGTH, machine_words
 from hbitmap_bench.commits.gate import thresholds as limits
 from hbitmap_bench.commits.gate.paired import POWER
 from hbitmap_bench.commits.gate.verdict import (
+    Attached,
     EnvironmentFacts,
     Evidence,
     Finding,
@@ -147,6 +148,11 @@ def entry_lines(entry: Entry, columns: Columns = COLUMNS) -> list[str]:
     first, *others = entry.parts
     lines = [change_words(first.clearest, columns), others_words(first), why(first.clearest)]
     return [*filter(None, lines), *(_other_evidence(part, columns) for part in others)]
+
+
+def attached_title(attached: Attached) -> str:
+    """``Profile: buildup.track_cpu_s('deny', 4)``."""
+    return f"{attached.title}: {attached.cell}"
 
 
 def why(finding: Finding) -> str:

@@ -96,6 +96,8 @@ def spread(cell: CellRecord) -> str:
 
 def why_not_measured(cell: CellRecord) -> str:
     """The reason for a row without seconds, as far as the record tells."""
+    if cell.failed is not None:
+        return f"the build failed: {cell.failed}"
     if cell.source != "qemu":
         return "the run ended before this row"
     if cell.setup == "deny" and cell.detected == "access":

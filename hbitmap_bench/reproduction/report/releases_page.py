@@ -20,6 +20,9 @@ from hbitmap_bench.reproduction.report import naming
 from hbitmap_bench.reproduction.report.document import host_lines, origin
 
 STEM: Final = "releases"
+FAILED: Final = "failed"
+
+_ANY: Final = "hbitmap-bench releases OLD=PATH NEW=PATH..."
 
 _READING: Final = (
     "All numbers are measured: CPU seconds of build-ups on a real qemu-storage-daemon, 64K "
@@ -31,6 +34,7 @@ _READING: Final = (
     "it its 95% interval, from order statistics. The row of the check is the whole one with the "
     "filter. Slower or faster is said where the whole interval lies on one side of 0. Of twenty "
     "comparisons of equal builds, up to one is expected to be called so by chance.",
+    "A row in which a build has failed is not measured again, and nothing is derived from it.",
     "Builds differ in compiler and flags too. What is found here holds for these builds; it holds "
     "for the releases only where their builds were made alike.",
 )
@@ -53,14 +57,14 @@ def render_markdown(found: Reproduction) -> str:
         bullets(conclusions(changed)),
         to_markdown(change_table(changed)),
         to_markdown(seconds_table(found.cells)),
-        *(["\n\n".join(map(escaped, notes))] if (notes := _disturbed(found.cells)) else []),
+        *(["\n\n".join(map(escaped, notes))] if (notes := _notes(found.cells)) else []),
         origin(found),
         "## How to read it",
         bullets(_READING),
         "## Host",
         host_lines(found),
         "## How to reproduce it",
-        f"    hbitmap-bench releases OLD=PATH NEW=PATH...\n\nThe data: [{STEM}.json]({STEM}.json).",
+        f"    {found.command or _ANY}\n\nThe data: [{STEM}.json]({STEM}.json).",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -69,7 +73,7 @@ def render_terminal(found: Reproduction, console: Console) -> None:
     """The tables, and last what they say; readable from 80 columns on."""
     changed = changes(found.cells)
     show(console, seconds_table(found.cells))
-    for note in _disturbed(found.cells):
+    for note in _notes(found.cells):
         say(console, note, "dim")
     show(console, change_table(changed))
     say(console, "\nWhat was found", "bold")
@@ -94,14 +98,31 @@ def seconds_table(cells: Sequence[CellRecord]) -> Table:
 
 
 def _seconds(cell: CellRecord | None) -> str:
+    if cell is not None and cell.failed is not None:
+        return FAILED
     if cell is None or cell.cpu_s is None:
         return NOTHING
     ends = "..".join(map(number, cell.interval_s)) if cell.interval_s else f"n={cell.n_runs}"
     return f"{number(cell.cpu_s)}{naming.mark(cell)}\n{ends}"
 
 
-def _disturbed(cells: Iterable[CellRecord]) -> list[str]:
-    return [naming.disturbed_note(cell) for cell in cells if cell.disturbed is not None]
+def _notes(cells: Sequence[CellRecord]) -> list[str]:
+    """On rows that have no say: those that a build has failed in, and disturbed ones."""
+    disturbed = [naming.disturbed_note(cell) for cell in cells if cell.disturbed is not None]
+    return [*failures(cells), *disturbed]
+
+
+def failures(cells: Iterable[CellRecord]) -> list[str]:
+    """A line on each failure: in which rows, after how many runs, and what was said last."""
+    found: dict[tuple[bool, str], list[str]] = {}
+    for cell in cells:
+        if cell.failed is not None:
+            where = f"{format_size(cell.image_bytes)} ({len(cell.runs)} runs before)"
+            found.setdefault((cell.setup != "plain", cell.failed), []).append(where)
+    return [
+        f"{FAILED}, {'cbw + snap' if filtered else 'plain'}, {', '.join(places)}: {said}"
+        for (filtered, said), places in found.items()
+    ]
 
 
 def change_table(changed: Sequence[Change]) -> Table:

@@ -1,9 +1,9 @@
-"""Measurement records: immutable, with their units in their names, as JSON of schema 2.
+"""Measurement records: immutable, with their units in their names, as JSON of schema 3.
 
 ``CellRecord`` is one row, ``GrowthRecord`` one fitted exponent,
 ``Reproduction`` a whole session with its host and commit. ``Reproduction.to_json`` and
-``from_json`` are each other's inverse; the keys are the names of the fields. Files of schema 1,
-which has wall seconds alone, are read too.
+``from_json`` are each other's inverse; the keys are the names of the fields. Files of schema 2,
+which does not tell the command, and of schema 1, which has wall seconds alone, are read too.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Final, Literal, Self, Union, get_args, get_origin, get_type_hints
@@ -21,7 +20,7 @@ from typing import Any, Final, Literal, Self, Union, get_args, get_origin, get_t
 from hbitmap_bench import __version__
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.base.host import commit_of_sources, host_facts
-from hbitmap_bench.base.output import write_atomic
+from hbitmap_bench.base.output import in_lines, write_atomic
 from hbitmap_bench.base.printable import printable
 from hbitmap_bench.qemu.account import Run
 from hbitmap_bench.qemu.filters import Detected, Setup
@@ -32,7 +31,8 @@ Mode = Literal["published", "exact", "sampled", "measured"]
 IntervalKind = Literal["prediction95", "min_max"]
 WordsSource = Literal["counted", "closed_form"]
 
-SCHEMA: Final = 2
+SCHEMA: Final = 3
+_KNOWN: Final = range(1, SCHEMA + 1)
 HostFacts = Mapping[str, str | int | None]
 
 
@@ -109,8 +109,8 @@ class Reproduction:
 
     ``created`` is ISO 8601 in UTC; ``commit`` is that of the measured sources, with ``-dirty``
     behind it where tracked files differed, or ``None`` outside a checkout. ``about_builds`` is what
-    its user says of the real builds, in Markdown. ``command`` measures the same again, with PATH
-    for the paths of builds.
+    its user says of the real builds, in Markdown. ``command`` is the command line that measures the
+    same again, with PATH for each path; None in files of earlier schemas.
     """
 
     created: str
@@ -143,7 +143,7 @@ class Reproduction:
         )
 
     def to_json(self) -> str:
-        """JSON of schema 2, a line for each record, ended by a newline.
+        """JSON of schema 3, a line for each record, ended by a newline.
 
         Raises ``UserError`` where a field holds what the schema does not allow: a number that is
         not finite, a wrong type.
@@ -154,12 +154,11 @@ class Reproduction:
         for cell in document["cells"]:
             cell["runs"] = [_without_nulls(run, Run) for run in cell["runs"]]
         document["cells"] = [_without_nulls(cell, CellRecord) for cell in document["cells"]]
-        known = _without_nulls(document, Reproduction)
-        return "{\n" + ",\n".join(map(_lines, known.items())) + "\n}\n"
+        return in_lines(document)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read what ``to_json`` wrote, or a file of schema 1.
+        """Read what ``to_json`` wrote, or a file of schema 1 or 2.
 
         Strict: raises ``UserError`` for text that is no JSON, another schema, a missing or an
         unknown key, a wrong type, a number that is not finite, an interval whose ends are swapped.
@@ -189,16 +188,6 @@ def _without_nulls(record: dict[str, Any], kind: type[Any]) -> dict[str, Any]:
     return {key: value for key, value in record.items() if value is not None or key not in left_out}
 
 
-def _lines(item: tuple[str, Any]) -> str:
-    """A key of the document with its value; a list has a line for each of its items."""
-    key, value = item
-    dump = partial(json.dumps, ensure_ascii=False, allow_nan=False)
-    listed = isinstance(value, list)
-    return f"{dump(key)}: " + (
-        "[\n" + ",\n".join(map(dump, value)) + "\n]" if listed else dump(value)
-    )
-
-
 _REMEDY: Final = "write it again with hbitmap-bench reproduce --json"
 _POSITIVE: Final = {
     "image_bytes", "cluster_bytes", "copy_cluster_bytes", "l2_slice_bytes", "l2_entry_bytes"
@@ -210,7 +199,7 @@ _LEFT_OUT: Final = {
     Run: {field.name for field in fields(Run)} - _ACCOUNT,
     CellRecord: {"failed"},
     GrowthRecord: set[str](),
-    Reproduction: {"command"},
+    Reproduction: set[str](),
 }
 """Keys that are left out where they are None: earlier files of this schema have not got them."""
 
@@ -221,10 +210,12 @@ _ORDERED: Final = {"interval_s", "interval", "extra_interval"}
 def _reproduction(document: object) -> dict[str, Any]:
     """Check a whole JSON document; return the fields of a ``Reproduction``."""
     schema = document.get("schema") if isinstance(document, dict) else None
-    if not isinstance(document, dict) or type(schema) is not int or schema not in (1, SCHEMA):
-        raise UserError(f"a report's data has schema 1 or {SCHEMA}, not {schema!r}: {_REMEDY}")
+    if not isinstance(document, dict) or type(schema) is not int or schema not in _KNOWN:
+        raise UserError(f"a report's data has schema 1 to {SCHEMA}, not {schema!r}: {_REMEDY}")
     if schema == 1:
         document = _from_schema_1(document)
+    if schema < SCHEMA:
+        document = document | {"command": None}
     known = {key: value for key, value in document.items() if key != "schema"}
     _require_keys(known, Reproduction, "the document")
     return {
@@ -235,7 +226,7 @@ def _reproduction(document: object) -> dict[str, Any]:
         "cells": _records(known["cells"], CellRecord, "cells"),
         "growth": _records(known["growth"], GrowthRecord, "growth"),
         "about_builds": _decode(known["about_builds"], str | None, "about_builds"),
-        "command": _decode(known.get("command"), str | None, "command"),
+        "command": _decode(known["command"], str | None, "command"),
     }
 
 

@@ -237,6 +237,10 @@ def test_the_terminal_shows_all_of_it(width: int) -> None:
 
 
 def test_numbers() -> None:
+    assert wording.factors_above_1(1.003, 1.5) == "1.003..1.5x"
+    assert wording.factors_above_1(1.04, 1.09) == "1.04..1.09x"
+    assert wording.factors_above_1(1.0999, 12.2) == "1.1..12x"
+    assert wording.factors_above_1(1.00002, 1.00002) == "1.00002..1.00002x"
     assert [wording.number(value) for value in (1234.5, 325, 99.96, 52.04, 9.996, 1, 0.5)] == [
         "1,234", "325", "100", "52.0", "10.0", "1.00", "0.500",
     ]  # fmt: skip
@@ -393,6 +397,26 @@ def test_projected_figures_say_which_cost_they_use() -> None:
     drawn = {picture.name: picture for picture in pictures(synthetic.small().cells, cost)}
     for name in ("six-cells", "slowdown", "deny"):
         assert "with 100 us a query (measured somewhere)" in drawn[name].caption.lower()
+
+
+def test_captions_tell_of_no_projection_where_no_row_of_the_model_is_drawn() -> None:
+    spoilt = [
+        replace(row, disturbed="cold", extra_s=None) if row.source == "model" else row
+        for row in synthetic.small().cells
+    ]
+    drawn = {picture.name: picture for picture in pictures(spoilt, pick_query_cost(spoilt))}
+    captions = {name: drawn[name].caption for name in ("six-cells", "time", "deny")}
+    assert all(captions.values()), "published rows are drawn"
+    for caption in captions.values():
+        assert "project" not in caption
+        assert "model" not in caption.partition(" Disturbed, and not drawn")[0]
+
+
+def test_the_report_prints_the_command_that_made_it() -> None:
+    command = "hbitmap-bench reproduce --seed 7 --no-qemu"
+    known = replace(synthetic.small(), command=command)
+    assert f"This report, with PATH for each path:\n\n    {command}\n" in page(known)
+    assert "This report, with" not in page(synthetic.small())
 
 
 def test_bars_that_reach_0_are_cut_and_the_caption_says_so() -> None:

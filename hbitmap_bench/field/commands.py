@@ -162,15 +162,30 @@ def profile(
 )  # fmt: skip
 @click.option(
     "--seconds", type=Seconds(1, 600), default=5.0, show_default=True, metavar="S",
-    help="How long to watch. Longer narrows the range of the time left.",
+    help="How long to watch, or how long a sample of --watch takes. Longer narrows the range of "
+    "the time left.",
 )  # fmt: skip
-@json_option("Write all that was seen as JSON here, too; - prints JSON instead of the lines.")
+@click.option(
+    "--watch", "watched", is_flag=True,
+    help="Take sample after sample until the build-up ends. The QMP connection is kept as long.",
+)  # fmt: skip
+@json_option(
+    "Write all that was seen as JSON here, too; - prints JSON instead of the lines. With --watch, "
+    "one line a sample."
+)
+@click.option(
+    "--metrics", "metrics_path", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+    help="Write progress, the scan's share and the time left here, too, as OpenMetrics text for "
+    "the textfile collector of node_exporter. With --watch it is replaced at each sample.",
+)  # fmt: skip
 def diagnose(
     qmp: Path | None,
     domain: str | None,
     pid: int | None,
     seconds: float,
+    watched: bool,
     json_path: Path | None,
+    metrics_path: Path | None,
 ) -> None:
     """Say why a backup job stands at 0 right now, and how long it still will.
 
@@ -189,6 +204,8 @@ def diagnose(
       hbitmap-bench diagnose --libvirt db
       hbitmap-bench diagnose --pid 4711 --seconds 30
       hbitmap-bench diagnose --pid 4711 --json - | jq .time_left.estimated_s
+      hbitmap-bench diagnose --libvirt db --watch
+          --metrics /var/lib/prometheus/node-exporter/db.prom
 
     \b
     Diagnoses:
@@ -200,7 +217,8 @@ def diagnose(
       build-up     a build-up whose time goes elsewhere, or a bitmap not recognised
       copying, throttled, paused, waiting, concluded, no-job, unknown
 
-    The exit code is 0 whatever was found, and 2 if nothing could be seen.
+    The exit code is 0 whatever was found, and 2 if nothing could be seen. With --watch it is 0 once
+    no build-up is under way, and 2 if QEMU can't be seen any more before that.
     """  # noqa: D301 - click wants the control character, not its name
     if qmp is None and domain is None and pid is None:
         raise UserError(
@@ -210,4 +228,7 @@ def diagnose(
         raise UserError("--qmp and --libvirt name a QEMU each: give one of the two")
     from hbitmap_bench.field.diagnose import main as command  # NumPy, SciPy: not for --help
 
-    command.run(qmp, domain, pid, seconds, json_path)
+    command.run(
+        qmp, domain, pid, seconds,
+        watched=watched, json_path=json_path, metrics_path=metrics_path,
+    )  # fmt: skip

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from hbitmap_bench.base.errors import UserError
-from hbitmap_bench.base.output import json_option
+from hbitmap_bench.base.output import STDOUT, json_option
 from hbitmap_bench.base.seconds import Seconds
 from hbitmap_bench.base.sizes import parse_size
 
@@ -31,14 +31,26 @@ from hbitmap_bench.base.sizes import parse_size
     help="Run it too: on the images themselves, read-only, with each knob that the build has. "
     "Takes as long as it predicts, several times. Default build: the one on PATH.",
 )  # fmt: skip
+@click.option(
+    "--fleet", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR",
+    help="Predict for all images in this folder and below it, as they are: one table, the longest "
+    "stall first. Files that are no images, or are damaged, are listed with the reason.",
+)  # fmt: skip
 @json_option("Write all as JSON here, too; - prints JSON instead of the tables.")
+@click.option(
+    "--csv", "csv_path", metavar="FILE",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    help="Write the fleet as CSV here, too; - prints CSV instead of the tables.",
+)  # fmt: skip
 def predict(
     images: tuple[Path, ...],
     sizes: tuple[int, ...],
     cluster_sizes: tuple[int, ...],
     build: str | None,
     verified: bool,
+    fleet: Path | None,
     json_path: Path | None,
+    csv_path: Path | None,
 ) -> int:
     """Predict how long a backup of IMAGE will stand still before its first byte, and what helps.
 
@@ -58,16 +70,23 @@ def predict(
       hbitmap-bench predict *.qcow2 --verify
       hbitmap-bench predict --size 30T --cluster-size 64K --cluster-size 1M
       hbitmap-bench predict db.qcow2 --json - | jq '.images[].as_it_is.access.predicted_s'
+      hbitmap-bench predict --fleet /var/lib/libvirt/images --csv stalls.csv
 
     \b
     Exit codes: 0 all done; 2 an image could not be read, or not be verified: a line says why, and
-    the others are done.
+    the others are done. Of a fleet: 0 if any image was predicted.
     """  # noqa: D301 - click wants the control character, not its name
     from hbitmap_bench.field.predict.main import Plan
     from hbitmap_bench.field.predict.main import predict as run
 
     if cluster_sizes and not sizes:
         raise UserError("--cluster-size is that of a planned image: give its --size as well")
+    if fleet is not None and (images or sizes or verified):
+        raise UserError("--fleet predicts for a folder alone: give no IMAGE, --size or --verify")
+    if csv_path is not None and fleet is None:
+        raise UserError("--csv is of a fleet: give --fleet DIR as well")
+    if csv_path == json_path == STDOUT:
+        raise UserError("stdout takes one of --csv - and --json -: give the other a file's name")
     return run(
         Plan(
             paths=images,
@@ -76,6 +95,8 @@ def predict(
             build=build,
             verified=verified,
             json_path=json_path,
+            fleet=fleet,
+            csv_path=csv_path,
         )
     )
 

@@ -11,6 +11,7 @@ from hbitmap_bench import __version__
 from hbitmap_bench.base.program import run_to_exit
 from hbitmap_bench.commits.commands import bench, publish, show, trend
 from hbitmap_bench.commits.gate.commands import calibrate, gate, judge
+from hbitmap_bench.doctor.commands import doctor
 from hbitmap_bench.field.commands import diagnose, predict, profile
 from hbitmap_bench.qemu_commits.commands import qemu_project
 from hbitmap_bench.reproduction.commands import compare, releases, reproduce
@@ -33,7 +34,7 @@ for _command in (
     *(predict, profile, diagnose),
     *(bench, show, trend, publish),
     *(gate, judge, calibrate),
-    *(qemu_project, tournament),
+    *(qemu_project, tournament, doctor),
 ):
     cli.add_command(_command)
 

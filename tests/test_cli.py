@@ -47,6 +47,15 @@ def test_the_default_folder_is_ignored_by_git():
     assert subprocess.run(asked, capture_output=True, check=False).returncode == 0
 
 
+def test_a_shell_completes_commands_and_options(tmp_path):
+    def completed(words):
+        told = {"_HBITMAP_BENCH_COMPLETE": "bash_complete", "COMP_WORDS": words}
+        return run(cwd=tmp_path, env={**os.environ, **told, "COMP_CWORD": str(words.count(" "))})
+
+    assert completed("hbitmap-bench pre").stdout == "plain,predict\n"
+    assert completed("hbitmap-bench predict --fl").stdout == "plain,--fleet\n"
+
+
 def test_exact_rows_are_labelled_exact(tmp_path):
     done = run(*SMALL, "--exact", "--out", "here", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

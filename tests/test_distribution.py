@@ -1,5 +1,6 @@
 """The distributions: a wheel from the source distribution alone runs where nothing else is."""
 
+import os
 import subprocess
 import sys
 import tarfile
@@ -38,15 +39,21 @@ def test_an_index_takes_the_distributions(distributions):
 
 
 @pytest.mark.timeout(900)  # an environment is made, and what the package needs is installed
-def test_the_wheel_runs_in_an_empty_environment_in_an_unrelated_folder(distributions, tmp_path):
-    environment, elsewhere = tmp_path / "environment", tmp_path / "elsewhere"
-    elsewhere.mkdir()
+def test_the_wheel_runs_in_an_empty_environment_outside_of_any_clone(distributions, tmp_path):
+    environment, told = tmp_path / "environment", tmp_path / "told"
     venv.create(environment)
     tools = environment / "bin"
     pip = [sys.executable, "-m", "pip", "--python", str(tools / "python")]
     # No bytecode: what runs here imports a small part of what is installed.
     subprocess.run([*pip, "install", "-q", "--no-compile", distributions[1]], check=True)
-    for command in (["reproduce", "--no-qemu", "--size", "1T"], ["predict", "--size", "1T"]):
+    for command, shown in (
+        (["reproduce", "--no-qemu", "--size", "1T", "--out", told], "1T"),
+        (["predict", "--size", "1T"], "1T"),
+        (["diagnose", "--pid", str(os.getpid()), "--seconds", "1"], "diagnosis"),
+        (["doctor"], "reproduce"),
+    ):
         words = [tools / "hbitmap-bench", *command]
-        done = subprocess.run(words, cwd=elsewhere, capture_output=True, text=True, check=True)
-        assert "1T" in done.stdout
+        done = subprocess.run(words, cwd="/", capture_output=True, text=True, check=True)
+        assert shown in done.stdout
+    assert (told / "reproduction.md").exists()
+    assert not Path("/hbitmap-bench-report").exists()

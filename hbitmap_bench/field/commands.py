@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from hbitmap_bench.base.errors import UserError
-from hbitmap_bench.base.output import json_option
+from hbitmap_bench.base.output import STDOUT, json_option
 from hbitmap_bench.base.seconds import Seconds
 from hbitmap_bench.base.sizes import parse_size
 
@@ -31,14 +31,26 @@ from hbitmap_bench.base.sizes import parse_size
     help="Run it too: on the images themselves, read-only, with each knob that the build has. "
     "Takes as long as it predicts, several times. Default build: the one on PATH.",
 )  # fmt: skip
+@click.option(
+    "--fleet", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR",
+    help="Predict for all images in this folder and below it, as they are: one table, the longest "
+    "stall first. Files that are no images, or are damaged, are listed with the reason.",
+)  # fmt: skip
 @json_option("Write all as JSON here, too; - prints JSON instead of the tables.")
+@click.option(
+    "--csv", "csv_path", metavar="FILE",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    help="Write the fleet as CSV here, too; - prints CSV instead of the tables.",
+)  # fmt: skip
 def predict(
     images: tuple[Path, ...],
     sizes: tuple[int, ...],
     cluster_sizes: tuple[int, ...],
     build: str | None,
     verified: bool,
+    fleet: Path | None,
     json_path: Path | None,
+    csv_path: Path | None,
 ) -> int:
     """Predict how long a backup of IMAGE will stand still before its first byte, and what helps.
 
@@ -58,16 +70,23 @@ def predict(
       hbitmap-bench predict *.qcow2 --verify
       hbitmap-bench predict --size 30T --cluster-size 64K --cluster-size 1M
       hbitmap-bench predict db.qcow2 --json - | jq '.images[].as_it_is.access.predicted_s'
+      hbitmap-bench predict --fleet /var/lib/libvirt/images --csv stalls.csv
 
     \b
     Exit codes: 0 all done; 2 an image could not be read, or not be verified: a line says why, and
-    the others are done.
+    the others are done. Of a fleet: 0 if any image was predicted.
     """  # noqa: D301 - click wants the control character, not its name
     from hbitmap_bench.field.predict.main import Plan
     from hbitmap_bench.field.predict.main import predict as run
 
     if cluster_sizes and not sizes:
         raise UserError("--cluster-size is that of a planned image: give its --size as well")
+    if fleet is not None and (images or sizes or verified):
+        raise UserError("--fleet predicts for a folder alone: give no IMAGE, --size or --verify")
+    if csv_path is not None and fleet is None:
+        raise UserError("--csv is of a fleet: give --fleet DIR as well")
+    if csv_path == json_path == STDOUT:
+        raise UserError("stdout takes one of --csv - and --json -: give the other a file's name")
     return run(
         Plan(
             paths=images,
@@ -76,6 +95,8 @@ def predict(
             build=build,
             verified=verified,
             json_path=json_path,
+            fleet=fleet,
+            csv_path=csv_path,
         )
     )
 
@@ -162,15 +183,30 @@ def profile(
 )  # fmt: skip
 @click.option(
     "--seconds", type=Seconds(1, 600), default=5.0, show_default=True, metavar="S",
-    help="How long to watch. Longer narrows the range of the time left.",
+    help="How long to watch, or how long a sample of --watch takes. Longer narrows the range of "
+    "the time left.",
 )  # fmt: skip
-@json_option("Write all that was seen as JSON here, too; - prints JSON instead of the lines.")
+@click.option(
+    "--watch", "watched", is_flag=True,
+    help="Take sample after sample until the build-up ends. The QMP connection is kept as long.",
+)  # fmt: skip
+@json_option(
+    "Write all that was seen as JSON here, too; - prints JSON instead of the lines. With --watch, "
+    "one line a sample."
+)
+@click.option(
+    "--metrics", "metrics_path", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+    help="Write progress, the scan's share and the time left here, too, as OpenMetrics text for "
+    "the textfile collector of node_exporter. With --watch it is replaced at each sample.",
+)  # fmt: skip
 def diagnose(
     qmp: Path | None,
     domain: str | None,
     pid: int | None,
     seconds: float,
+    watched: bool,
     json_path: Path | None,
+    metrics_path: Path | None,
 ) -> None:
     """Say why a backup job stands at 0 right now, and how long it still will.
 
@@ -189,6 +225,8 @@ def diagnose(
       hbitmap-bench diagnose --libvirt db
       hbitmap-bench diagnose --pid 4711 --seconds 30
       hbitmap-bench diagnose --pid 4711 --json - | jq .time_left.estimated_s
+      hbitmap-bench diagnose --libvirt db --watch
+          --metrics /var/lib/prometheus/node-exporter/db.prom
 
     \b
     Diagnoses:
@@ -200,7 +238,8 @@ def diagnose(
       build-up     a build-up whose time goes elsewhere, or a bitmap not recognised
       copying, throttled, paused, waiting, concluded, no-job, unknown
 
-    The exit code is 0 whatever was found, and 2 if nothing could be seen.
+    The exit code is 0 whatever was found, and 2 if nothing could be seen. With --watch it is 0 once
+    no build-up is under way, and 2 if QEMU can't be seen any more before that.
     """  # noqa: D301 - click wants the control character, not its name
     if qmp is None and domain is None and pid is None:
         raise UserError(
@@ -210,4 +249,7 @@ def diagnose(
         raise UserError("--qmp and --libvirt name a QEMU each: give one of the two")
     from hbitmap_bench.field.diagnose import main as command  # NumPy, SciPy: not for --help
 
-    command.run(qmp, domain, pid, seconds, json_path)
+    command.run(
+        qmp, domain, pid, seconds,
+        watched=watched, json_path=json_path, metrics_path=metrics_path,
+    )  # fmt: skip

@@ -436,6 +436,8 @@ def run(*arguments):
         (["--pid", "4194305"], "no process 4194305"),
         (["--qmp", "/no/such/socket"], "listening QMP socket"),
         (["--qmp", "/no/such/socket", "--json", "/nowhere/out.json"], "name another"),
+        (["--qmp", "/no/such/socket", "--metrics", "/nowhere/out.prom"], "name another"),
+        (["--pid", str(os.getpid()), "--watch"], "--qmp SOCKET or --libvirt DOMAIN"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments, line):

@@ -1,6 +1,8 @@
 """Predictions: counts against the job that really runs, costs against sums, errors as one line."""
 
+import csv
 import json
+import os
 import re
 import subprocess
 import sys
@@ -10,12 +12,12 @@ import pytest
 
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.checks.predict_accuracy import Row
-from hbitmap_bench.field.predict import calibrate
+from hbitmap_bench.field.predict import calibrate, main
 from hbitmap_bench.field.predict.calibrate import REFERENCE, Calibration, scan_geometry
 from hbitmap_bench.field.predict.costs import NAMES, Costs, fit
 from hbitmap_bench.field.predict.counts import Counts, count
 from hbitmap_bench.field.predict.knobs import AS_IT_IS, Knob, knobs
-from hbitmap_bench.field.predict.prediction import Counted, Prediction
+from hbitmap_bench.field.predict.prediction import Counted, Prediction, count_as_it_is
 from hbitmap_bench.field.predict.prediction_text import headline
 from hbitmap_bench.field.predict.subject import of_file, of_plan
 from hbitmap_bench.qemu.blueprint import Blueprint, alternating, empty, fragmented
@@ -221,6 +223,73 @@ def test_bad_images_are_a_line_each_and_the_others_are_predicted(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+FLEET = {
+    "some": Blueprint(image_bytes=256 * G, pattern=None),
+    "more.qcow2": Blueprint(image_bytes=512 * G, pattern=None),
+    "below/least": Blueprint(image_bytes=G, cluster_bytes=M),
+}
+IN_THE_WAY = {"notes.txt": b"text" * 200, "torn": b"QFI\xfb", "other": b"KDMV" + bytes(600)}
+
+
+@pytest.fixture
+def fleet(tmp_path):
+    """A folder of images, the longest stall neither first nor last, and of what is none."""
+    folder = tmp_path / "fleet"
+    (folder / "below").mkdir(parents=True)
+    for name, plan in FLEET.items():
+        drawn(plan, folder / name)
+    for name, content in IN_THE_WAY.items():
+        (folder / name).write_bytes(content)
+    (folder / "raw.img").write_bytes(bytes(M))
+    (folder / "link").symlink_to("nowhere")
+    os.mkfifo(folder / "pipe")
+    return folder
+
+
+def test_a_fleet_is_listed_by_its_stalls_and_what_is_no_image_with_the_reason(fleet, tmp_path):
+    done = run("--fleet", "fleet", "--csv", "out.csv", "--json", "out.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    document = json.loads((tmp_path / "out.json").read_text())
+    stalls = [one["as_it_is"]["access"]["predicted_s"] for one in document["images"]]
+    assert stalls == sorted(stalls, reverse=True)
+    names = [os.path.relpath(one["name"], "fleet") for one in document["images"]]
+    assert set(names) == {*FLEET, "raw.img"}
+    reasons = {one["name"]: one["reason"] for one in document["refused"]}
+    assert set(reasons) == {*IN_THE_WAY, "link", "pipe"}
+    assert "not vmdk" in reasons["other"]
+    assert ".raw or .img" in reasons["notes.txt"]
+    for name in (*names, *reasons):
+        assert name in done.stdout
+    rows = list(csv.DictReader((tmp_path / "out.csv").open()))
+    assert [row["name"] for row in rows] == [*names, *reasons]
+    assert [float(row["access_s"]) for row in rows if row["access_s"]] == stalls
+    assert {row["name"]: row["reason"] for row in rows if row["reason"]} == reasons
+
+
+def test_a_fleet_is_predicted_as_its_images_alone(fleet, tmp_path):
+    alone = json.loads(run("fleet/some", "--json", "-", cwd=tmp_path).stdout)["images"][0]
+    found = json.loads(run("--fleet", "fleet", "--json", "-", cwd=tmp_path).stdout)["images"]
+    (same,) = (one for one in found if one["name"] == alone["name"])
+    for setup in ("plain", "access", "deny"):
+        for key in ("queries", "words"):
+            assert same["as_it_is"][setup][key] == alone["as_it_is"][setup][key]
+
+
+def test_a_fleet_of_many_sizes_is_calibrated_for_few(tmp_path):
+    sizes = range(1, main.MANY_SIZES + 2)
+    walked = [(one := of_plan(n * T, M), {AS_IT_IS: count_as_it_is(one)}) for n in sizes]
+    bits = [main.calibrated_bits(walked[:n]) for n in (main.MANY_SIZES, len(walked))]
+    assert bits[0] == [n * T // (64 * K) for n in sizes][: main.MANY_SIZES]
+    assert bits[1] == [n * T // (64 * K) for n in (1, 2, 4, 4, 8, 8, 8, 8, 16)]
+
+
+def test_a_folder_without_an_image_is_an_error_that_lists_what_is_there(tmp_path):
+    (tmp_path / "notes.txt").write_text("text")
+    done = run("--fleet", ".", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "notes.txt" in done.stdout
+
+
 def _huge(path):
     """The head of an image that claims 2**62 bytes, with clusters of 2M: its tables lack."""
     with path.open("rb") as image:
@@ -236,13 +305,18 @@ def _huge(path):
         (["--cluster-size", "64K"], "give its --size"),
         (["--size", "10T", "--qemu", "/nowhere/qsd"], "no program that can be run"),
         (["--size", "10T", "--json", "/nowhere/out.json"], "name another"),
+        (["--fleet", "."], "has no file"),
+        (["--fleet", ".", "--csv", "/nowhere/out.csv"], "name another"),
+        (["--fleet", ".", "--size", "10T"], "give no IMAGE"),
+        (["--fleet", ".", "--csv", "-", "--json", "-"], "a file's name"),
+        (["--size", "10T", "--csv", "-"], "give --fleet DIR"),
     ],
 )
 def test_errors_are_one_line(tmp_path, arguments, line):
     done = run(*arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert line in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    assert len([one for one in done.stderr.splitlines() if not one.startswith("counting")]) == 1
 
 
 def test_drawn_images_of_odd_sizes_are_read_back(tmp_path):

@@ -1,5 +1,7 @@
 """Diagnoses of a real daemon: stuck in the scan, and standing still for other reasons."""
 
+import json
+import math
 import os
 import re
 import shutil
@@ -12,6 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from prometheus_client.openmetrics import parser as openmetrics
+from prometheus_client.parser import text_string_to_metric_families
 
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.field.diagnose import main as command
@@ -70,6 +74,29 @@ def operated(build, program, tmp_path, sockets):
         yield running
 
 
+@pytest.fixture
+def slow(operated, tmp_path):
+    """A function that lets a job run on, which has stood at 0 till then: its disk is slow."""
+    path, size = tmp_path / "disk", 64 * G
+    Blueprint(image_bytes=size).write(path)
+    limits = {"iops-total": 20}
+    operated.execute("object-add", qom_type="throttle-group", id="slow", limits=limits)
+    file = {"driver": "file", "filename": str(path), "read-only": True}
+    throttled = {"driver": "throttle", "throttle-group": "slow", "file": file}
+    operated.execute(
+        "blockdev-add", driver="qcow2", node_name="disk", read_only=True,
+        l2_cache_entry_size=SLICE, file=throttled,
+    )  # fmt: skip
+    source = add_filters(operated, size)
+    start_backup(operated, source, add_null_disk(operated, BACKUP_TARGET, size))
+
+    def speed_up():
+        none = {"iops-total": 0}
+        operated.execute("qom-set", path="/objects/slow", property="limits", value=none)
+
+    return speed_up
+
+
 def stick(daemon, image, *, filtered=True):
     """Start a job that stands at 0 for many seconds."""
     add_disk(daemon, image, SLICE)
@@ -99,6 +126,21 @@ def passed_on(free, path):
             passing.kill()
 
 
+def metrics(path):
+    """By name, as both parsers read the file: OpenMetrics', and the older one of node_exporter."""
+    text = path.read_text()
+    readings = [
+        {
+            sample.name.removeprefix("hbitmap_bench_"): (sample.value, sample.labels)
+            for family in parse(text)
+            for sample in family.samples
+        }
+        for parse in (openmetrics.text_string_to_metric_families, text_string_to_metric_families)
+    ]
+    assert readings[0] == readings[1]
+    return readings[0]
+
+
 def asked(log):
     return re.findall(r'"execute": ?"([\w-]+)"', log.read_text())
 
@@ -106,9 +148,9 @@ def asked(log):
 def test_a_job_that_is_stuck_in_the_scan_is_recognised(operated, sockets, image_1t):
     stick(operated, image_1t)
     free, log = sockets
-    before = len(asked(log))
+    before, prom = len(asked(log)), free.with_name("metrics.prom")
     done = subprocess.run(
-        [COMMAND, "diagnose", "--qmp", str(free), "--seconds", "1.5"],
+        [COMMAND, "diagnose", "--qmp", str(free), "--seconds", "1.5", "--metrics", str(prom)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -122,6 +164,10 @@ def test_a_job_that_is_stuck_in_the_scan_is_recognised(operated, sockets, image_
     assert "l2-cache-entry-size=64K" in done.stdout
     if perf is not None and "hbitmap_next_zero" not in told["process"]:
         assert "perf" in told["not known"]  # not permitted here
+    told_machines = metrics(prom)
+    assert 0 < told_machines["build_up_progress_ratio"][0] < 1
+    assert told_machines["build_up_left_low_seconds"][0] < math.inf
+    assert told_machines["diagnosis"][1]["kind"] == "access-scan"
     asked_by_us = set(asked(log)[before:]) - {"qmp_capabilities"}
     assert asked_by_us == QUESTIONS  # and the daemon ran nothing else for us
 
@@ -286,3 +332,70 @@ def test_only_questions_are_asked(operated, sockets):
 def test_a_socket_that_is_no_qmp_is_one_line(tmp_path):
     with pytest.raises(UserError, match="can't be connected to"), Peek(tmp_path / "none"):
         pass
+
+
+def test_a_build_up_is_watched_to_its_end(operated, sockets, slow, tmp_path):
+    """A line a sample; metrics that are those of the newest one."""
+    path = tmp_path / "metrics.prom"
+    command = [COMMAND, "diagnose", "--qmp", str(sockets[0]), "--seconds", "1", "--watch"]
+    with subprocess.Popen(
+        [*command, "--json", "-", "--metrics", str(path)], stdout=subprocess.PIPE, text=True
+    ) as watching:
+        seen = [json.loads(watching.stdout.readline()) for _ in range(2)]
+        under_way = metrics(path)
+        slow()
+        others = [json.loads(line) for line in watching.stdout]
+    assert watching.returncode == 0
+    assert under_way["build_up_running"] == (1, {"qemu": str(sockets[0]), "job": "backup"})
+    assert under_way["diagnosis"][1]["kind"] == seen[1]["diagnosis"]
+    assert [one["job"]["done"] for one in (*seen, *others[:-1])] == [0] * (len(others) + 1)
+    assert others[-1]["job"]["done"] > 0
+    over = metrics(path)
+    assert over["build_up_running"][0] == over["build_up_left_high_seconds"][0] == 0
+    assert over["build_up_progress_ratio"][0] == 1
+    assert jobs_once_free(sockets[0]), "the job goes on"
+
+
+def test_a_watch_on_a_terminal_shows_the_newest_sample_and_ends(operated, sockets, slow):
+    slow()
+    wait_for_build_up(operated, 0.0)
+    ours, theirs = os.openpty()
+    command = [COMMAND, "diagnose", "--qmp", str(sockets[0]), "--seconds", "1", "--watch"]
+    done = subprocess.run(command, stdout=theirs, env={**os.environ, "TERM": "xterm"}, check=False)
+    shown = os.read(ours, 2**16).decode()
+    for end in (ours, theirs):
+        os.close(end)
+    assert done.returncode == 0
+    assert "the build-up is over" in shown
+    assert shown.index("\x1b[?25l") < shown.index("\x1b[?25h"), "the cursor is shown again"
+
+
+@pytest.mark.usefixtures("slow")
+def test_an_interrupted_watch_leaves_the_job_as_it_was(sockets, tmp_path):
+    path = tmp_path / "lines"
+    command = [COMMAND, "diagnose", "--qmp", str(sockets[0]), "--seconds", "1", "--watch"]
+    with subprocess.Popen(
+        [*command, "--json", str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as watching:
+        while "diagnosis" not in watching.stdout.readline():
+            assert watching.poll() is None
+        watching.send_signal(signal.SIGINT)
+        _, errors = watching.communicate()
+    assert watching.returncode == 130
+    assert errors.splitlines()[-1] == "hbitmap-bench: interrupted"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert {line["job"]["done"] for line in lines} == {0}
+    assert jobs_once_free(sockets[0])[0]["status"] == "running"
+
+
+@pytest.mark.usefixtures("slow")
+def test_a_watch_whose_qemu_ends_first_says_so(operated, sockets):
+    command = [COMMAND, "diagnose", "--qmp", str(sockets[0]), "--seconds", "1", "--watch"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as watching:
+        watching.stdout.readline()
+        os.kill(operated.pid, signal.SIGKILL)
+        _, errors = watching.communicate()
+    assert watching.returncode == 2
+    assert "the watch ended before the build-up: " in errors.splitlines()[-1]

@@ -19,10 +19,11 @@ from hbitmap_bench.field.diagnose.watch import SCAN, Window
 SCHEMA: Final = 1
 
 
-def to_json(facts: Facts, diagnosis: Diagnosis) -> str:
+def to_json(facts: Facts, diagnosis: Diagnosis, *, indent: int | None = 1) -> str:
     """Schema 1: what was seen, and what follows from it; null for what could not be seen.
 
-    ``time_left`` is estimated, the rest was seen. Seconds, bytes, shares of 1.
+    ``time_left`` is estimated, the rest was seen. Seconds, bytes, shares of 1. Without an indent it
+    is one line.
     """
     view, later = facts.view, facts.job_later or facts.job
     document = {
@@ -44,7 +45,7 @@ def to_json(facts: Facts, diagnosis: Diagnosis) -> str:
         "next_time": list(diagnosis.remedies),
         "not_known": list(facts.notes),
     }
-    return json.dumps(document, indent=1, ensure_ascii=True, allow_nan=False) + "\n"
+    return json.dumps(document, indent=indent, ensure_ascii=True, allow_nan=False) + "\n"
 
 
 def _nodes(nodes: Iterable[Node]) -> list[dict[str, Any]]:

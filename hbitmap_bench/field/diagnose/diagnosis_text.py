@@ -26,9 +26,16 @@ _DETECTED = {
 
 def render(facts: Facts, diagnosis: Diagnosis, console: Console) -> None:
     """Print what was seen, then what follows from it."""
-    for name, text in _lines(facts, diagnosis):
-        line = Text(encodable(f"{name:<11}", console.encoding), style="bold")
-        console.print(line + Text(encodable(text, console.encoding)), soft_wrap=True)
+    for line in lines(facts, diagnosis, console.encoding):
+        console.print(line, soft_wrap=True)
+
+
+def lines(facts: Facts, diagnosis: Diagnosis, encoding: str) -> list[Text]:
+    """What ``render`` prints, in characters that the encoding has."""
+    return [
+        Text(encodable(f"{name:<11}", encoding), style="bold") + Text(encodable(text, encoding))
+        for name, text in _lines(facts, diagnosis)
+    ]
 
 
 def _lines(facts: Facts, diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:

@@ -10,18 +10,19 @@ from hbitmap_bench.field.diagnose.watch import Window
 from hbitmap_bench.qemu.graph import COPY_CLUSTER_BYTES
 
 _ANSWERING: Final = ("qcow2", "raw", *FILES)
+_BEFORE_COPYING: Final = ("created", "running", "paused", "standby")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """All that was seen. A part is None where it could not be; ``notes`` say why.
 
-    ``age_s`` is how long the window has been closed: samples are read after it, and QEMU may take
-    seconds to tell what its jobs do by then.
+    ``later`` are the jobs when the window closed. ``age_s`` is how long it has been closed: samples
+    are read after it, and QEMU may take seconds to tell what its jobs do by then.
     """
 
     view: View | None
-    later: tuple[Job, ...]
+    later: tuple[Job, ...] | None
     window: Window | None
     notes: tuple[str, ...] = ()
     age_s: float = 0.0
@@ -35,7 +36,15 @@ class Facts:
     def job_later(self) -> Job | None:
         """The same job when the window closed; None if it is gone."""
         name = self.job.name if self.job else None
-        return next((job for job in self.later if job.name == name), None)
+        return next((job for job in self.later or () if job.name == name), None)
+
+    @property
+    def is_over(self) -> bool | None:
+        """Whether no build-up is under way any more; None where QEMU did not tell."""
+        if self.view is None or self.later is None:
+            return None
+        later = self.job_later
+        return later is None or later.done > 0 or later.status not in _BEFORE_COPYING
 
     @property
     def image(self) -> Node | None:

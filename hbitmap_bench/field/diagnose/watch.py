@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.field.diagnose import process
 from hbitmap_bench.field.diagnose.remaining import Motion, motion
-from hbitmap_bench.qemu.perf import PerfEndedError, PerfMissingError, Recording, Samples, recording
+from hbitmap_bench.qemu.perf import Recording, Samples, recording
 
 SCAN: Final = "hbitmap_next_zero"
 ASKS_DONE: Final = "hbitmap_status"
@@ -133,7 +134,7 @@ def watch(
         after, closed_s = process.usage(pid), time.perf_counter()
         took_s = closed_s - start_s
         state = process.state(pid)
-        samples = recorder.samples() if recorder is not None else None
+        samples, missing = _samples(recorder, missing)
     if before is None or after is None:
         return None
     return Window(
@@ -159,9 +160,16 @@ def _perf(stack: ExitStack, pid: int) -> tuple[Recording | None, str]:
     try:
         recorder = stack.enter_context(recording(pid, FREQUENCY_HZ, callers=True))
         recorder.enable()
-    except (PerfMissingError, PerfEndedError) as error:
+    except UserError as error:  # whatever ails perf, the rest can be seen
         return None, str(error)
     return recorder, ""
+
+
+def _samples(recorder: Recording | None, missing: str) -> tuple[Samples | None, str]:
+    try:
+        return (recorder.samples() if recorder is not None else None), missing
+    except UserError as error:
+        return None, str(error)
 
 
 def _positions(

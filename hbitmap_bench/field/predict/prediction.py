@@ -63,6 +63,11 @@ class Prediction:
         return median(runs) if runs else None
 
     @property
+    def stall(self) -> Estimate:
+        """Seconds until the first byte is copied, on this build or else with the access bitmap."""
+        return self.estimate("deny" if self.calibration.detected == "deny" else "access")
+
+    @property
     def lost_share(self) -> float:
         """The share of the old build-up that its search of the access bitmap is."""
         return self.calibration.scan_s(self.counts.filtered) / self.estimate("access").seconds
@@ -81,7 +86,7 @@ class Prediction:
 
 def count_all(subject: Subject) -> dict[Knob, Counted]:
     """Walk the image for each knob: plain and filtered, a handful of walks."""
-    as_it_is = Counted(*(AS_IT_IS.counts(subject, filtered=filtered) for filtered in (False, True)))
+    as_it_is = count_as_it_is(subject)
     found = {AS_IT_IS: as_it_is}
     for knob in knobs(subject):
         changes_copy_cluster_alone = knob.fleecing_bytes or knob.min_cluster_bytes
@@ -90,3 +95,8 @@ def count_all(subject: Subject) -> dict[Knob, Counted]:
             knob.counts(subject, filtered=True),
         )
     return found
+
+
+def count_as_it_is(subject: Subject) -> Counted:
+    """Walk the image twice, with no knob turned."""
+    return Counted(*(AS_IT_IS.counts(subject, filtered=filtered) for filtered in (False, True)))

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from hbitmap_bench import __version__
 from hbitmap_bench.base.host import host_facts
+from hbitmap_bench.field.predict.fleet import Refused
 from hbitmap_bench.field.predict.knobs import AS_IT_IS, Knob
 from hbitmap_bench.field.predict.prediction import Prediction
 from hbitmap_bench.qemu.filters import SETUPS, Setup
@@ -16,11 +17,12 @@ from hbitmap_bench.qemu.filters import SETUPS, Setup
 SCHEMA: Final = 1
 
 
-def to_json(found: Sequence[Prediction]) -> str:
+def to_json(found: Sequence[Prediction], refused: Sequence[Refused] = ()) -> str:
     """Schema 1: of each image its counts, predicted seconds with their interval, and runs.
 
     ``as_it_is`` and each entry of ``knobs`` have one form; ``in_build`` is null where no build was
-    asked. ``measured_s`` are the runs of --verify, empty where there were none.
+    asked. ``measured_s`` are the runs of --verify, empty where there were none. ``refused`` are a
+    fleet's files that nothing is predicted for, ``images`` then have the longest stall first.
     """
     document = {
         "schema": SCHEMA,
@@ -28,6 +30,7 @@ def to_json(found: Sequence[Prediction]) -> str:
         "tool_version": __version__,
         "host": host_facts(),
         "images": [_image(one) for one in found],
+        "refused": [one._asdict() for one in refused],
     }
     return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 

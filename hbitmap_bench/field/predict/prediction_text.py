@@ -126,7 +126,7 @@ def _ends(estimate: Estimate) -> str:
 
 def _notes(found: Prediction) -> tuple[str, ...]:
     notes = [
-        "Queries and words: counted in the image's own tables, exactly. Seconds: " + _how(found)
+        "Queries and words: counted in the image's own tables, exactly. Seconds: " + how(found)
     ]
     if found.calibration.detected == "deny":
         notes.append("This build has a deny bitmap: a word's cost is that of our own scan here.")
@@ -141,7 +141,8 @@ def _notes(found: Prediction) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _how(found: Prediction) -> str:
+def how(found: Prediction) -> str:
+    """Where the seconds come from."""
     build = found.calibration.build
     if build is not None:
         how = f"predicted by calibration on {build.name}"

@@ -57,7 +57,10 @@ def _findings(judgement: Judgement) -> list[str]:
     if left_out or has_more(shown):
         parts.append(words.EVERY_CELL)
     told = [one for entry in shown for one in attached_to(entry, judgement.attached)]
-    parts += [_details(_html(words.attached_title(one)), _fenced(one.text, "")) for one in told]
+    parts += [
+        _details(_html(words.attached_title(one)), _fenced(words.attached_lines(one), ""))
+        for one in told
+    ]
     if again := [entry for entry in shown if entry.word in words.IN_FULL]:
         parts.append(_details("Commands that measure one of them alone, again", _commands(again)))
     return parts
@@ -83,15 +86,14 @@ def _commands(found: Iterable[Entry]) -> str:
     """A fenced block to copy from, with what each command measures in a comment above it."""
     lines = []
     for entry in found:
-        lines += [f"# {printable(words.title(entry))}", printable(entry.clearest.command)]
-    return _fenced("\n".join(lines), "sh")
+        lines += [f"# {words.title(entry)}", entry.clearest.command]
+    return _fenced(lines, "sh")
 
 
-def _fenced(text: str, language: str) -> str:
+def _fenced(lines: Sequence[str], language: str) -> str:
     """Lines as code, whatever they are."""
-    lines = [printable(line) for line in text.split("\n")]
-    fence = "`" * max(3, 1 + _longest_ticks(text))
-    return "\n".join([f"{fence}{language}", *lines, fence])
+    fence = "`" * max(3, 1 + _longest_ticks("\n".join(lines)))
+    return "\n".join([f"{fence}{language}", *map(printable, lines), fence])
 
 
 def _counts(judgement: Judgement) -> list[str]:

@@ -86,7 +86,7 @@ class _Page:
     def attached(self, attached: Attached) -> None:
         """What the project has to say, line for line, below its title."""
         self.say(words.attached_title(attached), "bold", indent=INDENT)
-        for line in attached.text.split("\n"):
+        for line in words.attached_lines(attached):
             self._console.print(self._text(" " * INDENT + line), soft_wrap=True)
 
     def table(self, table: Table) -> None:

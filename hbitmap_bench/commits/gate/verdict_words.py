@@ -155,6 +155,11 @@ def attached_title(attached: Attached) -> str:
     return f"{attached.title}: {attached.cell}"
 
 
+def attached_lines(attached: Attached) -> list[str]:
+    """What was attached, behind a bar: no line of it is a command to whatever reads a log."""
+    return [f"| {line}" for line in attached.text.split("\n")]
+
+
 def why(finding: Finding) -> str:
     """The reason, and by what a regression is allowed."""
     allowed = f"; allowed: {finding.allowed}" if finding.allowed else ""

@@ -2,7 +2,7 @@
 
 A suite runs in an environment that has none of the harness, so it starts this program, which the
 build's install has put beside it. A sample that a busy host has disturbed is tried again, and is
-an error in the end: nothing is stored of it.
+an error in the end: nothing is stored of it. What a build lacks is left out of the answer.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from hbitmap_bench.qemu.blueprint import Blueprint
 from hbitmap_bench.qemu.builds import DAEMON, QemuBuild, find_qemu_img, parse_build
 from hbitmap_bench.qemu.buildup import add_ends, build_up
 from hbitmap_bench.qemu.daemon import Daemon
+from hbitmap_bench.qemu.detect import missing_parts
 from hbitmap_bench.qemu.driver import Words, instructions, started, two_bitmaps
 from hbitmap_bench.qemu.graph import BACKUP_TARGET, add_null_disk
 from hbitmap_bench.qemu.images import Image, ensure_images
@@ -78,6 +79,16 @@ class Installed:
         """Its own."""
         return self.build.path.with_name("qemu-img")
 
+    def require(self, *, filtered: bool) -> None:
+        """End with an empty answer where the build lacks the filters that are to be measured."""
+        if filtered and self._missing():
+            click.echo("{}")
+            click.get_current_context().exit()
+
+    def _missing(self) -> frozenset[str]:
+        with Daemon(self.build) as daemon:
+            return missing_parts(daemon.execute("query-qmp-schema"))
+
     def image(self, size: int, cluster_size: int) -> Image:
         """The image of a size, made by one qemu-img for all commits, if there is one."""
         tool = find_qemu_img(None if shutil.which("qemu-img") else self.build.path)
@@ -127,6 +138,7 @@ def buildup(
     installed: Installed, size: int, filtered: bool, cluster_size: int, l2_slice: int
 ) -> None:
     """CPU and wall seconds of one build-up."""
+    installed.require(filtered=filtered)
     row = Row(installed.build, installed.image(size, cluster_size), filtered, l2_slice)
     _tell(_undisturbed(partial(run_once, row)))
 
@@ -137,6 +149,7 @@ def buildup(
 @click.pass_obj
 def fragmented(installed: Installed, size: int, filtered: bool) -> None:
     """CPU and wall seconds of one build-up over an image whose runs have 64 clusters."""
+    installed.require(filtered=filtered)
     with scratch.folder() as folder:
         path = folder / "image"
         Blueprint(image_bytes=size, pattern=blueprint.fragmented(RUN_CLUSTERS)).write(path)
@@ -149,6 +162,7 @@ def fragmented(installed: Installed, size: int, filtered: bool) -> None:
 @click.pass_obj
 def overwritten(installed: Installed, size: int) -> None:
     """CPU and wall seconds of one build-up after the guest has overwritten the whole disk."""
+    installed.require(filtered=True)
     with scratch.folder() as folder, Daemon(installed.build) as daemon:
         daemon.keep_to_one_core()
         disk, fleecing = folder / "disk", folder / "fleecing"
@@ -170,6 +184,7 @@ def pulled(installed: Installed, size: int, filtered: bool) -> None:
 
     Its requests are as long as client and daemon can: from QEMU 8.2 on, up to the end of the disk.
     """
+    installed.require(filtered=filtered)
     image, client = installed.image(size, 65536), ask_by(installed.qemu_img)
 
     def once(loop: ScanLoop) -> Run:
@@ -187,6 +202,7 @@ def pulled(installed: Installed, size: int, filtered: bool) -> None:
 @click.pass_obj
 def memory(installed: Installed, size: int, filtered: bool) -> None:
     """The daemon's largest resident set in a build-up, in bytes."""
+    installed.require(filtered=filtered)
     image = installed.image(size, 65536)
     with Daemon(installed.build) as daemon:
         build_up(daemon, *add_ends(daemon, image, filtered=filtered))

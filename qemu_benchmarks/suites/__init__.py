@@ -15,3 +15,9 @@ def sample(*words: object) -> dict[str, Any]:
     if ran.returncode:
         raise RuntimeError((ran.stderr.strip().splitlines() or ["it gave no reason"])[-1])
     return json.loads(ran.stdout)
+
+
+def value(name: str, *words: object) -> float:
+    """A number of one sample; NaN, which stands for not measured, where the build lacks a part."""
+    found = sample(*words).get(name)
+    return float("nan") if found is None else found

@@ -1,25 +1,9 @@
-"""The build-up of a backup job on the storage daemon: CPU seconds, by setup and image."""
+"""The build-up of a backup job on the storage daemon: CPU seconds, by setup and image.
 
-from typing import Any
+Commits without the filters have plain rows alone.
+"""
 
-from . import sample
-
-
-def facts() -> dict[str, Any]:
-    """What the build has and lacks."""
-    return sample("facts")
-
-
-def setup_filters(setup: str, *_: object) -> None:
-    """Commits without the filters have plain rows alone."""
-    if setup != "plain" and facts()["lacks"]:
-        raise NotImplementedError
-
-
-def setup_algorithm() -> None:
-    """Skip what has no filters, or a bitmap that is not known."""
-    if facts()["words_exponent"] is None:
-        raise NotImplementedError
+from . import value
 
 
 def filters(setup: str) -> list[str]:
@@ -34,26 +18,21 @@ class BuildUp:
     params = (["plain", "cbw_snap"], [0.5, 1, 2, 4], [64], [4, 64])
     timeout = 1200
 
-    def setup(self, setup: str, *_: object) -> None:
-        """Commits without the filters have plain rows alone."""
-        setup_filters(setup)
-
     def track_cpu_s(self, setup: str, image_tib: float, cluster_kib: int, slice_kib: int) -> float:
         """CPU seconds of the daemon. A sample that was disturbed fails: nothing is stored."""
         image = ("--size", f"{int(image_tib * 1024)}G", "--cluster-size", f"{cluster_kib}K")
         words = ("--l2-slice", f"{slice_kib}K", *filters(setup))
-        return sample("buildup", *image, *words)["cpu_s"]
+        return value("cpu_s", "buildup", *image, *words)
 
     track_cpu_s.unit = "seconds"
 
 
 def track_fragmented_cpu_s(setup: str, image_gib: int) -> float:
     """CPU seconds of a build-up over an image whose runs have 64 clusters."""
-    return sample("fragmented", "--size", f"{image_gib}G", *filters(setup))["cpu_s"]
+    return value("cpu_s", "fragmented", "--size", f"{image_gib}G", *filters(setup))
 
 
 track_fragmented_cpu_s.unit = "seconds"
-track_fragmented_cpu_s.setup = setup_filters
 track_fragmented_cpu_s.timeout = 600
 track_fragmented_cpu_s.param_names = ["setup", "image_gib"]
 track_fragmented_cpu_s.params = [["plain", "cbw_snap"], [64, 128, 256, 512]]
@@ -61,11 +40,10 @@ track_fragmented_cpu_s.params = [["plain", "cbw_snap"], [64, 128, 256, 512]]
 
 def track_overwritten_cpu_s(setup: str, image_gib: int) -> float:
     """CPU seconds of a build-up after the guest has overwritten the whole disk."""
-    return sample("overwritten", "--size", f"{image_gib}G")["cpu_s"]
+    return value("cpu_s", "overwritten", "--size", f"{image_gib}G")
 
 
 track_overwritten_cpu_s.unit = "seconds"
-track_overwritten_cpu_s.setup = setup_filters
 track_overwritten_cpu_s.timeout = 600
 track_overwritten_cpu_s.param_names = ["setup", "image_gib"]
 track_overwritten_cpu_s.params = [["cbw_snap"], [128, 256, 512, 1024]]
@@ -73,32 +51,29 @@ track_overwritten_cpu_s.params = [["cbw_snap"], [128, 256, 512, 1024]]
 
 def track_pulled_cpu_s(setup: str, image_gib: int) -> float:
     """CPU seconds of a pass of block status over NBD, by the commit's own qemu-img."""
-    return sample("pulled", "--size", f"{image_gib}G", *filters(setup))["cpu_s"]
+    return value("cpu_s", "pulled", "--size", f"{image_gib}G", *filters(setup))
 
 
 track_pulled_cpu_s.unit = "seconds"
-track_pulled_cpu_s.setup = setup_filters
 track_pulled_cpu_s.timeout = 600
 track_pulled_cpu_s.param_names = ["setup", "image_gib"]
 track_pulled_cpu_s.params = [["plain", "cbw_snap"], [512, 1024, 2048, 4096]]
 
 
-def track_peak_bytes(setup: str, image_gib: int) -> int:
+def track_peak_bytes(setup: str, image_gib: int) -> float:
     """The daemon's largest resident set in a build-up."""
-    return sample("memory", "--size", f"{image_gib}G", *filters(setup))["peak_bytes"]
+    return value("peak_bytes", "memory", "--size", f"{image_gib}G", *filters(setup))
 
 
 track_peak_bytes.unit = "bytes"
-track_peak_bytes.setup = setup_filters
 track_peak_bytes.timeout = 600
 track_peak_bytes.param_names = ["setup", "image_gib"]
 track_peak_bytes.params = [["plain", "cbw_snap"], [1024]]
 
 
-def track_words_exponent() -> int:
+def track_words_exponent() -> float:
     """The detected algorithm: 2 for the access bitmap, 1 for the deny bitmap."""
-    return facts()["words_exponent"]
+    return value("words_exponent", "facts")
 
 
 track_words_exponent.unit = "exponent"
-track_words_exponent.setup = setup_algorithm

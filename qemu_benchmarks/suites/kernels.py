@@ -1,6 +1,6 @@
 """QEMU's own HBitmap: instructions of a call, which repeat on any machine, busy or not."""
 
-from . import sample
+from . import value
 
 
 class Kernels:
@@ -18,7 +18,6 @@ class Kernels:
 
     def track_instructions(self, operation: str, density: str) -> float:
         """Of one call; not measured where the commit lacks the operation, or has another form."""
-        found = sample("kernel", operation, density)["instructions"]
-        return float("nan") if found is None else found
+        return value("instructions", "kernel", operation, density)
 
     track_instructions.unit = "instructions"

@@ -8,17 +8,28 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import psutil
 import pytest
-from driver_stub import RULES
+import tiny
+from click.testing import CliRunner
+from driver_stub import RULES, SOURCES
 from tiny import commit, git
 
 from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.commits.asv_library import environments
+from hbitmap_bench.commits.gate.environments import copy_environment
+from hbitmap_bench.commits.project import find_project
+from hbitmap_bench.qemu.builds import DAEMON
 from hbitmap_bench.qemu_commits.build import first_error
 from hbitmap_bench.qemu_commits.build import main as build_main
+from hbitmap_bench.qemu_commits.sample import main as sample_main
 from hbitmap_bench.qemu_commits.writing import write_project
+
+GIB = 4
+"""Of each image: its build-up asks 128 questions."""
 
 COMMAND = Path(sys.executable).with_name("hbitmap-bench")
 
@@ -80,8 +91,8 @@ def history(tmp_path_factory, daemon):
 
 
 @pytest.fixture(scope="module")
-def project(history, tmp_path_factory):
-    """What the command has written, for images of 64G alone."""
+def project(history, tmp_path_factory, made):
+    """What the command has written, for small images, and all suites measured of one commit."""
     repo, _ = history
     folder = tmp_path_factory.mktemp("work")
     ran = run(folder, "qemu-project", "--repo", str(repo), "--out", "mine", "--build-limit", "10")
@@ -92,17 +103,38 @@ def project(history, tmp_path_factory):
         "    hbitmap-bench publish                # the graphs; or: hbitmap-bench show",
         "    hbitmap-bench gate --base TAG --head BRANCH",
     ]
-    suite = folder / "mine" / "benchmarks" / "buildup.py"
-    small = suite.read_text().replace("[0.5, 1, 2, 4]", "[0.0625]")
-    small = re.sub(r"\], \[\d+(, \d+)*\]\]", "], [64]]", small)
-    assert small.count("[64]]") == 4
+    edit(folder / "mine")
+    found = find_project(folder / "mine")
+    assert found.conf["matrix"] == {"req": {"pip+asv_runner": [version("asv_runner")]}}
+    (ours,) = environments(found)  # of which a copy is made in a second, by pip in ten
+    copy_environment(Path(tiny.environment(made)._path), Path(ours._path))
+    ours.save_info_file(ours._path)
+    return folder / "mine"
+
+
+def edit(project):
+    """Small images and few cells; of the driver's operations those that they need."""
+    suite = project / "benchmarks" / "buildup.py"
+    small, n = re.subn(r"\], \[\d+(, \d+)*\]\]", f"], [{GIB}]]", suite.read_text())
+    assert n == 4
+    assert "[0.5, 1, 2, 4], [64], [4, 64])" in small
+    small = small.replace("[0.5, 1, 2, 4], [64], [4, 64])", f"[{GIB / 1024}], [64], [4])")
     suite.write_text(small)
-    kernels = folder / "mine" / "benchmarks" / "kernels.py"
+    kernels = project / "benchmarks" / "kernels.py"
     kernels.write_text(re.sub(r"\*\(\"next_zero.*?\n {8}\],\n.*?\],", '"status"], ["0"],',
                               kernels.read_text(), flags=re.DOTALL))  # fmt: skip
-    declared = folder / "mine" / "hbitmap-bench.toml"
-    declared.write_text(re.sub(r"^cells = .*$", "cells = ['.']", declared.read_text(), flags=re.M))
-    return folder / "mine"
+    operations = project / "driver" / "operations"
+    assert {one.name for one in operations.iterdir()} == {
+        one.name for one in (SOURCES / "operations").iterdir()
+    }
+    for one in operations.iterdir():
+        if one.stem not in ("status", "reset_all"):
+            one.unlink()
+    declared = project / "hbitmap-bench.toml"
+    quick = re.sub(r"^cells = .*?$", "cells = ['words_exponent']", declared.read_text(),
+                   flags=re.M)  # fmt: skip
+    assert "cells = ['words_exponent']" in quick
+    declared.write_text(quick)
 
 
 def run(folder, *words, **variables):
@@ -115,11 +147,54 @@ def n_configured(folder):
     return len(path.read_text().splitlines()) if path.exists() else 0
 
 
-def test_commits_are_built_once_and_those_that_do_not_build_are_passed_over(project, history):
+@pytest.fixture(scope="module")
+def measured(project, history):
+    """All suites of one commit: its values by benchmark, and what asv's log says of failures."""
     _, commits = history
+    ran = run(project, "bench", "--machine", "test", "--profile", "full", f"{commits['one']}^!")
+    log = (project / "env" / "hbitmap-bench" / "bench.log").read_text()
+    assert ran.returncode == 0 or "disturbed in 3 of 3 runs" in log, ran.stdout + ran.stderr
+    (stored,) = (project / "results" / "test").glob(f"{commits['one'][:8]}*.json")
+    return {name: row[0] for name, row in json.loads(stored.read_text())["results"].items()}, log
+
+
+def test_every_suite_measures_a_commit(measured):
+    values, log = measured
+    suites = (
+        "BuildUp.track",
+        *(f"track_{what}" for what in ("fragmented", "overwritten", "pulled")),
+    )
+    for seconds in (values[f"buildup.{suite}_cpu_s"] or [] for suite in suites):
+        had = [one for one in seconds if one is not None and one == one]
+        assert all(one > 0 for one in had)
+        assert had == seconds != [] or "disturbed in 3 of 3 runs" in log
+    assert values["buildup.track_words_exponent"] in ([1], [2])
+    assert all(peak > 2**20 for peak in values["buildup.track_peak_bytes"])
+    (counted,) = values["kernels.Kernels.track_instructions"]
+    assert counted > 1
+
+
+def test_a_build_that_lacks_the_filters_is_measured_plain(daemon, tmp_path):
+    """What it lacks is left out of the answer, which suites take for not measured."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    without = Path(daemon).read_bytes().replace(b"snapshot-access", b"x" * len("snapshot-access"))
+    (programs / DAEMON).write_bytes(without)
+    (programs / DAEMON).chmod(0o755)
+    words = ["--programs", str(programs), "--images", str(tmp_path / "images"), "memory"]
+    for filtered, answers in (([], {"peak_bytes"}), (["--filtered"], set())):
+        told = CliRunner().invoke(sample_main, [*words, "--size", "1G", *filtered])
+        assert told.exit_code == 0, told.output
+        assert set(json.loads(told.stdout)) == answers
+
+
+def test_commits_are_built_once_and_what_does_not_build_is_passed_over(project, history, measured):
+    _, commits = history
+    built = n_configured(project)
     ran = run(project, "bench", "--machine", "test", *commits.values())
     assert ran.returncode == 2, ran.stdout + ran.stderr
     assert "2 of 4 commits stored" in ran.stdout
+    assert n_configured(project) == built + 3  # all but the one that is built
     running = [one.info["cmdline"] for one in psutil.process_iter(["cmdline"])]
     left = [command for command in running if "make-daemon" in str(command)]
     assert left == []  # the build that hung is stopped, and what it started
@@ -138,23 +213,7 @@ def test_what_was_measured_is_shown_and_gated(project, history):
     shown = run(project, "show", COLUMNS="200")
     assert shown.returncode == 0, shown.stderr
     assert shown.stdout.startswith("2 commits on test")
-    (stored, *others) = (project / "results" / "test").glob(f"{commits['one'][:8]}*.json")
-    assert not others
-    values = {name: row[0] for name, row in json.loads(stored.read_text())["results"].items()}
-    log = (project / "env" / "hbitmap-bench" / "bench.log").read_text()
-    suites = (
-        "BuildUp.track",
-        *(f"track_{what}" for what in ("fragmented", "overwritten", "pulled")),
-    )
-    for seconds in (values[f"buildup.{suite}_cpu_s"] or [] for suite in suites):
-        had = [one for one in seconds if one is not None and one == one]
-        assert all(one > 0 for one in had)
-        assert had == seconds != [] or "disturbed in 3 of 3 runs" in log
-    assert values["buildup.track_words_exponent"] in ([1], [2])
-    assert all(peak > 2**20 for peak in values["buildup.track_peak_bytes"])
-    (counted,) = values["kernels.Kernels.track_instructions"]
-    assert counted > 1
-    sides = ("--base", commits["one"], "--head", commits["two"])
+    sides = ("--base", commits["one"], "--head", commits["two"], "--profile", "full")
     ran = run(project, "gate", "--machine", "test", "--bench", "words_exponent", *sides)
     assert ran.returncode == 0, ran.stdout + ran.stderr
 

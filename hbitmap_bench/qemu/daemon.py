@@ -9,7 +9,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -67,11 +67,12 @@ class Daemon:
     listens on a socket in a new directory of mode 0700, which also keeps what it writes to stderr.
     On the way out it is asked to quit; after an exception, or if it does not, it is killed, with
     all that it has started. SIGTERM and SIGHUP count as Ctrl-C meanwhile. Start and end take about
-    0.1 s together.
+    0.1 s together. ``options`` are more words of its command line.
     """
 
-    def __init__(self, build: QemuBuild) -> None:
+    def __init__(self, build: QemuBuild, options: Sequence[str] = ()) -> None:
         self.build = build
+        self._options = options
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -117,6 +118,10 @@ class Daemon:
         """The daemon's process."""
         return self._process.pid
 
+    def errors(self) -> str:
+        """What it has written to stderr so far."""
+        return self._stderr.read_text(errors="replace")
+
     def execute(self, command: str, **arguments: object) -> Any:  # noqa: ANN401 - QMP's JSON
         """Send a command; underscores in names stand for hyphens. Waits as long as it takes.
 
@@ -133,7 +138,7 @@ class Daemon:
     @contextmanager
     def _running(self, socket: Path) -> Iterator[subprocess.Popen[bytes]]:
         chardev = f"socket,id=qmp,path={str(socket).replace(',', ',,')},server=on,wait=off"
-        options = ["--chardev", chardev, "--monitor", "chardev=qmp"]
+        options = ["--chardev", chardev, "--monitor", "chardev=qmp", *self._options]
         with (
             self._stderr.open("wb") as stderr,
             running(
@@ -184,7 +189,7 @@ class Daemon:
             return DaemonDied(f"{self.build.name} closed its QMP connection {when}")
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         # Its last words, but for warnings, which it survived.
-        lines = self._stderr.read_text(errors="replace").strip().splitlines()
+        lines = self.errors().strip().splitlines()
         words = [line for line in lines if not _WARNING.search(line)]
         return DaemonDied(": ".join([f"{self.build.name} ended {when}, {how}", *words[-1:]]))
 

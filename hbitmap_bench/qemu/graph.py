@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from hbitmap_bench.qemu.daemon import Daemon
@@ -51,18 +51,21 @@ def add_filters(
     *,
     fleecing: Image | None = None,
     min_cluster_bytes: int | None = None,
+    allowed: Mapping[str, str] | None = None,
 ) -> str:
     """Put a copy-before-write filter over the disk, a snapshot-access filter over that.
 
     Copies go to a null disk, or to ``fleecing``, whose cluster size then is the copy cluster.
-    ``min_cluster_bytes`` is given as ``min-cluster-size`` (``QmpError`` before QEMU 9.2). Returns
-    the name of the snapshot-access node.
+    ``min_cluster_bytes`` is given as ``min-cluster-size`` (``QmpError`` before QEMU 9.2).
+    ``allowed`` is a bitmap (its node and name): of what it leaves out the snapshot's user may read
+    nothing. Returns the name of the snapshot-access node.
     """
     if fleecing is None:
         target = add_null_disk(daemon, _CBW_TARGET, image_bytes)
     else:
         target = _add_fleecing(daemon, fleecing)
     least = {} if min_cluster_bytes is None else {"min_cluster_size": min_cluster_bytes}
+    bitmap = {} if allowed is None else {"bitmap": allowed}
     daemon.execute(
         "blockdev-add",
         driver="copy-before-write",
@@ -70,6 +73,7 @@ def add_filters(
         file=DISK,
         target=target,
         **least,
+        **bitmap,
     )
     daemon.execute("blockdev-add", driver="snapshot-access", node_name=SNAPSHOT, file=_CBW)
     return SNAPSHOT

@@ -1,7 +1,8 @@
 """An NBD client that asks for block status, as a backup program does that pulls over NBD.
 
-It discards, too, as a guest does. Written from the protocol's public specification; it knows the
-fixed newstyle handshake, structured replies and the context ``base:allocation``, and reads no data.
+It discards and zeroes, too, as a guest does. Written from the protocol's public specification; it
+knows the fixed newstyle handshake, structured replies and the context ``base:allocation``, and
+reads no data.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ _EXPORT_INFO: Final = struct.Struct(">HQH")
 _REQUEST: Final = struct.Struct(">IHHQQI")
 _REQUEST_MAGIC: Final = 0x25609513
 _DISCARD: Final = 4
+_WRITE_ZEROES: Final = 6
 _BLOCK_STATUS: Final = 7
 _SIMPLE_REPLY: Final = struct.Struct(">IIQ")
 _SIMPLE_REPLY_MAGIC: Final = 0x67446698
@@ -86,9 +88,16 @@ class NbdClient:
 
         Raises ``UserError`` where the server refuses one.
         """
+        self._send(_DISCARD, ranges)
+
+    def write_zeroes(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """Write zeroes to ranges, as ``discard`` does."""
+        self._send(_WRITE_ZEROES, ranges)
+
+    def _send(self, command: int, ranges: Iterable[tuple[int, int]]) -> None:
         waiting = 0
         for offset, length in ranges:
-            request = (_REQUEST_MAGIC, 0, _DISCARD, offset, offset, length)
+            request = (_REQUEST_MAGIC, 0, command, offset, offset, length)
             self._connection.sendall(_REQUEST.pack(*request))
             waiting += 1
             if waiting == _IN_FLIGHT:
@@ -101,7 +110,7 @@ class NbdClient:
         """One reply without content: simple if it succeeded, the head of a chunk if it did not."""
         magic, error, offset = _SIMPLE_REPLY.unpack(self._receive(_SIMPLE_REPLY.size))
         if magic != _SIMPLE_REPLY_MAGIC or error:
-            raise UserError(f"the NBD server refused a discard at {offset}")
+            raise UserError(f"the NBD server refused a change at {offset}")
 
     def _greet(self) -> None:
         if self._receive(len(_HELLO)) != _HELLO:
@@ -143,13 +152,20 @@ def connected(path: Path, export: str) -> Iterator[NbdClient]:
 
 
 def whole_status(client: NbdClient, request_bytes: int = MAX_REQUEST_BYTES) -> tuple[int, int]:
-    """Ask for the whole export; returns requests sent and extents received.
+    """Ask for the whole export, as ``range_status`` does."""
+    return range_status(client, 0, client.size, request_bytes)
+
+
+def range_status(
+    client: NbdClient, start: int, end: int, request_bytes: int = MAX_REQUEST_BYTES
+) -> tuple[int, int]:
+    """Ask for a range; returns requests sent and extents received.
 
     Neighbours of one state, which meet where requests do, are counted apart.
     """
-    offset = requests = extents = 0
-    while offset < client.size:
-        found = client.block_status(offset, min(request_bytes, client.size - offset))
+    offset, requests, extents = start, 0, 0
+    while offset < end:
+        found = client.block_status(offset, min(request_bytes, end - offset))
         offset += sum(extent.length for extent in found)
         requests += 1
         extents += len(found)

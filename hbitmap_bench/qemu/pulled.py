@@ -50,10 +50,16 @@ class Pass(NamedTuple):
 
 def pull(build: QemuBuild, image: Image, client: Client, *, filtered: bool) -> Pass:
     """One pass over the whole export, in a daemon of its own."""
-    with Daemon(build) as daemon, scratch.folder() as folder:
+    with Daemon(build) as daemon:
         node = add_disk(daemon, image, None)
         if filtered:
             node = add_filters(daemon, image.image_bytes)
+        return pass_over(daemon, node, client)
+
+
+def pass_over(daemon: Daemon, node: str, client: Client) -> Pass:
+    """Export a node, and let the client ask."""
+    with scratch.folder() as folder:
         path = folder / "nbd"
         daemon.execute("nbd-server-start", addr={"type": "unix", "data": {"path": str(path)}})
         daemon.execute("block-export-add", type="nbd", id="export", node_name=node, name=EXPORT)

@@ -21,7 +21,7 @@ from hbitmap_bench.base.sizes import parse_size
 @click.option(
     "--cache-size", "builds_bytes", default="1G", show_default=True, type=parse_size,
     metavar="SIZE", help="Disk for builds that are kept; the oldest are dropped. Images take "
-    "1.1G more, and ccache up to 1G.",
+    "1.3G more, and ccache up to 1G.",
 )  # fmt: skip
 @click.option("--jobs", type=click.IntRange(1), help="Of ninja. Default: as many as cores.")
 @click.option(

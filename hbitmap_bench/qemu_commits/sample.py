@@ -20,19 +20,21 @@ import click
 from hbitmap_bench.base import scratch
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.base.program import run_to_exit
-from hbitmap_bench.base.sizes import parse_size
+from hbitmap_bench.base.sizes import format_size, parse_size
 from hbitmap_bench.qemu import blueprint
 from hbitmap_bench.qemu.account import Run, peak_bytes
 from hbitmap_bench.qemu.blueprint import Blueprint
 from hbitmap_bench.qemu.builds import DAEMON, QemuBuild, find_qemu_img, parse_build
 from hbitmap_bench.qemu.buildup import add_ends, build_up
 from hbitmap_bench.qemu.daemon import Daemon
+from hbitmap_bench.qemu.denied import pull_allowed
 from hbitmap_bench.qemu.detect import missing_parts
 from hbitmap_bench.qemu.driver import Words, instructions, started, two_bitmaps
 from hbitmap_bench.qemu.graph import BACKUP_TARGET, add_null_disk
 from hbitmap_bench.qemu.images import Image, ensure_images
 from hbitmap_bench.qemu.overwritten import MAX_DISCARD_BYTES, add_overwritable, overwrite
-from hbitmap_bench.qemu.pulled import ask_by, pull
+from hbitmap_bench.qemu.pulled import Pass, ask_by, pull
+from hbitmap_bench.qemu.queries import count_queries
 from hbitmap_bench.qemu_commits.build import DRIVER
 from hbitmap_bench.reproduction.disturbance import judged
 from hbitmap_bench.reproduction.rows import Row, probe, run_once
@@ -42,7 +44,10 @@ from hbitmap_impl.image import SMALL_L2_SLICE_BYTES
 TRIES: Final = 3
 
 RUN_CLUSTERS: Final = 64
-"""Of a fragmented image: an answer ends where host offsets stop being contiguous."""
+"""Of a fragmented image, where an answer ends as host offsets stop being contiguous; and of what a
+half-denied one allows and denies in turn."""
+
+CLUSTER_BYTES: Final = 65536
 
 BITS: Final = 2**24
 """The bitmap of 1 TiB at 64 KiB a bit."""
@@ -94,6 +99,17 @@ class Installed:
         tool = find_qemu_img(None if shutil.which("qemu-img") else self.build.path)
         (found,) = ensure_images(self.images, [(size, cluster_size)], tool, lambda words: None)
         return found
+
+    def fragmented(self, size: int) -> Image:
+        """The image whose runs have 64 clusters; it appears when it is complete."""
+        path = self.images / f"fragmented-{format_size(size)}.qcow2"
+        if not path.exists():
+            self.images.mkdir(parents=True, exist_ok=True)
+            with scratch.folder(self.images) as folder:
+                drawn = folder / path.name
+                Blueprint(image_bytes=size, pattern=blueprint.fragmented(RUN_CLUSTERS)).write(drawn)
+                drawn.rename(path)
+        return Image(path, size, CLUSTER_BYTES)
 
 
 @click.group()
@@ -150,11 +166,8 @@ def buildup(
 def fragmented(installed: Installed, size: int, filtered: bool) -> None:
     """CPU and wall seconds of one build-up over an image whose runs have 64 clusters."""
     installed.require(filtered=filtered)
-    with scratch.folder() as folder:
-        path = folder / "image"
-        Blueprint(image_bytes=size, pattern=blueprint.fragmented(RUN_CLUSTERS)).write(path)
-        row = Row(installed.build, Image(path, size, 65536), filtered, SMALL_L2_SLICE_BYTES)
-        _tell(_undisturbed(partial(run_once, row)))
+    row = Row(installed.build, installed.fragmented(size), filtered, SMALL_L2_SLICE_BYTES)
+    _tell(_undisturbed(partial(run_once, row)))
 
 
 @main.command()
@@ -185,15 +198,42 @@ def pulled(installed: Installed, size: int, filtered: bool) -> None:
     Its requests are as long as client and daemon can: from QEMU 8.2 on, up to the end of the disk.
     """
     installed.require(filtered=filtered)
-    image, client = installed.image(size, 65536), ask_by(installed.qemu_img)
+    image, client = installed.image(size, CLUSTER_BYTES), ask_by(installed.qemu_img)
+    _tell_pass(partial(pull, installed.build, image, client, filtered=filtered))
 
-    def once(loop: ScanLoop) -> Run:
-        before = loop.words_s()
-        cpu_s = pull(installed.build, image, client, filtered=filtered).cpu_s
-        # The daemon waits for its client, so that wall seconds tell nothing.
-        return Run(wall_s=cpu_s, cpu_s=cpu_s, loop_words_s=(before, loop.words_s()))
 
-    _tell(_undisturbed(once))
+@main.command("half-denied")
+@size_option
+@filtered_option
+@click.pass_obj
+def half_denied(installed: Installed, size: int, filtered: bool) -> None:
+    """CPU seconds of a pass of block status over the half of a snapshot that may be read.
+
+    Runs of 64 clusters are allowed and denied in turn, by the filter's bitmap argument. Each
+    request is for one run: no job goes over such a snapshot.
+    """
+    installed.require(filtered=filtered)
+    image = installed.image(size, CLUSTER_BYTES)
+    run_bytes = RUN_CLUSTERS * CLUSTER_BYTES
+    _tell_pass(
+        partial(
+            pull_allowed, installed.build, image,
+            run_bytes=run_bytes, filtered=filtered, l2_slice_bytes=SMALL_L2_SLICE_BYTES,
+        )
+    )  # fmt: skip
+
+
+@main.command()
+@size_option
+@filtered_option
+@click.pass_obj
+def queries(installed: Installed, size: int, filtered: bool) -> None:
+    """Questions that a build-up asks, counted by QEMU's own trace; null where it has none."""
+    installed.require(filtered=filtered)
+    image = installed.image(size, CLUSTER_BYTES)
+    slice_bytes = SMALL_L2_SLICE_BYTES
+    found = count_queries(installed.build, image, filtered=filtered, l2_slice_bytes=slice_bytes)
+    click.echo(json.dumps({"queries": found}))
 
 
 @main.command()
@@ -203,7 +243,7 @@ def pulled(installed: Installed, size: int, filtered: bool) -> None:
 def memory(installed: Installed, size: int, filtered: bool) -> None:
     """The daemon's largest resident set in a build-up, in bytes."""
     installed.require(filtered=filtered)
-    image = installed.image(size, 65536)
+    image = installed.image(size, CLUSTER_BYTES)
     with Daemon(installed.build) as daemon:
         build_up(daemon, *add_ends(daemon, image, filtered=filtered))
         click.echo(json.dumps({"peak_bytes": peak_bytes(daemon.pid)}))
@@ -218,6 +258,16 @@ def _undisturbed(once: Callable[[ScanLoop], Run]) -> Run:
         if run.disturbed is None:
             return run
     raise UserError(f"disturbed in {TRIES} of {TRIES} runs, the last by {run.disturbed}")
+
+
+def _tell_pass(once: Callable[[], Pass]) -> None:
+    def run(loop: ScanLoop) -> Run:
+        before = loop.words_s()
+        cpu_s = once().cpu_s
+        # The daemon waits for its client, so that wall seconds tell nothing.
+        return Run(wall_s=cpu_s, cpu_s=cpu_s, loop_words_s=(before, loop.words_s()))
+
+    _tell(_undisturbed(run))
 
 
 def _tell(run: Run) -> None:

@@ -40,7 +40,9 @@ files = ["programs/*"]
 submodules = false  # firmware, some gigabytes of it; configure brings what a build needs
 
 [profiles.quick]
-cells = ['track_cpu_s\\(.*, (0\\.5|1|2), .*, 4\\)', 'track_words_exponent', '^kernels']
+cells = [
+    'track_cpu_s\\(.*, (0\\.5|1|2), .*, 4\\)', 'track_queries', 'track_words_exponent', '^kernels',
+]
 
 [counters]
 noisy = ['_cpu_s$', 'track_peak_bytes$']
@@ -84,6 +86,21 @@ series = "setup"
 title = "Exponent of seconds, pulled over NBD"
 limits = { plain = 1.0, cbw_snap = 1.0 }
 
+[[growth]]
+of = "buildup.track_half_denied_cpu_s"
+quantity = "seconds"
+size = "image_gib"
+series = "setup"
+title = "Exponent of seconds, half denied"
+limits = { plain = 1.0, cbw_snap = 1.0 }
+
+[[growth]]
+of = "buildup.track_queries"
+quantity = "queries"
+size = "image_gib"
+series = "setup"
+limits = { plain = 1.0, cbw_snap = 1.0 }
+
 [front]
 title = "QEMU, commit after commit"
 
@@ -109,6 +126,14 @@ about = "The guest has overwritten the disk: each question searches the done bit
 [benchmarks."buildup.track_pulled_cpu_s"]
 title = "CPU seconds of a pass of block status over NBD"
 about = "By the commit's own qemu-img, with the longest requests that both ends know."
+
+[benchmarks."buildup.track_half_denied_cpu_s"]
+title = "CPU seconds of a pass of block status, half denied"
+about = "Runs of 64 clusters are allowed and denied in turn; each request over NBD is for one run."
+
+[benchmarks."buildup.track_queries"]
+title = "Questions of a build-up"
+about = "Counted by QEMU's own trace: exact. Each is answered from one slice of 512 clusters."
 
 [benchmarks."buildup.track_peak_bytes"]
 title = "The daemon's largest resident set"

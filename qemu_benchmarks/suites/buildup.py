@@ -60,6 +60,31 @@ track_pulled_cpu_s.param_names = ["setup", "image_gib"]
 track_pulled_cpu_s.params = [["plain", "cbw_snap"], [512, 1024, 2048, 4096]]
 
 
+def track_half_denied_cpu_s(setup: str, image_gib: int) -> float:
+    """CPU seconds of a pass of block status over every other run of a disk, a request a run.
+
+    The filter denies the runs between, by its bitmap argument; plain, they are not asked for.
+    """
+    return value("cpu_s", "half-denied", "--size", f"{image_gib}G", *filters(setup))
+
+
+track_half_denied_cpu_s.unit = "seconds"
+track_half_denied_cpu_s.timeout = 600
+track_half_denied_cpu_s.param_names = ["setup", "image_gib"]
+track_half_denied_cpu_s.params = [["plain", "cbw_snap"], [32, 64, 128, 256]]
+
+
+def track_queries(setup: str, image_gib: int) -> float:
+    """Questions that a build-up asks the disk; not measured where the build has no trace."""
+    return value("queries", "queries", "--size", f"{image_gib}G", *filters(setup))
+
+
+track_queries.unit = "queries"
+track_queries.timeout = 600
+track_queries.param_names = ["setup", "image_gib"]
+track_queries.params = [["plain", "cbw_snap"], [64, 128, 256, 512]]
+
+
 def track_peak_bytes(setup: str, image_gib: int) -> float:
     """The daemon's largest resident set in a build-up."""
     return value("peak_bytes", "memory", "--size", f"{image_gib}G", *filters(setup))

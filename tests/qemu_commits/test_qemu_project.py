@@ -116,7 +116,7 @@ def edit(project):
     """Small images and few cells; of the driver's operations those that they need."""
     suite = project / "benchmarks" / "buildup.py"
     small, n = re.subn(r"\], \[\d+(, \d+)*\]\]", f"], [{GIB}]]", suite.read_text())
-    assert n == 4
+    assert n == 6
     assert "[0.5, 1, 2, 4], [64], [4, 64])" in small
     small = small.replace("[0.5, 1, 2, 4], [64], [4, 64])", f"[{GIB / 1024}], [64], [4])")
     suite.write_text(small)
@@ -131,8 +131,8 @@ def edit(project):
         if one.stem not in ("status", "reset_all"):
             one.unlink()
     declared = project / "hbitmap-bench.toml"
-    quick = re.sub(r"^cells = .*?$", "cells = ['words_exponent']", declared.read_text(),
-                   flags=re.M)  # fmt: skip
+    quick = re.sub(r"^cells = \[.*?^\]$", "cells = ['words_exponent']", declared.read_text(),
+                   flags=re.DOTALL | re.M)  # fmt: skip
     assert "cells = ['words_exponent']" in quick
     declared.write_text(quick)
 
@@ -162,13 +162,14 @@ def test_every_suite_measures_a_commit(measured):
     values, log = measured
     suites = (
         "BuildUp.track",
-        *(f"track_{what}" for what in ("fragmented", "overwritten", "pulled")),
+        *(f"track_{what}" for what in ("fragmented", "overwritten", "pulled", "half_denied")),
     )
     for seconds in (values[f"buildup.{suite}_cpu_s"] or [] for suite in suites):
         had = [one for one in seconds if one is not None and one == one]
         assert all(one > 0 for one in had)
         assert had == seconds != [] or "disturbed in 3 of 3 runs" in log
     assert values["buildup.track_words_exponent"] in ([1], [2])
+    assert values["buildup.track_queries"] == [GIB * 2**30 // (512 * 65536)] * 2
     assert all(peak > 2**20 for peak in values["buildup.track_peak_bytes"])
     (counted,) = values["kernels.Kernels.track_instructions"]
     assert counted > 1
@@ -214,8 +215,16 @@ def test_what_was_measured_is_shown_and_gated(project, history):
     assert shown.returncode == 0, shown.stderr
     assert shown.stdout.startswith("2 commits on test")
     sides = ("--base", commits["one"], "--head", commits["two"], "--profile", "full")
-    ran = run(project, "gate", "--machine", "test", "--bench", "words_exponent", *sides)
+    before = images(project)
+    counters = "words_exponent|track_queries"
+    ran = run(project, "gate", "--machine", "test", "--bench", counters, *sides)
     assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert images(project) == before != set()  # both sides have used the images that were there
+
+
+def images(project):
+    found = ((one.name, one.stat()) for one in (project / "images").iterdir())
+    return {(name, stat.st_ino, stat.st_mtime_ns) for name, stat in found}
 
 
 def test_an_interrupted_build_leaves_nothing(project, history, tmp_path):

@@ -24,6 +24,7 @@ from hbitmap_bench.commits.gate.runs import COUNTERS, PASSES, Manifest, Run, sav
 from hbitmap_bench.commits.gate.suites import Cell
 from hbitmap_bench.commits.gate.thresholds import Threshold
 from hbitmap_bench.commits.gate.verdict import (
+    Attached,
     EnvironmentFacts,
     Finding,
     Judgement,
@@ -224,6 +225,12 @@ def regressed():
             ),
         ],
         new=("buildup.BuildUp.time_resume('deny', 16, 64)",),
+        attached=(
+            Attached(
+                TIME, f"{TIME}('deny', 16, 64)", "Profile of the daemon",
+                "cbw_snap, 16T: 1.20 s\n 71.2%  next_zero (daemon)\n  0.3%  `cache_get`",
+            ),
+        ),
     )  # fmt: skip
 
 

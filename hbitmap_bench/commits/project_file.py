@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from string import Formatter
 from types import NoneType, UnionType
 from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -130,6 +131,15 @@ class Growth:
 
 
 @dataclass(frozen=True)
+class Attachment:
+    """``[[attached]]``: a program of the environment that is asked about a regression."""
+
+    of: str
+    title: str
+    command: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Words:
     """``[suites.NAME]``: a title, and a sentence or two on what it is."""
 
@@ -191,6 +201,7 @@ class ProjectFile:
     parameters: Parameters = Parameters()
     derived: tuple[Derived, ...] = ()
     growth: tuple[Growth, ...] = ()
+    attached: tuple[Attachment, ...] = ()
     front: Front = Front()
     suites: Mapping[str, Words] = field(default_factory=dict)
     benchmarks: Mapping[str, Named] = field(default_factory=dict)
@@ -358,6 +369,22 @@ def _check(found: ProjectFile) -> None:
             raise ValueError(
                 f"growth.at may name {', '.join(one.by) or 'nothing'} in braces, and is "
                 f"{one.at!r}: {REMEDY}"
+            ) from None
+
+    for attachment in found.attached:
+        _check_command(attachment)
+
+
+def _check_command(attachment: Attachment) -> None:
+    if not attachment.command:
+        raise ValueError(f"attached.command names a program, and is empty: {REMEDY}")
+    for word in attachment.command:
+        try:
+            list(Formatter().parse(word))
+        except ValueError as error:
+            raise ValueError(
+                f"attached.command has parameters in braces, and {word!r} is none such ({error}): "
+                f"{REMEDY}"
             ) from None
 
 

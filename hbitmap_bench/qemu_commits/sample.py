@@ -33,6 +33,7 @@ from hbitmap_bench.qemu.driver import Words, instructions, started, two_bitmaps
 from hbitmap_bench.qemu.graph import BACKUP_TARGET, add_null_disk
 from hbitmap_bench.qemu.images import Image, ensure_images
 from hbitmap_bench.qemu.overwritten import MAX_DISCARD_BYTES, add_overwritable, overwrite
+from hbitmap_bench.qemu.profiled import profile_build_up
 from hbitmap_bench.qemu.pulled import Pass, ask_by, pull
 from hbitmap_bench.qemu.queries import count_queries
 from hbitmap_bench.qemu_commits.build import DRIVER
@@ -51,6 +52,12 @@ CLUSTER_BYTES: Final = 65536
 
 BITS: Final = 2**24
 """The bitmap of 1 TiB at 64 KiB a bit."""
+
+SETUPS: Final = ("plain", "cbw_snap")
+"""As the suites call them."""
+
+TOP_FUNCTIONS: Final = 10
+"""Of a profile."""
 
 DENSITIES: Final = ("0", "0.5", "1")
 """Shares of set bits."""
@@ -247,6 +254,30 @@ def memory(installed: Installed, size: int, filtered: bool) -> None:
     with Daemon(installed.build) as daemon:
         build_up(daemon, *add_ends(daemon, image, filtered=filtered))
         click.echo(json.dumps({"peak_bytes": peak_bytes(daemon.pid)}))
+
+
+@main.command()
+@size_option
+@click.option("--setup", required=True, type=click.Choice(SETUPS))
+@click.option("--cluster-size", default="64K", show_default=True, type=parse_size)
+@click.option("--l2-slice", default="4K", show_default=True, type=parse_size)
+@click.option("--fragmented", "in_runs", is_flag=True, help="Over the image with short runs.")
+@click.pass_obj
+def profile(
+    installed: Installed, size: int, setup: str, cluster_size: int, l2_slice: int, in_runs: bool
+) -> None:
+    """Where the CPU time of one build-up goes, by perf: its top functions, as text."""
+    image = installed.fragmented(size) if in_runs else installed.image(size, cluster_size)
+    with Daemon(installed.build) as daemon:
+        daemon.keep_to_one_core()
+        ends = add_ends(daemon, image, filtered=setup != "plain", l2_slice_bytes=l2_slice)
+        elapsed_s, found = profile_build_up(daemon, *ends)
+    what = f"qemu {installed.build.version}, {setup}, {format_size(size)}"
+    kernel = "" if found.with_kernel else ", without the kernel's"
+    click.echo(f"{what}: {elapsed_s:.2f} s, {found.total} samples{kernel}")
+    ranked = sorted(found.counts.items(), key=lambda item: -item[1])
+    for (function, file), n in ranked[:TOP_FUNCTIONS]:
+        click.echo(f"{n / found.total:6.1%}  {function} ({file})")
 
 
 def _undisturbed(once: Callable[[ScanLoop], Run]) -> Run:

@@ -101,6 +101,23 @@ size = "image_gib"
 series = "setup"
 limits = { plain = 1.0, cbw_snap = 1.0 }
 
+# Where a build-up has regressed, the gate asks the head's daemon for its profile.
+[[attached]]
+of = "buildup.BuildUp.track_cpu_s"
+title = "Profile of the daemon"
+command = [
+    "hbitmap-bench-sample", "profile", "--setup", "{setup}", "--size", "{image_tib}T",
+    "--cluster-size", "{cluster_kib}K", "--l2-slice", "{slice_kib}K",
+]
+
+[[attached]]
+of = "buildup.track_fragmented_cpu_s"
+title = "Profile of the daemon"
+command = [
+    "hbitmap-bench-sample", "profile", "--setup", "{setup}", "--size", "{image_gib}G",
+    "--fragmented",
+]
+
 [front]
 title = "QEMU, commit after commit"
 

@@ -131,6 +131,51 @@ def test_a_slower_change_is_regressed_by_counters_and_by_time_and_judged_so_agai
     assert (judged.returncode, judged.stdout) == (1, ran.stdout)
 
 
+ATTACHED = """
+[[attached]]
+of = "suite.Work.track_words"
+title = "What it reads"
+command = [
+    "python", "-P", "-c",
+    "import sys; from hbitmap_impl import words; print(words.WORDS, sys.argv[1:])",
+    "{implementation}", "{image_tib}T",
+]
+
+[[attached]]
+of = "suite.Work.track_words"
+title = "What fails"
+command = ["python", "-c", "raise SystemExit('no luck')"]
+
+[[attached]]
+of = "suite.Work.track_words"
+title = "What is not there"
+command = ["no-such-program", "{image_gib}"]
+
+[[attached]]
+of = "suite.Work.time_work"
+title = "What is not asked for"
+command = ["python", "-c", "print('unseen')"]
+"""
+
+
+def test_what_a_project_has_to_say_of_a_regression_is_attached(repo, change):
+    """By the slower side; a run that is judged again has it, and what fails changes no verdict."""
+    change({**words(8), "hbitmap-bench.toml": f"{DECLARED}\n{ATTACHED}"})
+    ran = gate(repo, "--bench", WORDS, "--format", "json")
+    assert ran.returncode == 1, ran.stdout + ran.stderr
+    cell = "suite.Work.track_words('deny', 1)"
+    told = {one["title"]: (one["cell"], one["text"]) for one in json.loads(ran.stdout)["attached"]}
+    assert told.pop("What it reads") == (cell, "8 ['deny', '1T']")
+    assert told.pop("What fails") == (cell, "python gave nothing to attach: no luck")
+    assert "{image_gib}" in told.pop("What is not there")[1]
+    assert not told
+    for form in ("text", "markdown"):
+        again = [COMMAND, "judge", run_folder(ran), "--format", form]
+        judged = subprocess.run(again, cwd="/", capture_output=True, text=True)
+        assert judged.returncode == 1
+        assert "8 ['deny', '1T']\n" in judged.stdout
+
+
 def test_a_change_that_costs_nothing_passes(repo, change):
     change({"hbitmap_impl/words.py": "WORDS = 7  # as ever\n"})
     ran = gate(repo, "--bench", WORDS)

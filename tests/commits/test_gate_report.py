@@ -35,7 +35,13 @@ from hbitmap_bench.base.printable import printable
 from hbitmap_bench.commits.gate import verdict_markdown
 from hbitmap_bench.commits.gate.commands import FORMATS
 from hbitmap_bench.commits.gate.steepness import thresholds
-from hbitmap_bench.commits.gate.verdict import Finding, Judgement, RunFacts, SideFacts
+from hbitmap_bench.commits.gate.verdict import (
+    Attached,
+    Finding,
+    Judgement,
+    RunFacts,
+    SideFacts,
+)
 from hbitmap_bench.commits.gate.verdict_entries import entries
 from hbitmap_bench.commits.gate.verdict_formats import render, render_all
 from hbitmap_bench.commits.gate.verdict_text import print_text
@@ -341,6 +347,24 @@ def test_json_has_every_field(name):
             assert listed[key] == (None if value == inf else value)
 
 
+@pytest.mark.parametrize("form", ["text", "markdown", "json"])
+def test_what_is_attached_stands_with_what_regressed_alone(form):
+    """Line for line; neither with what is allowed, nor with another benchmark."""
+    told = Attached("a.b", "a.b(1)", "Profile", "the first line\n  71.2%  the second")
+    other = replace(told, benchmark="c.d", text="of another")
+    for allowed_by, times in ((None, 1), ("a reason", 0)):
+        one = finding("REGRESSED", benchmark="a.b", params=(1,), allowed=allowed_by)
+        page = render(judgement("REGRESSED", [one], attached=(told, other)), form)
+        if form == "json":
+            attached = json.loads(page)["attached"]
+            assert [(a["cell"], a["title"]) for a in attached] == [("a.b(1)", "Profile")] * 2
+            assert attached[0]["text"] == told.text
+            continue
+        assert page.count("  71.2%  the second\n") == times
+        assert page.count("Profile: a.b") == times
+        assert "of another" not in page
+
+
 def test_json_counts_sum_up():
     document = json.loads(render(regressed(), "json"))
     assert document["counts"] == {
@@ -438,6 +462,7 @@ def hostile() -> Judgement:
     return judgement(
         "REGRESSED", found, run=run, new=(HOSTILE,), band_source=HOSTILE,
         reasons=(f"the reason: {HOSTILE}",),
+        attached=(Attached(HOSTILE, HOSTILE, HOSTILE, HOSTILE),),
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ PAGE = ROOT / "docs" / "project-file.md"
 
 def test_every_key_is_in_the_page_and_no_other():
     tables = {"measured", "profiles", "counters", "parameters", "derived", "growth", "front"}
+    tables |= {"attached"}
     documented = set(re.findall(r"^\| `([\w.]+)` \|", PAGE.read_text(), re.M))
     assert documented == set(keys()) - tables - {"suites", "benchmarks"}
 
@@ -56,6 +57,12 @@ def test_this_project_has_a_file():
         ("[[derived]]\nname = 3", "derived.name must be text, and is 3"),
         ('[[counters.allowed]]\nbenchmark = "a"', "needs a reason, and 'a' has none"),
         ('[parameters]\npairs = [["a"]]', "parameters.pairs must be pairs, and has ['a']"),
+        ('[[attached]]\nof = "a"\ntitle = "b"', "[attached] needs command"),
+        ('[[attached]]\nof = "a"\ntitle = "b"\ncommand = []', "names a program, and is empty"),
+        (
+            '[[attached]]\nof = "a"\ntitle = "b"\ncommand = ["c", "{d"]',
+            "has parameters in braces, and '{d' is none such",
+        ),
         ("x =", "must be TOML"),
     ],
 )

@@ -16,12 +16,14 @@ import pytest
 import tiny
 from click.testing import CliRunner
 from driver_stub import RULES, SOURCES
+from perf_permitted import needs_perf
 from tiny import commit, git
 
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.commits.asv_library import environments
 from hbitmap_bench.commits.gate.environments import copy_environment
 from hbitmap_bench.commits.project import find_project
+from hbitmap_bench.commits.project_file import read
 from hbitmap_bench.qemu.builds import DAEMON
 from hbitmap_bench.qemu_commits.build import first_error
 from hbitmap_bench.qemu_commits.build import main as build_main
@@ -187,6 +189,23 @@ def test_a_build_that_lacks_the_filters_is_measured_plain(daemon, tmp_path):
         told = CliRunner().invoke(sample_main, [*words, "--size", "1G", *filtered])
         assert told.exit_code == 0, told.output
         assert set(json.loads(told.stdout)) == answers
+
+
+@needs_perf
+@pytest.mark.parametrize("of", ["BuildUp.track_cpu_s", "track_fragmented_cpu_s"])
+def test_the_profile_that_the_gate_attaches_names_functions(project, measured, of):
+    """As the gate runs it, by an environment's own program."""
+    (attached,) = [one for one in read(project).attached if one.of == f"buildup.{of}"]
+    params = {"setup": "cbw_snap", "image_tib": GIB / 1024, "image_gib": GIB}
+    params |= {"cluster_kib": 64, "slice_kib": 4}
+    program, *words = (word.format(**params) for word in attached.command)
+    (found,) = (project / "env").glob(f"*/bin/{program}")
+    ran = subprocess.run([found, *words], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    head, *functions = ran.stdout.splitlines()
+    assert re.fullmatch(rf"qemu [\d.]+\S*, cbw_snap, {GIB}G: \d+\.\d\d s, \d+ samples.*", head)
+    assert all(re.fullmatch(r" *\d+\.\d%  \S.* \(\S+\)", line) for line in functions)
+    assert len(functions) <= 10
 
 
 def test_commits_are_built_once_and_what_does_not_build_is_passed_over(project, history, measured):

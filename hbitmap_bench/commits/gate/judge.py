@@ -53,6 +53,7 @@ def judge(run: Run) -> Judgement:
         thresholds=steepness.thresholds(manifest.declared),
         overrides=run.manifest.overrides,
         not_counted=_not_counted(run),
+        attached=manifest.attached,
     )
 
 

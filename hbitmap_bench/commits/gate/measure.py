@@ -25,9 +25,10 @@ from hbitmap_bench.base.output import deliver, folder_as_text
 from hbitmap_bench.commits import sources
 from hbitmap_bench.commits.gate import BUDGET_S, environments, instructions, suites
 from hbitmap_bench.commits.gate.allowances import check_allowances, new_allowances
+from hbitmap_bench.commits.gate.attachments import attachments
 from hbitmap_bench.commits.gate.environments import SideName, Workshop
 from hbitmap_bench.commits.gate.instructions import Counts
-from hbitmap_bench.commits.gate.judge import hiding, suspects
+from hbitmap_bench.commits.gate.judge import hiding, judge, suspects
 from hbitmap_bench.commits.gate.overrides import read_overrides
 from hbitmap_bench.commits.gate.runs import COUNTERS, PASSES, Manifest, load_passes, save_manifest
 from hbitmap_bench.commits.gate.session import Session, discover
@@ -185,7 +186,10 @@ def _measure(
         # of one commit nothing is new: what environment A can't measure is missing
         if side == "head" or workshop.variants or cell not in plan.new
     )
-    return replace(manifest, failures=failures)
+    manifest = replace(manifest, failures=failures)
+    judgement = judge(load_passes(folder, manifest))
+    attached = attachments(session, manifest, judgement, console)
+    return replace(manifest, attached=attached)
 
 
 def _instructions(

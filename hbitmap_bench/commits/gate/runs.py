@@ -30,7 +30,13 @@ from hbitmap_bench.commits.gate.environments import SIDES, SideName
 from hbitmap_bench.commits.gate.instructions import Counts
 from hbitmap_bench.commits.gate.paired import summary
 from hbitmap_bench.commits.gate.suites import Cell
-from hbitmap_bench.commits.gate.verdict import EnvironmentFacts, Override, RunFacts, SideFacts
+from hbitmap_bench.commits.gate.verdict import (
+    Attached,
+    EnvironmentFacts,
+    Override,
+    RunFacts,
+    SideFacts,
+)
 from hbitmap_bench.commits.project_file import DEFAULTS, FILE, Allowance, ProjectFile, parse, read
 from hbitmap_bench.commits.series import Benchmark, Param
 from hbitmap_bench.commits.sessions import rows_of
@@ -58,7 +64,8 @@ class Manifest:
     ``required`` are the cells that the base's reviewed list has, ``versions`` the reviewed versions
     of its benchmarks. ``failures`` are (side, cell, reason). ``same_code``: the measured sources of
     both sides are one; ``same_package``: the sources differ, and what was installed does not.
-    ``declared`` is the project's file by which the run is judged.
+    ``declared`` is the project's file by which the run is judged. ``attached`` is what was said of
+    regressions when it was measured.
     """
 
     facts: RunFacts
@@ -75,6 +82,7 @@ class Manifest:
     same_package: bool
     overrides: tuple[Override, ...] = ()
     declared: ProjectFile = DEFAULTS
+    attached: tuple[Attached, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -115,6 +123,7 @@ def save_manifest(folder: Path, manifest: Manifest) -> None:
         "same_package": manifest.same_package,
         "overrides": [asdict(override) for override in manifest.overrides],
         "project_file": manifest.declared.text,
+        "attached": [asdict(attached) for attached in manifest.attached],
     }
     write_atomic(folder / MANIFEST, (json.dumps(stored, indent=1) + "\n").encode())
 
@@ -265,6 +274,7 @@ def _manifest(stored: Mapping[str, Any], folder: Path) -> Manifest:
         same_package=bool(stored["same_package"]),
         overrides=tuple(Override(**override) for override in stored.get("overrides", ())),
         declared=_declared(stored, folder),
+        attached=tuple(Attached(**attached) for attached in stored.get("attached", ())),
     )
 
 

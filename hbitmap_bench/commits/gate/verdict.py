@@ -73,6 +73,19 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Attached:
+    """What a program of the project said of a regression: ``text`` is of one cell, on the head.
+
+    ``benchmark`` is what has regressed.
+    """
+
+    benchmark: str
+    cell: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True)
 class EnvironmentFacts:
     """What a side was measured in, where environments are compared: ``name`` is A or B.
 
@@ -147,7 +160,8 @@ class Judgement:
     ``band`` is the relative change taken for noise, ``band_source`` where it comes from.
     ``new`` names the cells that only the head has, which nothing can be compared with.
     ``overrides`` are all that the change declares, whether anything of them regressed or not.
-    ``not_counted`` names the timed cells whose instructions tell nothing, and why.
+    ``not_counted`` names the timed cells whose instructions tell nothing, and why. ``attached`` is
+    what the project has to say of regressions.
     """
 
     outcome: Outcome
@@ -160,6 +174,7 @@ class Judgement:
     thresholds: tuple[Threshold, ...]
     not_counted: Mapping[str, str]
     overrides: tuple[Override, ...] = ()
+    attached: tuple[Attached, ...] = ()
 
     @property
     def exit_code(self) -> int:

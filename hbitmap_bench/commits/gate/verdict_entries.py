@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hbitmap_bench.commits.changes import Word
-from hbitmap_bench.commits.gate.verdict import Evidence, Finding
+from hbitmap_bench.commits.gate.verdict import Attached, Evidence, Finding
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,13 @@ def entries(findings: Iterable[Finding]) -> tuple[Entry, ...]:
         kinds = found.setdefault((one.word, one.benchmark, reason), {})
         kinds.setdefault(one.evidence, []).append(one)
     return tuple(Entry(tuple(map(_part, kinds.values()))) for kinds in found.values())
+
+
+def attached_to(entry: Entry, found: Iterable[Attached]) -> list[Attached]:
+    """What the project has to say of an entry: of regressions alone, unless they are allowed."""
+    one = entry.clearest
+    regressed = one.word == "REGRESSED" and not one.allowed
+    return [attached for attached in found if regressed and attached.benchmark == one.benchmark]
 
 
 def has_more(found: Iterable[Entry]) -> bool:

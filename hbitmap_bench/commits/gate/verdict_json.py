@@ -39,6 +39,7 @@ def to_json(judgement: Judgement) -> str:
         "findings": [_finding(finding) for finding in judgement.findings],
         "new": judgement.new,
         "overrides": [asdict(override) for override in judgement.overrides],
+        "attached": [asdict(attached) for attached in judgement.attached],
         "not_counted": dict(judgement.not_counted),
         "thresholds": [asdict(threshold) for threshold in judgement.thresholds],
     }

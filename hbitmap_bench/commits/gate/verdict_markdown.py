@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from html import escape
 from typing import Final
 
 from hbitmap_bench.base.drawing import escaped
 from hbitmap_bench.base.printable import printable
 from hbitmap_bench.commits.gate import verdict_words as words
 from hbitmap_bench.commits.gate.verdict import Judgement
-from hbitmap_bench.commits.gate.verdict_entries import Entry, Part, entries, has_more
+from hbitmap_bench.commits.gate.verdict_entries import (
+    Entry,
+    Part,
+    attached_to,
+    entries,
+    has_more,
+)
 
 SHOWN: Final = 200
 """Of entries and of new cells: GitHub refuses a summary of more than 1 MiB as a whole."""
@@ -49,6 +56,11 @@ def _findings(judgement: Judgement) -> list[str]:
         parts.append(f"{left_out} more benchmarks are not listed here.")
     if left_out or has_more(shown):
         parts.append(words.EVERY_CELL)
+    told = [one for entry in shown for one in attached_to(entry, judgement.attached)]
+    parts += [
+        _details(_html(words.attached_title(one)), _fenced(words.attached_lines(one), ""))
+        for one in told
+    ]
     if again := [entry for entry in shown if entry.word in words.IN_FULL]:
         parts.append(_details("Commands that measure one of them alone, again", _commands(again)))
     return parts
@@ -74,9 +86,14 @@ def _commands(found: Iterable[Entry]) -> str:
     """A fenced block to copy from, with what each command measures in a comment above it."""
     lines = []
     for entry in found:
-        lines += [f"# {printable(words.title(entry))}", printable(entry.clearest.command)]
+        lines += [f"# {words.title(entry)}", entry.clearest.command]
+    return _fenced(lines, "sh")
+
+
+def _fenced(lines: Sequence[str], language: str) -> str:
+    """Lines as code, whatever they are."""
     fence = "`" * max(3, 1 + _longest_ticks("\n".join(lines)))
-    return "\n".join([f"{fence}sh", *lines, fence])
+    return "\n".join([f"{fence}{language}", *map(printable, lines), fence])
 
 
 def _counts(judgement: Judgement) -> list[str]:
@@ -117,7 +134,16 @@ def _list(lines: Iterable[str]) -> list[str]:
 
 def _text(text: str) -> str:
     """Text that is shown as it is: no markup, no formula, nobody mentioned."""
-    text = escaped(printable(text)).replace("~", "\\~")
+    return _unread(escaped(printable(text)).replace("~", "\\~"))
+
+
+def _html(text: str) -> str:
+    """The same where Markdown is not read, such as in a summary."""
+    return _unread(escape(printable(text), quote=False))
+
+
+def _unread(text: str) -> str:
+    """Without what GitHub reads in any text."""
     return text.replace("$", "<span>$</span>").replace("@", "<span>@</span>")
 
 

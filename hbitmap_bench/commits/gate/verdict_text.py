@@ -12,8 +12,8 @@ from hbitmap_bench.base.drawing import Table, encodable, to_rich
 from hbitmap_bench.base.printable import printable
 from hbitmap_bench.commits.front_text import STYLES
 from hbitmap_bench.commits.gate import verdict_words as words
-from hbitmap_bench.commits.gate.verdict import Judgement, Outcome
-from hbitmap_bench.commits.gate.verdict_entries import Entry, entries, has_more
+from hbitmap_bench.commits.gate.verdict import Attached, Judgement, Outcome
+from hbitmap_bench.commits.gate.verdict_entries import Entry, attached_to, entries, has_more
 
 OUTCOMES: Final[dict[Outcome, str]] = {
     "PASSED": STYLES["UNCHANGED"],
@@ -42,6 +42,8 @@ def print_text(judgement: Judgement, console: Console) -> None:
     for entry in found:
         if entry.word in words.IN_FULL:
             page.entry(entry, judgement.run.columns)
+            for attached in attached_to(entry, judgement.attached):
+                page.attached(attached)
     page.table(improved_table(found, judgement.run.columns))
     if has_more(found):
         page.say()
@@ -80,6 +82,12 @@ class _Page:
             self.say(line, indent=INDENT)
         command = self._text(" " * INDENT + entry.clearest.command, "dim")
         self._console.print(command, soft_wrap=True)
+
+    def attached(self, attached: Attached) -> None:
+        """What the project has to say, line for line, below its title."""
+        self.say(words.attached_title(attached), "bold", indent=INDENT)
+        for line in words.attached_lines(attached):
+            self._console.print(self._text(" " * INDENT + line), soft_wrap=True)
 
     def table(self, table: Table) -> None:
         """A table, if it has rows."""

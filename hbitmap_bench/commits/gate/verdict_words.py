@@ -21,6 +21,7 @@ from hbitmap_bench.commits.front_text import HASH_LENGTH, machine_words
 from hbitmap_bench.commits.gate import thresholds as limits
 from hbitmap_bench.commits.gate.paired import POWER
 from hbitmap_bench.commits.gate.verdict import (
+    Attached,
     EnvironmentFacts,
     Evidence,
     Finding,
@@ -147,6 +148,16 @@ def entry_lines(entry: Entry, columns: Columns = COLUMNS) -> list[str]:
     first, *others = entry.parts
     lines = [change_words(first.clearest, columns), others_words(first), why(first.clearest)]
     return [*filter(None, lines), *(_other_evidence(part, columns) for part in others)]
+
+
+def attached_title(attached: Attached) -> str:
+    """``Profile: buildup.track_cpu_s('deny', 4)``."""
+    return f"{attached.title}: {attached.cell}"
+
+
+def attached_lines(attached: Attached) -> list[str]:
+    """What was attached, behind a bar: no line of it is a command to whatever reads a log."""
+    return [f"| {line}" for line in attached.text.split("\n")]
 
 
 def why(finding: Finding) -> str:

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -16,13 +15,14 @@ from typing import Final
 from hbitmap_bench.base.children import running
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.qemu.builds import QemuBuild
-from hbitmap_bench.qemu.buildup import add_ends, cancel_backup, start_backup, wait_for_build_up
+from hbitmap_bench.qemu.buildup import add_ends
 from hbitmap_bench.qemu.daemon import Daemon
 from hbitmap_bench.qemu.detect import detect_algorithm
 from hbitmap_bench.qemu.filters import Detected, Setup
 from hbitmap_bench.qemu.geometry import Layout, layout
 from hbitmap_bench.qemu.images import Image
 from hbitmap_bench.qemu.perf import Samples, recording
+from hbitmap_bench.qemu.profiled import profile_build_up
 
 LEAST_S: Final = 1.0
 """In process, whole build-ups are repeated for so long: one with a deny bitmap is over at once."""
@@ -60,21 +60,10 @@ class Profile:
 
 
 def profile_daemon(build: QemuBuild, image: Image) -> Profile:
-    """Sample a real daemon from the command that starts the job until its first progress.
-
-    The disk has both filters over it. Raises ``UserError`` where daemon, job or perf fail. Costs
-    the build-up, 0.5 s and 30 us a sample.
-    """
+    """Sample a real daemon's build-up, the disk with both filters over it: ``profile_build_up``."""
     with Daemon(build) as daemon:
         detected = detect_algorithm(daemon)
-        source, target = add_ends(daemon, image, filtered=True)
-        with recording(daemon.pid) as recorder:
-            recorder.enable()
-            start_s = time.perf_counter()
-            start_backup(daemon, source, target)
-            elapsed_s = wait_for_build_up(daemon, start_s)
-            samples = recorder.samples()
-        cancel_backup(daemon)
+        elapsed_s, samples = profile_build_up(daemon, *add_ends(daemon, image, filtered=True))
     place = layout(image.image_bytes, image.cluster_bytes)
     return Profile(
         build=build.label, detected=detected, layout=place,

@@ -4,8 +4,9 @@ Only what the suites measure is built: the storage daemon, ``qemu-img``, and the
 operations against the same objects. That happens in a folder of its own, which is removed; the
 programs lie in asv's cache of builds in the end, all of them or none.
 
-A commit that does not build is recorded with the compiler's first line, by compiler and flags, and
-fails at once the next time.
+A commit that does not compile is recorded with the compiler's first line, by compiler and flags,
+and fails at once the next time. Where configure fails, a library may be missing here, which is no
+fault of the commit: that is told, and tried again the next time.
 """
 
 from __future__ import annotations
@@ -48,16 +49,23 @@ KEPT_LINES: Final = 4000
 """Of what a build prints, the last: an error is among them."""
 
 
+class NotConfiguredError(UserError):
+    """Configure failed: maybe for the commit, maybe for what is not installed."""
+
+
 def build(source: Path, cache: Path, driver: Path | None, jobs: int, limit_s: float) -> None:
     """Build the commit that is checked out in ``source`` and put its programs into ``cache``.
 
     A build that has no driver is kept without it: what old commits lack is not measured. Costs some
     two minutes of two cores without ccache, and 15 MB in ``cache``. Raises ``UserError`` with the
-    first line of errors, and where it takes longer than ``limit_s``.
+    first line of errors, of configure a ``NotConfiguredError``, and where it takes longer than
+    ``limit_s``.
     """
     with scratch.folder() as folder:
-        _run([source / "configure", *CONFIGURE], folder, limit_s)
-        _run(["ninja", "-j", str(jobs), *PROGRAMS.values()], folder, limit_s)
+        if error := _run([source / "configure", *CONFIGURE], folder, limit_s):
+            raise NotConfiguredError(error)
+        if error := _run(["ninja", "-j", str(jobs), *PROGRAMS.values()], folder, limit_s):
+            raise UserError(error)
         unfinished = cache / f"unfinished-{BUILT}"
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
@@ -84,8 +92,11 @@ def _add_driver(sources: Path, folder: Path, to: Path) -> None:
     shutil.copy2(found.program, to / DRIVER)
 
 
-def _run(command: list[str | Path], folder: Path, limit_s: float) -> None:
-    """A step of the build, in a process group that ends with us. Raises ``UserError``."""
+def _run(command: list[str | Path], folder: Path, limit_s: float) -> str | None:
+    """A step of the build, in a process group that ends with us: its first line of errors, if any.
+
+    Raises ``UserError`` where it takes too long.
+    """
     variables = {**os.environ, "CC": compiler()}
     log = folder / "build.log"
     try:
@@ -106,8 +117,7 @@ def _run(command: list[str | Path], folder: Path, limit_s: float) -> None:
             f"a build may take {limit_s:.0f} s, and {Path(command[0]).name} has not ended: it was "
             "stopped"
         ) from None
-    if code:
-        raise UserError(first_error(log.read_text(errors="replace")))
+    return first_error(log.read_text(errors="replace")) if code else None
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -181,6 +191,11 @@ def main(
     keep_ccache(failures.absolute().with_name("ccache"))
     try:
         build(source, cache, driver, jobs, limit_s)
+    except NotConfiguredError as error:
+        raise UserError(
+            f"commit {commit[:10]} can't be configured: {error}; install what it needs, if that is "
+            "missing: it is tried again the next time"
+        ) from None
     except UserError as error:
         failures.mkdir(parents=True, exist_ok=True)
         write_atomic(record, f"{error}\n".encode())

@@ -296,6 +296,22 @@ def test_a_commit_is_not_blamed_for_a_program_that_is_missing(tmp_path, monkeypa
     assert not (tmp_path / "failures").exists()
 
 
+def test_a_commit_is_not_blamed_where_configure_fails(tmp_path, monkeypatch):
+    """A library may be missing here: it is told, and tried again once that is installed."""
+    for name in ("CCACHE_DIR", "CCACHE_MAXSIZE", "CCACHE_NOHASHDIR"):
+        monkeypatch.setenv(name, os.environ.get(name, "1"))  # which builds set for themselves
+    source, failures = tmp_path / "source", tmp_path / "failures"
+    source.mkdir()
+    configure = source / "configure"
+    words = [str(source), str(tmp_path / "cache"), "--commit", "0" * 40]
+    for makes, said in (("", "glib-2.56 is needed"), ("touch build.ninja", "unknown target")):
+        configure.write_text(f"#!/bin/sh\n{makes or 'echo ERROR: glib-2.56 is needed; exit 1'}\n")
+        configure.chmod(0o755)
+        with pytest.raises(UserError, match=said):
+            build_main([*words, "--failures", str(failures)], standalone_mode=False)
+        assert failures.exists() == bool(makes)
+
+
 @pytest.mark.parametrize(
     ("log", "said"),
     [

@@ -134,12 +134,12 @@ def commits_to_measure(
 ) -> list[str]:
     """Hashes, oldest first, of commits that changed what is measured.
 
-    Of a range, all; of several names, these, whatever they changed; else those that none which is
-    ``known``, by a valid result, comes after. Where there is none, the newest alone: a whole
-    history is only measured if someone asks for it. Raises ``UserError``.
+    Of a range, all; of several names or one tag, these, whatever they changed; else those that
+    none which is ``known``, by a valid result, comes after. Where there is none, the newest alone:
+    a whole history is only measured if someone asks for it. Raises ``UserError``.
     """
     paths = project.declared.measured.paths
-    if len(commits) > 1:
+    if len(commits) > 1 or any(_is_tag(project, one) for one in commits):
         named = [git(project.root, "rev-parse", "--verify", f"{one}^{{commit}}") for one in commits]
         ordered = git(project.root, "log", "--no-walk=sorted", "--format=%H", *named)
         return ordered.split()[::-1]
@@ -157,6 +157,15 @@ def commits_to_measure(
         return changed[::-1]
     measured = [commit for commit in changed if known(commit)]
     return (changing("HEAD", "--not", *measured) if measured else changed[:1])[::-1]
+
+
+def _is_tag(project: Project, name: str) -> bool:
+    """Whether a name is a tag's, and not a range: git would take it for all that is before it."""
+    try:
+        git(project.root, "show-ref", "--verify", "--quiet", f"refs/tags/{name}")
+    except UserError:
+        return False
+    return True
 
 
 def anchor_of(project: Project, known: Callable[[str], bool], chosen: Sequence[str]) -> str | None:

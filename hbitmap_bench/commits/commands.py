@@ -34,10 +34,11 @@ repo_option = click.option(
 def bench(commits: tuple[str, ...], profile: str, machine: str) -> int:
     """Measure commits by asv, and store the results.
 
-    COMMITS is a range, as git has it, or several commits by their names. Without, those are
-    measured that are newer than the newest result of this machine; on a new machine, the newest
-    alone. Commits of a range that do not change what hbitmap-bench.toml says is measured are left
-    out: they would measure the same code again. Run it in the folder of asv.conf.json, or below it.
+    COMMITS is a range, as git has it, or several commits by their names. One branch or hash alone
+    is a range, too: all that is before it. A tag alone is that commit. Without, those are measured
+    that are newer than the newest result of this machine; on a new machine, the newest alone.
+    Commits of a range that do not change what hbitmap-bench.toml says is measured are left out:
+    they would measure the same code again. Run it in the folder of asv.conf.json, or below it.
 
     A result is stored only if what was measured is the commit's, with a side record that says so.
 

@@ -257,7 +257,7 @@ def next_steps(out: Path) -> str:
         f"Written to {out}: {CONFIGURATION}, {DECLARED} and {SUITES}/, meant to be edited.\n"
         "Measuring builds each commit, which runs its code: two minutes on two cores. Next:\n"
         f"    cd {shlex.quote(str(out))}\n"
-        "    hbitmap-bench bench TAG TAG...       # two or more, or a range as git has it\n"
+        "    hbitmap-bench bench TAG TAG...       # or a range as git has it\n"
         "    hbitmap-bench publish                # the graphs; or: hbitmap-bench show\n"
         "    hbitmap-bench gate --base TAG --head BRANCH"
     )

@@ -462,6 +462,20 @@ def test_commits_may_be_named_whatever_they_changed(repo):
         commits_to_measure(project, "".__eq__, ("trunk", "nowhere"))
 
 
+def test_a_tag_alone_is_its_commit_and_a_branch_alone_is_a_range(repo):
+    """As asv and git have it, a release by its name would be all commits up to it."""
+    project, newest = find_project(repo / "perf"), git(repo, "rev-parse", "trunk")
+    git(repo, "tag", "v1", "trunk")
+    git(repo, "tag", "-a", "-m", "Annotated", "v1-again", "trunk")
+    try:
+        for tag in ("v1", "v1-again"):
+            assert commits_to_measure(project, "".__eq__, [tag]) == [newest]
+        for many in ("trunk", "v1~0", newest):
+            assert len(commits_to_measure(project, "".__eq__, [many])) > 1
+    finally:
+        git(repo, "tag", "-d", "v1", "v1-again")
+
+
 def test_results_of_another_matrix_are_a_history_of_their_own(repo, configured, tmp_path):
     shutil.copytree(repo / "perf" / "results", tmp_path / "results")
     configured('"plain", "odd"', '"other"')

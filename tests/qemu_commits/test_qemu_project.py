@@ -101,7 +101,7 @@ def project(history, tmp_path_factory, made):
     assert ran.returncode == 0, ran.stderr
     assert [line for line in ran.stdout.splitlines() if line.startswith("    ")] == [
         "    cd mine",
-        "    hbitmap-bench bench TAG TAG...       # two or more, or a range as git has it",
+        "    hbitmap-bench bench TAG TAG...       # or a range as git has it",
         "    hbitmap-bench publish                # the graphs; or: hbitmap-bench show",
         "    hbitmap-bench gate --base TAG --head BRANCH",
     ]

@@ -38,6 +38,7 @@ from hbitmap_bench.commits.asv_library import (
     first_error,
     git_variables,
 )
+from hbitmap_bench.commits.built_by import forget_other_builds
 from hbitmap_bench.commits.machine import machine_fields
 from hbitmap_bench.commits.project import Project, find_project, git
 from hbitmap_bench.commits.project_file import Kind, Profile
@@ -88,6 +89,7 @@ def bench(
         )
         return 0
     check_folder(project.results_dir / machine, "make it writable")
+    forget_other_builds(project, made)
     anchor = anchor_of(project, known, chosen)
     refused: list[str] = []
     with scratch.folder(project.make_work_dir()) as staging:

@@ -20,7 +20,10 @@ from hbitmap_bench.base import scratch
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.commits import bench as run
 from hbitmap_bench.commits import sessions, sources
+from hbitmap_bench.commits.asv_library import environments
+from hbitmap_bench.commits.built_by import forget_other_builds
 from hbitmap_bench.commits.machine import machine_fields
+from hbitmap_bench.commits.project import find_project
 
 TRACKER = re.compile(r"resource_tracker: |^  warnings\.warn\(")
 """What Python 3.14's own process says that clears away after a killed one."""
@@ -285,6 +288,23 @@ def test_a_later_session_measures_the_newest_commit_again_as_its_anchor(repo, me
     assert anchor.after["tiny.Tiny.track_words"]["result"] == [8]
     assert sources.refusals(repo / "results", repo) == {}
     assert {r.commit_hash for r in iter_results(str(repo / "results"))} >= {newest, new}
+
+
+def test_a_build_of_another_compiler_or_other_flags_is_not_taken(
+    repo, measured, tmp_path, monkeypatch
+):
+    """Asv knows builds by their commit alone."""
+    clone = tmp_path / "clone"
+    shutil.copytree(repo, clone, symlinks=True)
+    project = find_project(clone)
+    (made,) = environments(project)
+    builds = Path(made._cache._path)
+    assert list(builds.glob("*/*.whl"))
+    for changed in ("", "-O1"):
+        monkeypatch.setenv("CFLAGS", changed)
+        forget_other_builds(project, [made])
+        assert bool(list(builds.glob("*/*.whl"))) == (not changed)
+    assert made._get_installed_commit_hash() is None
 
 
 def test_the_committed_history_is_valid_and_neutral(committed):

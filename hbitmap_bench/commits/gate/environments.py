@@ -21,11 +21,9 @@ import fcntl
 import hashlib
 import os
 import platform
-import shlex
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -40,6 +38,7 @@ from asv.repo import get_repo
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.commits.asv_library import at_work, configuration, environments
 from hbitmap_bench.commits.bench import INSTALLED
+from hbitmap_bench.commits.built_by import built_by
 from hbitmap_bench.commits.gate.sides import Side
 from hbitmap_bench.commits.gate.variants import Variant, resolved
 from hbitmap_bench.commits.gate.verdict import EnvironmentFacts
@@ -50,9 +49,6 @@ SideName = Literal["base", "head"]
 SIDES: Final[tuple[SideName, SideName]] = ("base", "head")
 
 ENVIRONMENTS: Final = ("one", "two")
-
-BUILD_VARIABLES: Final = ("CC", "CFLAGS", "CPPFLAGS", "LDFLAGS", "LDSHARED", "SOURCE_DATE_EPOCH")
-"""What changes the compiled code without changing the sources."""
 
 UNFINISHED: Final = "unfinished-"
 """What folders of runs begin with while they are measured."""
@@ -277,12 +273,13 @@ def _digest(project: Project, variant: Variant | None) -> str:
     Of a variant all that it is made of: asv's name leaves requirements out that it has by itself.
     """
     variables = {**os.environ, **(variant.variables if variant else {})}
+    *flags, compiler = built_by(variables)
     made_of = [
         *(str(project.conf[f"{step}_command"]) for step in ("build", "install", "uninstall")),
-        *(f"{name}={variables.get(name, '')}" for name in BUILD_VARIABLES),
+        *flags,
         sys.version,
         platform.machine(),
-        _compiler(variables.get("CC")),
+        compiler,
         *([repr([variant.options, project.conf["matrix"]])] if variant else []),
     ]
     digest = hashlib.sha256("\0".join(made_of).encode()).hexdigest()[:8]
@@ -311,13 +308,3 @@ def _no_outer_links(member: tarfile.TarInfo, to: str) -> tarfile.TarInfo | None:
         return tarfile.data_filter(member, to)
     except (tarfile.AbsoluteLinkError, tarfile.LinkOutsideDestinationError):
         return None
-
-
-def _compiler(named: str | None) -> str:
-    """What the C compiler that setuptools takes says of itself; "" where there is none."""
-    command = named or sysconfig.get_config_var("CC") or "cc"
-    try:
-        ran = subprocess.run([*shlex.split(command), "--version"], capture_output=True, text=True)
-    except OSError:
-        return ""
-    return ran.stdout

@@ -106,8 +106,9 @@ def project(history, tmp_path_factory, made):
         "    hbitmap-bench gate --base TAG --head BRANCH",
     ]
     edit(folder / "mine")
-    (ours,) = environments(find_project(folder / "mine"))  # a copy takes a second, pip ten
-    assert ours._base_requirements["pip+asv_runner"] == version("asv_runner")
+    found = find_project(folder / "mine")
+    assert found.conf["matrix"] == {"req": {"pip+asv_runner": [version("asv_runner")]}}
+    (ours,) = environments(found)  # of which a copy is made in a second, by pip in ten
     copy_environment(Path(tiny.environment(made)._path), Path(ours._path))
     ours.save_info_file(ours._path)
     return folder / "mine"

@@ -8,10 +8,11 @@ import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 from click.decorators import FC
@@ -123,6 +124,20 @@ def put_json(
     else:
         more = [(path, write_text(text))] if path is not None else []
         deliver([*others, *more], show, text, say)
+
+
+def in_lines(document: Mapping[str, Any]) -> str:
+    """JSON of an object, a line for each of its keys and for each item of its lists.
+
+    Raises ``ValueError`` for a number that is not finite.
+    """
+    dump = partial(json.dumps, ensure_ascii=False, allow_nan=False)
+
+    def line(key: str, value: object) -> str:
+        items = ",\n".join(map(dump, value)) if isinstance(value, list) else None
+        return f"{dump(key)}: " + (dump(value) if items is None else f"[\n{items}\n]")
+
+    return "{\n" + ",\n".join(line(*item) for item in document.items()) + "\n}\n"
 
 
 def write_atomic(path: Path, data: bytes) -> None:

@@ -13,7 +13,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Final, Literal, Self, Union, get_args, get_origin, get_type_hints
@@ -21,7 +20,7 @@ from typing import Any, Final, Literal, Self, Union, get_args, get_origin, get_t
 from hbitmap_bench import __version__
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.base.host import commit_of_sources, host_facts
-from hbitmap_bench.base.output import write_atomic
+from hbitmap_bench.base.output import in_lines, write_atomic
 from hbitmap_bench.base.printable import printable
 from hbitmap_bench.qemu.account import Run
 from hbitmap_bench.qemu.filters import Detected, Setup
@@ -147,7 +146,7 @@ class Reproduction:
         _reproduction(document)
         for cell in document["cells"]:
             cell["runs"] = [_without_nulls(run) for run in cell["runs"]]
-        return "{\n" + ",\n".join(map(_lines, document.items())) + "\n}\n"
+        return in_lines(document)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -178,16 +177,6 @@ class Reproduction:
 
 def _without_nulls(run: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in run.items() if value is not None or key in _ACCOUNT}
-
-
-def _lines(item: tuple[str, Any]) -> str:
-    """A key of the document with its value; a list has a line for each of its items."""
-    key, value = item
-    dump = partial(json.dumps, ensure_ascii=False, allow_nan=False)
-    listed = isinstance(value, list)
-    return f"{dump(key)}: " + (
-        "[\n" + ",\n".join(map(dump, value)) + "\n]" if listed else dump(value)
-    )
 
 
 _REMEDY: Final = "write it again with hbitmap-bench reproduce --json"

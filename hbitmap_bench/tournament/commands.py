@@ -25,7 +25,8 @@ from hbitmap_bench.base.sizes import parse_size
 )  # fmt: skip
 @click.option(
     "--rounds", type=click.IntRange(1, 1000), default=6, show_default=True,
-    help="How often each game is played. Fewer than six have no interval, and no winner.",
+    help="How often each game is played. Fewer than six have no interval, and no winner. What a "
+    "busy host disturbs is played again, at most as often.",
 )  # fmt: skip
 @out_option("Folder of the report: tournament.md, .json, figure.")
 def tournament(

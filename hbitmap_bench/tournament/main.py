@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -11,7 +10,7 @@ from typing import Final
 
 from hbitmap_bench.base.consoles import PipedConsole, bar, progress_console
 from hbitmap_bench.base.errors import UserError
-from hbitmap_bench.base.output import Output, check_folder, deliver
+from hbitmap_bench.base.output import Output, check_folder, deliver, in_lines
 from hbitmap_bench.base.sizes import format_size
 from hbitmap_bench.tournament.contenders import find_contenders
 from hbitmap_bench.tournament.page import Tournament, as_json, render_terminal, write
@@ -40,14 +39,17 @@ def run(
     check_folder(out_dir)
     total = n_games(contenders, chosen, sizes, rounds)
     with bar(progress, f"{total} games") as advance:
-        cells = play(contenders, chosen, sizes, rounds=rounds, advance=lambda: advance(1 / total))
+        cells = play(
+            contenders, chosen, sizes,
+            rounds=rounds, advance=lambda: advance(1 / total), say=progress.print,
+        )  # fmt: skip
     found = Tournament(
-        tuple(contenders), tuple(chosen), tuple(cells),
+        tuple(contenders), tuple(chosen), tuple(cells), rounds,
         datetime.now(UTC).isoformat(timespec="seconds"),
     )  # fmt: skip
     outputs: list[Output] = [(out_dir, partial(write, found))]
     show = partial(render_terminal, found, output)
-    deliver(outputs, show, lambda: json.dumps(as_json(found)) + "\n", progress.print)
+    deliver(outputs, show, lambda: in_lines(as_json(found)), progress.print)
 
 
 def _chosen(names: Sequence[str]) -> list[Workload]:

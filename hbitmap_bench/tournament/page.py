@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -15,18 +14,20 @@ from hbitmap_bench import __version__
 from hbitmap_bench.base.drawing import Table, bullets, escaped, say, show, to_markdown
 from hbitmap_bench.base.host import commit_of_sources, host_facts
 from hbitmap_bench.base.medians import LEAST
-from hbitmap_bench.base.output import make_folder, write_atomic
+from hbitmap_bench.base.output import in_lines, make_folder, write_atomic
 from hbitmap_bench.base.sizes import format_size
 from hbitmap_bench.base.wording import NOTHING, factor, factors, host_fact, number
+from hbitmap_bench.reproduction.disturbance import EXCESS_SHARE
+from hbitmap_bench.reproduction.report.naming import DISTURBED
+from hbitmap_bench.tournament.cell import Cell
 from hbitmap_bench.tournament.contenders import Contender
 from hbitmap_bench.tournament.figure import draw
-from hbitmap_bench.tournament.play import Cell
 from hbitmap_bench.tournament.scale import fleet_table, scale_table
 from hbitmap_bench.tournament.standings import Ratio, Standing, standings, words_growth
 from hbitmap_bench.tournament.workloads import Workload
 
 STEM: Final = "tournament"
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 
 STEEP: Final = 1.5
 """Between linear (1) and quadratic (2): above, a contender is called a slow path."""
@@ -38,6 +39,11 @@ _READING: Final = (
     "A ratio is the median over rounds of a contender's CPU time over that of the fastest in the "
     "same round; its range is the 95% interval of that median, from order statistics. best: not "
     "told apart from the fastest.",
+    "A game is disturbed whose wall seconds exceed its CPU seconds by more than "
+    f"{EXCESS_SHARE:.0%}, or beside which a fixed loop ran far slower than usual. It does not "
+    "count; all contenders play there again, at most as many rounds as before. "
+    f"{DISTURBED} marks where too few games are left: there is no ratio. Words are counted, and no "
+    "host disturbs them.",
     "Words are those that searches of the access check and of the done bitmap examine, exactly. "
     "They are given for one question on average.",
     "Set-up is the CPU time that the filter takes to be made, with its bitmap argument where the "
@@ -48,11 +54,15 @@ _READING: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Tournament:
-    """Who played what, and how it went; ``created`` is ISO 8601 in UTC."""
+    """Who played what, and how it went; ``created`` is ISO 8601 in UTC.
+
+    ``rounds`` are those asked for; what was disturbed was played oftener.
+    """
 
     contenders: tuple[Contender, ...]
     workloads: tuple[Workload, ...]
     cells: tuple[Cell, ...]
+    rounds: int
     created: str
 
     @property
@@ -69,7 +79,7 @@ def write(found: Tournament, out_dir: Path) -> tuple[Path, ...]:
     """Write the page, its data and its figure to a folder; return the files. ``UserError``."""
     make_folder(out_dir)
     page, data, figure = (out_dir / f"{STEM}.{kind}" for kind in ("md", "json", "png"))
-    write_atomic(data, (json.dumps(as_json(found), indent=1) + "\n").encode())
+    write_atomic(data, in_lines(as_json(found)).encode())
     write_atomic(figure, draw(found.at_largest()))
     write_atomic(page, render_markdown(found).encode())
     return page, data, figure
@@ -129,15 +139,34 @@ def as_json(found: Tournament) -> dict[str, Any]:
         "host": host_facts(),
         "contenders": {one.name: one.idea for one in found.contenders},
         "workloads": {one.name: one.what for one in found.workloads},
-        "cells": [asdict(cell) for cell in found.cells],
+        "rounds": found.rounds,
+        "cells": [_cell_json(cell) for cell in found.cells],
         "standings": [_standing_json(one) for one in standings(found.cells)],
     }
+
+
+_TOLD: Final = (
+    *("wall_s", "cpu_s", "waited_s", "read_bytes", "steal_s", "loop_words_s", "disturbed"),
+)
+"""Of a run: what its judgement rests on. There are thousands."""
+
+
+def _cell_json(cell: Cell) -> dict[str, Any]:
+    """As it is; of a run what the host tells."""
+    runs = [{key: getattr(run, key) for key in _TOLD} for run in cell.runs]
+    told = [{key: value for key, value in run.items() if value is not None} for run in runs]
+    return asdict(cell) | {"runs": told}
 
 
 def _standing_json(standing: Standing) -> dict[str, Any]:
     workload, size = standing.place
     ratios = {
-        one.cell.contender: {"median": one.median, "interval": one.interval}
+        one.cell.contender: {
+            "rounds": one.rounds,
+            "median": one.median,
+            "interval": one.interval,
+            "disturbed": one.disturbed,
+        }
         for one in standing.ratios
     }
     best = [one.cell.contender for one in standing.best]
@@ -149,14 +178,37 @@ def _standing_json(standing: Standing) -> dict[str, Any]:
 
 def winners_table(at_largest: Sequence[Standing]) -> Table:
     """A row for each workload: the best, who comes next, and by how much."""
-    rows = [
-        (one.place[0], ", ".join(ratio.cell.contender for ratio in one.best), *_next(one.next))
-        for one in at_largest
-    ]
+    rows = [(one.place[0], _best(one), *_next(one.next)) for one in at_largest]
     size = format_size(at_largest[0].place[1])
     columns = ("workload", "best, not told apart", "next", "over the best")
     title = f"Who wins, at {size} (measured)"
-    return Table(title, columns, tuple(rows), n_labels=3, grouped=False)
+    return Table(title, columns, tuple(rows), _reasons(at_largest), n_labels=3, grouped=False)
+
+
+def _best(standing: Standing) -> str:
+    """The best, then those of which nothing is said: one of them may be better."""
+    if not standing.best:
+        return f"{DISTURBED} all"
+    names = [ratio.cell.contender for ratio in standing.best]
+    lost = ", ".join(ratio.cell.contender for ratio in standing.disturbed)
+    return ", ".join(names) + (f"; {DISTURBED} {lost}" if lost else "")
+
+
+_REASONS_NAMED: Final = 3
+"""On a busy host many are disturbed, for reasons much alike; the data has them all."""
+
+
+def _reasons(at_largest: Sequence[Standing]) -> tuple[str, ...]:
+    """Notes on what is disturbed."""
+    found = [
+        f"{DISTURBED} disturbed, and nothing is made of it: {ratio.cell.contender} in "
+        f"{one.place[0]}: {ratio.disturbed}"
+        for one in at_largest
+        for ratio in one.disturbed
+    ]
+    hidden = len(found) - _REASONS_NAMED
+    more = (f"{DISTURBED} and {hidden} more",) if hidden > 0 else ()
+    return (*found[:_REASONS_NAMED], *more)
 
 
 def _next(ratio: Ratio | None) -> tuple[str, str]:
@@ -172,6 +224,8 @@ def ratio_table(found: Tournament, *, with_ranges: bool) -> Table:
         ratio = standing.of(name)
         if ratio is None:
             return NOTHING
+        if ratio.median is None:
+            return DISTURBED
         if not ratio.is_told_apart:
             return "best" if ratio.interval else factor(ratio.median)
         ends = f"\n{factors(*ratio.interval)}" if with_ranges and ratio.interval else ""
@@ -224,13 +278,20 @@ def cost_table(found: Tournament) -> Table:
             for cell in found.cells
             if cell.contender == one.name and cell.image_bytes == found.largest
         ]
-        dearest = max(cells, key=lambda cell: min(cell.setup_s))
         memory = max(cell.memory_bytes for cell in cells)
-        row = (f"{min(dearest.setup_s) * 1e3:.2f}", dearest.workload, f"{memory / 1024:,.0f}")
-        rows.append((one.name, *row))
+        rows.append((one.name, *_dearest_setup(cells), f"{memory / 1024:,.0f}"))
     columns = ("contender", "set-up, ms\n(least of its runs)", "in", "memory, KiB")
     title = f"What each costs besides, at {format_size(found.largest)}, in its dearest workload"
     return Table(title, columns, tuple(rows), n_labels=1, grouped=False)
+
+
+def _dearest_setup(cells: Sequence[Cell]) -> tuple[str, str]:
+    """Milliseconds of the set-up that takes longest, of undisturbed games, and its workload."""
+    told = [(seconds, cell) for cell in cells if (seconds := cell.least_setup_s) is not None]
+    if not told:
+        return DISTURBED, NOTHING
+    seconds, cell = max(told, key=lambda one: one[0])
+    return f"{seconds * 1e3:.2f}", cell.workload
 
 
 # ---------------------------------------------------------------- sentences
@@ -238,17 +299,36 @@ def cost_table(found: Tournament) -> Table:
 
 def conclusions(found: Tournament) -> list[str]:
     """Who is how often the best, who has a slow path and where, in sentences made of the cells."""
-    if min(len(cell.play_s) for cell in found.cells) < LEAST:
-        return [f"Nobody wins: fewer than {LEAST} rounds have no interval."]
-    at_largest = found.at_largest()
-    wins = Counter(ratio.cell.contender for one in at_largest for ratio in one.best)
-    lines = [
-        f"Best, or not told apart from the best, at {format_size(found.largest)}: "
-        + "; ".join(f"{name} in {n} of {len(at_largest)}" for name, n in wins.most_common())
-        + "."
-    ]
+    lines = [_winners(found), _games(found)]
     lines += [_slow_paths(found, one.name) for one in found.contenders]
     return [line for line in lines if line]
+
+
+def _winners(found: Tournament) -> str:
+    """How often each is among the best, of the workloads that it was not disturbed in."""
+    if found.rounds < LEAST:
+        return f"Nobody wins: fewer than {LEAST} rounds have no interval."
+    at_largest = found.at_largest()
+    wins = Counter(ratio.cell.contender for one in at_largest for ratio in one.best)
+    lost = Counter(ratio.cell.contender for one in at_largest for ratio in one.disturbed)
+    told = [f"{name} in {n} of {len(at_largest) - lost[name]}" for name, n in wins.most_common()]
+    if not told:
+        return "Nobody wins: a busy host has disturbed too many games. Try when it is quiet."
+    where = f"at {format_size(found.largest)}"
+    return f"Best, or not told apart from the best, {where}: {'; '.join(told)}."
+
+
+def _games(found: Tournament) -> str:
+    """How much of what was played does not count; nothing where all does."""
+    played = sum(len(cell.runs) for cell in found.cells)
+    spoilt = sum(len(cell.reasons) for cell in found.cells)
+    if not spoilt:
+        return ""
+    lost = [ratio for one in standings(found.cells) for ratio in one.disturbed]
+    places = (
+        f"{len(lost)} of {len(found.cells)} cells (contender, workload, size) have too few left"
+    )
+    return f"A busy host disturbed {spoilt:,} of {played:,} games, which do not count: {places}."
 
 
 def _slow_paths(found: Tournament, name: str) -> str:

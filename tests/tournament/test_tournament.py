@@ -5,19 +5,25 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.base.medians import LEAST
+from hbitmap_bench.base.output import in_lines
+from hbitmap_bench.qemu.account import Run
 from hbitmap_bench.qemu.geometry import Layout, words_access, words_deny, words_done
 from hbitmap_bench.tournament import scale
+from hbitmap_bench.tournament.cell import Cell
 from hbitmap_bench.tournament.contenders import Contender, find_contenders
-from hbitmap_bench.tournament.play import Cell, play
-from hbitmap_bench.tournament.standings import standings
+from hbitmap_bench.tournament.figure import draw
+from hbitmap_bench.tournament.page import Tournament, as_json, render_markdown
+from hbitmap_bench.tournament.play import play
+from hbitmap_bench.tournament.standings import standings, words_growth
 from hbitmap_bench.tournament.workloads import ANSWER, CLUSTER, WORKLOADS
-from hbitmap_impl.access_check import DenyBitmap
+from hbitmap_impl.access_check import AccessBitmap, DenyBitmap
 
 G = 2**30
 EXAMPLE = Path(__file__).parents[2] / "docs" / "example-contender"
@@ -73,20 +79,117 @@ def test_all_are_asked_the_same(cells, contenders):
         assert len(asked) == 1, workload.name
 
 
-def test_who_is_told_apart_is_decided_by_rounds():
-    def cell(name, seconds):
-        return Cell(name, "full", G, play_s=list(seconds), questions=1)
+def cell(name, seconds, size=G, disturbed=()):
+    """A cell of games that take so long; those at some places are disturbed."""
+    runs = [
+        Run(wall_s=one, cpu_s=one, disturbed="cold" if place in disturbed else None)
+        for place, one in enumerate(seconds)
+    ]
+    return Cell(name, "full", size, [1e-3] * len(runs), runs, questions=1, words=size // G)
 
-    noise = [1.0, 1.1, 0.9, 1.05, 0.95, 1.0]
-    assert len(noise) == LEAST
-    slow = [3 * second for second in noise]
-    close = [second * (1.01 if place % 2 else 0.995) for place, second in enumerate(noise)]
-    (found,) = standings([cell("slow", slow), cell("fast", noise), cell("close", close)])
+
+NOISE = (1.0, 1.1, 0.9, 1.05, 0.95, 1.0)
+SLOW = [3 * second for second in NOISE]
+
+
+def test_who_is_told_apart_is_decided_by_rounds():
+    assert len(NOISE) == LEAST
+    close = [second * (1.01 if place % 2 else 0.995) for place, second in enumerate(NOISE)]
+    (found,) = standings([cell("slow", SLOW), cell("fast", NOISE), cell("close", close)])
     assert {ratio.cell.contender for ratio in found.best} == {"fast", "close"}
     assert found.next.cell.contender == "slow"
     assert found.next.median == pytest.approx(3)
-    (blind,) = standings([cell("slow", slow[:5]), cell("fast", noise[:5])])
+    (blind,) = standings([cell("slow", SLOW[:5]), cell("fast", NOISE[:5])])
     assert blind.next is None
+
+
+def test_a_round_with_a_disturbed_game_does_not_count():
+    slow, fast = (*SLOW, 99.0, 3.0), (*NOISE, 1.0, 0.001)
+    (found,) = standings([cell("slow", slow, disturbed=[6]), cell("fast", fast, disturbed=[7])])
+    assert found.disturbed == ()
+    assert (found.next.rounds, found.next.median) == (6, pytest.approx(3))
+    assert found.next.interval == (pytest.approx(3), pytest.approx(3))
+
+
+def test_nothing_is_made_of_what_a_busy_host_has_disturbed():
+    """The fastest has five games left of twelve: it neither wins, nor is anything over it."""
+    fastest = cell("fastest", 2 * [second / 9 for second in NOISE], disturbed=range(5, 12))
+    (found,) = standings([fastest, cell("slow", 2 * SLOW), cell("fast", 2 * NOISE)])
+    assert [ratio.cell.contender for ratio in found.best] == ["fast"]
+    assert found.next.median == pytest.approx(3)
+    (lost,) = found.disturbed
+    assert (lost.median, lost.interval, lost.rounds) == (None, None, 5)
+    assert lost.disturbed == "7 of 12 games; the last: cold"
+    everything = [cell(name, 2 * NOISE, disturbed=range(12)) for name in ("fast", "slow")]
+    (found,) = standings(everything)
+    assert (found.best, found.next, len(found.disturbed)) == ((), None, 2)
+    assert everything[0].least_setup_s is None
+
+
+def played(*cells):
+    """A tournament of access and deny with these cells."""
+    contenders = (Contender("access", AccessBitmap), Contender("deny", DenyBitmap))
+    return Tournament(contenders, (OF_NAME["full"],), cells, 6, "2026-01-01T00:00:00+00:00")
+
+
+def test_what_is_disturbed_is_marked_in_page_figure_and_data(monkeypatch):
+    found = played(
+        *(cell("access", 2 * SLOW, size, disturbed=range(6)) for size in (G, 2 * G)),
+        *(cell("deny", 2 * NOISE, size, disturbed=range(7)) for size in (G, 2 * G)),
+    )
+    page = render_markdown(found)
+    assert "| full | access; ⚠ deny |" in page
+    assert "| full | best | ⚠ |" in page
+    assert "⚠ disturbed, and nothing is made of it: deny in full: 7 of 12 games" in page
+    assert "access in 1 of 1" in page
+    assert "deny in" not in page.split("![")[0]
+    assert "disturbed 26 of 48 games, which do not count: 2 of 4 cells" in page
+    data = json.loads(in_lines(as_json(found)))
+    assert (data["schema"], data["rounds"]) == (2, 6)
+    assert data["standings"][1]["best"] == ["access"]
+    assert data["standings"][1]["ratios"]["deny"] == {
+        "rounds": 5, "median": None, "interval": None, "disturbed": "7 of 12 games; the last: cold",
+    }  # fmt: skip
+    assert data["cells"][2]["runs"][:8:7] == [
+        {"wall_s": 1.0, "cpu_s": 1.0, "disturbed": "cold"},
+        {"wall_s": 1.1, "cpu_s": 1.1},
+    ]
+    everything = [cell(name, 2 * NOISE, disturbed=range(9)) for name in ("access", "deny")]
+    nothing = render_markdown(played(*everything))
+    assert "| full | ⚠ all | - | - |" in nothing
+    assert "Nobody wins: a busy host has disturbed too many games." in nothing
+    drawn = []
+    monkeypatch.setattr("hbitmap_bench.tournament.figure.png", drawn.append)
+    draw(found.at_largest())
+    draw(played(cell("access", SLOW), cell("deny", NOISE)).at_largest())
+    legends = [figure.axes[0].get_legend().get_texts() for figure in drawn]
+    names = [sorted(text.get_text() for text in legend) for legend in legends]
+    assert names == [["access", "deny", "disturbed: no ratio"], ["access", "deny"]]
+
+
+def test_words_grow_as_they_do_whoever_disturbs_the_games():
+    spoilt = [cell("deny", NOISE, size, disturbed=range(6)) for size in (G, 2 * G)]
+    assert words_growth(spoilt, "deny", "full") == pytest.approx(1)
+
+
+class Sleepy(DenyBitmap):
+    """Its seconds by the clock are not its own work."""
+
+    def first_inaccessible(self, offset, length):
+        time.sleep(0.005)
+        return super().first_inaccessible(offset, length)
+
+
+def test_a_disturbed_game_is_played_again_by_all_in_at_most_as_many_rounds():
+    said = []
+    players = [Contender("deny", DenyBitmap), Contender("sleepy", Sleepy)]
+    deny, sleepy = play(players, [OF_NAME["full"]], [2 * G], rounds=2, say=said.append)
+    assert len(deny.runs) == len(sleepy.runs) == 4
+    assert said == ["disturbed by a busy host, and played again: 1 of 1 workloads and sizes"] * 2
+    assert len(sleepy.reasons) == 4
+    assert "above CPU seconds" in sleepy.reasons[0]
+    (found,) = standings([deny, sleepy])
+    assert "sleepy" in {ratio.cell.contender for ratio in found.disturbed}
 
 
 def tournament(*arguments, cwd, **variables):
@@ -106,11 +209,14 @@ def test_the_report_has_all_that_was_played(tmp_path):
     assert {(cell["contender"], cell["image_bytes"]) for cell in data["cells"]} == {
         (name, size) for name in ("access", "deny") for size in (2 * G, 64 * G)
     }
-    large = data["standings"][-1]
-    assert (large["image_bytes"], large["best"]) == (64 * G, ["deny"])
+    for found in data["cells"]:
+        assert 6 <= len(found["runs"]) == len(found["setup_s"]) <= 12
+        assert {"wall_s", "cpu_s", "loop_words_s"} <= found["runs"][0].keys()
+    assert data["standings"][-1]["image_bytes"] == 64 * G
     page = (tmp_path / "tournament.md").read_text()
-    assert "deny in 1 of 1" in page
-    assert "deny in 1 of 1" in done.stdout
+    slow_path = "access: the words that it reads grow with an exponent over 1.5 in full ("
+    assert slow_path in page
+    assert slow_path in " ".join(done.stdout.split())
     assert (tmp_path / "tournament.png").read_bytes().startswith(b"\x89PNG")
     for line in done.stdout.splitlines():
         assert len(line) <= 80

@@ -53,6 +53,19 @@ def factors(low: float, high: float) -> str:
     return f"{'..'.join(ends)}x"
 
 
+def factors_above_1(low: float, high: float) -> str:
+    """A range of ratios that lies above 1, and does not seem to reach it: 1.03..1.5x."""
+    return f"{_above_1(low)}..{_above_1(high)}x"
+
+
+def _above_1(value: float) -> str:
+    """One digit behind the point, none from 10 on; below 1.1 two, or as many as tell it from 1."""
+    if value >= 9.95:
+        return f"{value:,.0f}"
+    digits = 1 if value >= 1.095 else max(2, -math.floor(math.log10(value - 1)))
+    return f"{value:.{digits}f}"
+
+
 def change(after: float, before: float) -> str:
     """A relative change: +27%, -3%."""
     return f"{after / before - 1:+.0%}"

@@ -16,7 +16,7 @@ from hbitmap_bench.base.host import commit_of_sources, host_facts
 from hbitmap_bench.base.medians import LEAST
 from hbitmap_bench.base.output import in_lines, make_folder, write_atomic
 from hbitmap_bench.base.sizes import format_size
-from hbitmap_bench.base.wording import NOTHING, factor, factors, host_fact, number
+from hbitmap_bench.base.wording import NOTHING, factor, factors, factors_above_1, host_fact, number
 from hbitmap_bench.reproduction.disturbance import EXCESS_SHARE
 from hbitmap_bench.reproduction.report.naming import DISTURBED
 from hbitmap_bench.tournament.cell import Cell
@@ -32,13 +32,17 @@ SCHEMA: Final = 2
 STEEP: Final = 1.5
 """Between linear (1) and quadratic (2): above, a contender is called a slow path."""
 
+ALIKE: Final = "~"
+"""Marks the ratio of one that is not told apart from the fastest."""
+
 _READING: Final = (
     "All seconds are measured: CPU time of this package's own filter and job, in process. A "
     "question costs 1 to 5 us there, of which most is Python. Contenders that read a few words are "
     "hardly told apart from each other by time; words tell them apart.",
     "A ratio is the median over rounds of a contender's CPU time over that of the fastest in the "
-    "same round; its range is the 95% interval of that median, from order statistics. best: not "
-    "told apart from the fastest.",
+    "same round; its range is the 95% interval of that median, from order statistics. best: the "
+    f"fastest. {ALIKE}: not told apart from it by these rounds, whatever the median; more rounds "
+    "may tell.",
     "A game is disturbed whose wall seconds exceed its CPU seconds by more than "
     f"{EXCESS_SHARE:.0%}, or beside which a fixed loop ran far slower than usual. It does not "
     "count; all contenders play there again, at most as many rounds as before. "
@@ -165,12 +169,15 @@ def _standing_json(standing: Standing) -> dict[str, Any]:
             "rounds": one.rounds,
             "median": one.median,
             "interval": one.interval,
+            "told_apart": one.is_told_apart,
             "disturbed": one.disturbed,
         }
         for one in standing.ratios
     }
     best = [one.cell.contender for one in standing.best]
-    return {"workload": workload, "image_bytes": size, "best": best, "ratios": ratios}
+    fastest = standing.fastest.contender if standing.fastest is not None else None
+    place = {"workload": workload, "image_bytes": size}
+    return place | {"fastest": fastest, "best": best, "ratios": ratios}
 
 
 # ---------------------------------------------------------------- tables
@@ -180,7 +187,7 @@ def winners_table(at_largest: Sequence[Standing]) -> Table:
     """A row for each workload: the best, who comes next, and by how much."""
     rows = [(one.place[0], _best(one), *_next(one.next)) for one in at_largest]
     size = format_size(at_largest[0].place[1])
-    columns = ("workload", "best, not told apart", "next", "over the best")
+    columns = ("workload", f"best, and {ALIKE} not told apart from it", "next", "over the best")
     title = f"Who wins, at {size} (measured)"
     return Table(title, columns, tuple(rows), _reasons(at_largest), n_labels=3, grouped=False)
 
@@ -189,9 +196,22 @@ def _best(standing: Standing) -> str:
     """The best, then those of which nothing is said: one of them may be better."""
     if not standing.best:
         return f"{DISTURBED} all"
-    names = [ratio.cell.contender for ratio in standing.best]
+    names = [f"{ratio.cell.contender}{_behind(standing, ratio)}" for ratio in standing.best]
     lost = ", ".join(ratio.cell.contender for ratio in standing.disturbed)
     return ", ".join(names) + (f"; {DISTURBED} {lost}" if lost else "")
+
+
+def _behind(standing: Standing, ratio: Ratio) -> str:
+    """The median over the fastest, of one that is not it."""
+    if ratio.median is None or ratio.cell is standing.fastest:
+        return ""
+    return f" {_median(ratio.median, ratio)}"
+
+
+def _median(median: float, ratio: Ratio) -> str:
+    """With its mark, where rounds enough were played to tell and they don't."""
+    alike = ratio.interval is not None and not ratio.is_told_apart
+    return f"{ALIKE if alike else ''}{factor(median)}"
 
 
 _REASONS_NAMED: Final = 3
@@ -214,7 +234,7 @@ def _reasons(at_largest: Sequence[Standing]) -> tuple[str, ...]:
 def _next(ratio: Ratio | None) -> tuple[str, str]:
     if ratio is None or ratio.interval is None:
         return NOTHING, NOTHING
-    return ratio.cell.contender, factors(*ratio.interval)
+    return ratio.cell.contender, factors_above_1(*ratio.interval)
 
 
 def ratio_table(found: Tournament, *, with_ranges: bool) -> Table:
@@ -226,13 +246,19 @@ def ratio_table(found: Tournament, *, with_ranges: bool) -> Table:
             return NOTHING
         if ratio.median is None:
             return DISTURBED
-        if not ratio.is_told_apart:
-            return "best" if ratio.interval else factor(ratio.median)
-        ends = f"\n{factors(*ratio.interval)}" if with_ranges and ratio.interval else ""
-        return factor(ratio.median) + ends
+        if ratio.cell is standing.fastest and ratio.interval is not None:
+            return "best"
+        return _median(ratio.median, ratio) + (_ends(ratio) if with_ranges else "")
 
     title = f"CPU time over that of the fastest, at {format_size(found.largest)} (measured)"
     return _matrix(found, title, shown)
+
+
+def _ends(ratio: Ratio) -> str:
+    """Its interval on a line of its own."""
+    if ratio.interval is None:
+        return ""
+    return f"\n{(factors_above_1 if ratio.is_told_apart else factors)(*ratio.interval)}"
 
 
 def growth_table(found: Tournament) -> Table:
@@ -311,11 +337,26 @@ def _winners(found: Tournament) -> str:
     at_largest = found.at_largest()
     wins = Counter(ratio.cell.contender for one in at_largest for ratio in one.best)
     lost = Counter(ratio.cell.contender for one in at_largest for ratio in one.disturbed)
-    told = [f"{name} in {n} of {len(at_largest) - lost[name]}" for name, n in wins.most_common()]
+    told = [
+        f"{name} in {n} of {len(at_largest) - lost[name]}{_at_most(at_largest, name)}"
+        for name, n in wins.most_common()
+    ]
     if not told:
         return "Nobody wins: a busy host has disturbed too many games. Try when it is quiet."
     where = f"at {format_size(found.largest)}"
     return f"Best, or not told apart from the best, {where}: {'; '.join(told)}."
+
+
+def _at_most(at_largest: Sequence[Standing], name: str) -> str:
+    """The largest of its medians where it is among the best but not the fastest."""
+    medians = [
+        ratio.median
+        for one in at_largest
+        for ratio in one.best
+        if ratio.cell.contender == name and ratio.median is not None
+    ]
+    most = max(medians, default=1.0)
+    return f" (medians up to {factor(most)})" if most > 1 else ""
 
 
 def _games(found: Tournament) -> str:

@@ -34,10 +34,14 @@ class Ratio:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """All contenders at one workload and size, the fastest first, the disturbed ones last."""
+    """All contenders at one workload and size, the fastest first, the disturbed ones last.
+
+    ``fastest`` is what all ratios are over; None where all are disturbed.
+    """
 
     place: Place
     ratios: tuple[Ratio, ...]
+    fastest: Cell | None
 
     @property
     def best(self) -> tuple[Ratio, ...]:
@@ -75,7 +79,7 @@ def standing(cells: Sequence[Cell]) -> Standing:
     judged = [cell for cell in cells if _undisturbed(cell, cell) >= _needed(cell)]
     best = min(judged, key=lambda cell: cell.cpu_s, default=None)
     found = sorted((_ratio(cell, best) for cell in cells), key=_order)
-    return Standing(cells[0].place, tuple(found))
+    return Standing(cells[0].place, tuple(found), best)
 
 
 def _needed(cell: Cell) -> int:

@@ -237,6 +237,10 @@ def test_the_terminal_shows_all_of_it(width: int) -> None:
 
 
 def test_numbers() -> None:
+    assert wording.factors_above_1(1.003, 1.5) == "1.003..1.5x"
+    assert wording.factors_above_1(1.04, 1.09) == "1.04..1.09x"
+    assert wording.factors_above_1(1.0999, 12.2) == "1.1..12x"
+    assert wording.factors_above_1(1.00002, 1.00002) == "1.00002..1.00002x"
     assert [wording.number(value) for value in (1234.5, 325, 99.96, 52.04, 9.996, 1, 0.5)] == [
         "1,234", "325", "100", "52.0", "10.0", "1.00", "0.500",
     ]  # fmt: skip

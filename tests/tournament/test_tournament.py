@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -148,7 +149,8 @@ def test_what_is_disturbed_is_marked_in_page_figure_and_data(monkeypatch):
     assert (data["schema"], data["rounds"]) == (2, 6)
     assert data["standings"][1]["best"] == ["access"]
     assert data["standings"][1]["ratios"]["deny"] == {
-        "rounds": 5, "median": None, "interval": None, "disturbed": "7 of 12 games; the last: cold",
+        "rounds": 5, "median": None, "interval": None, "told_apart": False,
+        "disturbed": "7 of 12 games; the last: cold",
     }  # fmt: skip
     assert data["cells"][2]["runs"][:8:7] == [
         {"wall_s": 1.0, "cpu_s": 1.0, "disturbed": "cold"},
@@ -165,6 +167,25 @@ def test_what_is_disturbed_is_marked_in_page_figure_and_data(monkeypatch):
     legends = [figure.axes[0].get_legend().get_texts() for figure in drawn]
     names = [sorted(text.get_text() for text in legend) for legend in legends]
     assert names == [["access", "deny", "disturbed: no ratio"], ["access", "deny"]]
+
+
+def test_how_far_one_is_behind_is_said_though_it_is_not_told_apart():
+    """Behind in the median, and in one round ahead; then always behind."""
+    close = [1.004 * second for second in NOISE[:5]] + [0.999]
+    page = render_markdown(played(cell("access", close), cell("deny", NOISE)))
+    assert "| full | deny, access ~1.00x | - | - |" in page
+    assert "| full | ~1.00x<br>1.0..1.0x | best |" in page
+    assert "deny in 1 of 1; access in 1 of 1 (medians up to 1.00x)." in page
+    behind = [1.004 * second for second in NOISE]
+    found = played(cell("access", behind), cell("deny", NOISE))
+    page = render_markdown(found)
+    assert "| full | deny | access | 1.004..1.004x |" in page
+    told = as_json(found)["standings"][0]
+    assert (told["fastest"], told["ratios"]["access"]["told_apart"]) == ("deny", True)
+    cells = (cell("access", SLOW[:2]), cell("deny", NOISE[:2]))
+    few = render_markdown(replace(found, cells=cells, rounds=2))
+    assert "Nobody wins: fewer than 6 rounds have no interval." in few
+    assert "| full | 3.00x | 1.00x |" in few, "without an interval nothing is told apart"
 
 
 def test_words_grow_as_they_do_whoever_disturbs_the_games():

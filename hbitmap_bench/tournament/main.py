@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from hbitmap_bench.base.again import command_line, repeated
 from hbitmap_bench.base.consoles import PipedConsole, bar, progress_console
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.base.output import Output, check_folder, deliver, in_lines
@@ -45,11 +46,24 @@ def run(
         )  # fmt: skip
     found = Tournament(
         tuple(contenders), tuple(chosen), tuple(cells), rounds,
-        datetime.now(UTC).isoformat(timespec="seconds"),
+        _command(names, workloads, sizes, rounds), datetime.now(UTC).isoformat(timespec="seconds"),
     )  # fmt: skip
     outputs: list[Output] = [(out_dir, partial(write, found))]
     show = partial(render_terminal, found, output)
     deliver(outputs, show, lambda: in_lines(as_json(found)), progress.print)
+
+
+def _command(
+    names: Sequence[str], workloads: Sequence[str], sizes: Sequence[int], rounds: int
+) -> str:
+    """What was asked for, defaults too, since another version may have others."""
+    return command_line(
+        "tournament",
+        *repeated("--contender", names),
+        *repeated("--workload", workloads),
+        *repeated("--size", map(format_size, sizes)),
+        *("--rounds", str(rounds)),
+    )
 
 
 def _chosen(names: Sequence[str]) -> list[Workload]:

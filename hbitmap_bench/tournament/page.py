@@ -60,13 +60,15 @@ _READING: Final = (
 class Tournament:
     """Who played what, and how it went; ``created`` is ISO 8601 in UTC.
 
-    ``rounds`` are those asked for; what was disturbed was played oftener.
+    ``rounds`` are those asked for; what was disturbed was played oftener. ``command`` is the
+    command line that was given, with the defaults in it.
     """
 
     contenders: tuple[Contender, ...]
     workloads: tuple[Workload, ...]
     cells: tuple[Cell, ...]
     rounds: int
+    command: str
     created: str
 
     @property
@@ -117,7 +119,7 @@ def render_markdown(found: Tournament) -> str:
         bullets(": ".join(host_fact(key, value)) for key, value in facts.items()),
         escaped(f"Made by hbitmap-bench {__version__} (commit {commit}) at {found.created}."),
         "## How to reproduce it",
-        f"    hbitmap-bench tournament\n\nThe data: [{STEM}.json]({STEM}.json).",
+        f"    {found.command}\n\nThe data: [{STEM}.json]({STEM}.json).",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -143,6 +145,7 @@ def as_json(found: Tournament) -> dict[str, Any]:
         "host": host_facts(),
         "contenders": {one.name: one.idea for one in found.contenders},
         "workloads": {one.name: one.what for one in found.workloads},
+        "command": found.command,
         "rounds": found.rounds,
         "cells": [_cell_json(cell) for cell in found.cells],
         "standings": [_standing_json(one) for one in standings(found.cells)],

@@ -130,7 +130,10 @@ def test_nothing_is_made_of_what_a_busy_host_has_disturbed():
 def played(*cells):
     """A tournament of access and deny with these cells."""
     contenders = (Contender("access", AccessBitmap), Contender("deny", DenyBitmap))
-    return Tournament(contenders, (OF_NAME["full"],), cells, 6, "2026-01-01T00:00:00+00:00")
+    return Tournament(
+        contenders, (OF_NAME["full"],), cells, 6, "hbitmap-bench tournament --rounds 6",
+        "2026-01-01T00:00:00+00:00",
+    )  # fmt: skip
 
 
 def test_what_is_disturbed_is_marked_in_page_figure_and_data(monkeypatch):
@@ -180,6 +183,7 @@ def test_how_far_one_is_behind_is_said_though_it_is_not_told_apart():
     found = played(cell("access", behind), cell("deny", NOISE))
     page = render_markdown(found)
     assert "| full | deny | access | 1.004..1.004x |" in page
+    assert "    hbitmap-bench tournament --rounds 6\n" in page
     told = as_json(found)["standings"][0]
     assert (told["fastest"], told["ratios"]["access"]["told_apart"]) == ("deny", True)
     cells = (cell("access", SLOW[:2]), cell("deny", NOISE[:2]))
@@ -235,6 +239,8 @@ def test_the_report_has_all_that_was_played(tmp_path):
         assert {"wall_s", "cpu_s", "loop_words_s"} <= found["runs"][0].keys()
     assert data["standings"][-1]["image_bytes"] == 64 * G
     page = (tmp_path / "tournament.md").read_text()
+    again = " ".join(("    hbitmap-bench tournament", *names))
+    assert f"{again} --size 2G --size 64G --rounds 6\n" in page
     slow_path = "access: the words that it reads grow with an exponent over 1.5 in full ("
     assert slow_path in page
     assert slow_path in " ".join(done.stdout.split())

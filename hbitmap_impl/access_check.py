@@ -17,6 +17,10 @@ class AccessCheck(Protocol):
     """What a copy-before-write filter asks of its check. Positions and lengths in bytes.
 
     ``AccessCheck(size_bytes, cluster_bytes)`` lets everything be read.
+
+    Two more class attributes may be there. ``filter_type``, a subclass of ``CopyBeforeWrite``, is
+    the filter that the check needs; without it, that is ``CopyBeforeWrite``. ``counts_words`` is
+    False where the searches are not counted, and ``words_examined`` is always 0; without it, True.
     """
 
     bitmap_type: ClassVar[type[HBitmap]]
@@ -53,7 +57,10 @@ class AccessCheck(Protocol):
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes that the check has allocated, whether they are touched or not."""
+        """Bytes that the check has allocated, whether they are touched or not.
+
+        What comes nearest, where a library does not tell them: say in the docstring what it is.
+        """
 
 
 class _Counted:

@@ -77,12 +77,13 @@ cdef class WideHBitmap(HBitmap):
 
     cdef int64_t _first_zero(self, int64_t bit, int64_t last) noexcept nogil:
         cdef const uint64_t *words = self.levels[LAST]
-        cdef int64_t word = bit >> 6, n = (last >> 6) - word, full
+        cdef int64_t word = bit >> 6, n = (last >> 6) - word, full, read
         cdef uint64_t zeros = ~words[word] & from_bit(bit)
         hb_count(self.examined, 1)
         if zeros == 0:
             full = hb_ones(words + word + 1, n)
-            hb_count(self.examined, min((full | (BLOCK_WORDS - 1)) + 1, n))
+            read = (full | (BLOCK_WORDS - 1)) + 1    # to the end of its block
+            hb_count(self.examined, read if read <= n else min(full + 1, n))    # one by one
             if full == n:
                 return -1
             word += full + 1
@@ -97,7 +98,9 @@ cdef class TwoSidedHBitmap(HBitmap):
     ``zeros[k]`` is to the clear bits what ``levels[k]`` is to the set ones: bit N says that word N
     of the level below has one. The last level is shared. ``next_zero`` reads at most 13 words.
 
-    Memory: 1/63 more. An update touches both sides' upper levels.
+    Memory: 1/63 more. An update touches both sides' upper levels; ``merge``, ``invert``,
+    ``reset_all``, ``copy`` and ``truncate`` make those of the clear bits anew: one more pass over
+    all words, none where no bit is set.
     """
 
     cdef uint64_t *zeros[LAST]
@@ -208,8 +211,24 @@ cdef class TwoSidedHBitmap(HBitmap):
     cdef int _truncate(self, int64_t size, int64_t bits) except -1:
         self._reserve(bits)    # which may fail: nothing has changed yet
         HBitmap._truncate(self, size, bits)
+        self._give_back()
         self._rebuild_zeros()
         return 0
+
+    cdef void _give_back(self) noexcept:
+        """Free the room behind the words that there are; where that fails, it stays."""
+        cdef int level
+        cdef uint64_t *words
+        for level in range(LAST):
+            words = <uint64_t *>PyMem_RawRealloc(
+                self.zeros[level], self.n_words[level] * sizeof(uint64_t)
+            )
+            if words != NULL:
+                self.zeros[level] = words
+
+    def truncate(self, size):
+        """As ``HBitmap.truncate``. Cost: one pass over all words besides, if a bit is set."""
+        HBitmap.truncate(self, size)
 
     def reset_all(self):
         """Clear every bit. Cost: one pass over all words."""

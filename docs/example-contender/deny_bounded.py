@@ -15,4 +15,5 @@ class DenyBounded(DenyBitmap):
     Source: ``reports/second-path.md``.
     """
 
+    # Not needed where CopyBeforeWrite will do: see AccessCheck.
     filter_type: ClassVar[type[CopyBeforeWrite]] = BoundedFilter

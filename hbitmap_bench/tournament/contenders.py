@@ -83,8 +83,12 @@ def _load(point: EntryPoint) -> type[AccessCheck]:
         raise UserError(
             f"the contender {point.name} ({point.value}) can't be loaded: {reason}"
         ) from error
-    lacks = [part for part in _NEEDED if not hasattr(check, part)]
-    if not isinstance(check, type) or lacks:
+    if not isinstance(check, type):
+        raise UserError(
+            f"a contender is a class, and {point.name} ({point.value}) is an object of the class "
+            f"{type(check).__name__}: name the class"
+        )
+    if lacks := [part for part in _NEEDED if not hasattr(check, part)]:
         raise UserError(
             f"a contender is a class with all of hbitmap_impl.access_check.AccessCheck, and "
             f"{point.name} ({point.value}) has no {', '.join(lacks)}"

@@ -51,7 +51,8 @@ _READING: Final = (
     "Words are those that searches of the access check and of the done bitmap examine, exactly. "
     "They are given for one question on average.",
     "Set-up is the CPU time that the filter takes to be made, with its bitmap argument where the "
-    "workload has one. Memory is what the access check has allocated, touched or not.",
+    "workload has one. Memory is what the access check has allocated, touched or not. Of roaring "
+    "it is the size of the serialized set: its library does not tell what it has allocated.",
     "Not measured here: what a question costs QEMU besides, reads of L2 tables, locks, threads.",
 )
 
@@ -298,6 +299,9 @@ def _matrix(found: Tournament, title: str, shown: Callable[[Standing, str], str]
     return Table(title, columns, rows, n_labels=1, grouped=False)
 
 
+_OF_ROARING: Final = "memory: of roaring, the size of its serialized set."
+
+
 def cost_table(found: Tournament) -> Table:
     """What each contender costs besides its questions, at the largest size, the most of any."""
     rows = []
@@ -311,7 +315,8 @@ def cost_table(found: Tournament) -> Table:
         rows.append((one.name, *_dearest_setup(cells), f"{memory / 1024:,.0f}"))
     columns = ("contender", "set-up, ms\n(least of its runs)", "in", "memory, KiB")
     title = f"What each costs besides, at {format_size(found.largest)}, in its dearest workload"
-    return Table(title, columns, tuple(rows), n_labels=1, grouped=False)
+    notes = (_OF_ROARING,) if any(one.name == "roaring" for one in found.contenders) else ()
+    return Table(title, columns, tuple(rows), notes, n_labels=1, grouped=False)
 
 
 def _dearest_setup(cells: Sequence[Cell]) -> tuple[str, str]:

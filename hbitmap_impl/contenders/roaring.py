@@ -14,8 +14,8 @@ class Roaring:
     """The denied clusters in a Roaring bitmap: sorted arrays, runs and bitmaps of 2**16 each.
 
     Idea: a set that is nearly always empty, or a few runs, needs no bitmap of its full size.
-    Cost: a binary search a question; memory by what is denied. Words are not counted. The done
-    bitmap stays an HBitmap.
+    Cost: a binary search a question; memory by what is denied, told as the serialized size. Words
+    are not counted. The done bitmap stays an HBitmap.
     Source: https://roaringbitmap.org (Lemire and others), by ``pyroaring``.
     """
 
@@ -68,5 +68,5 @@ class Roaring:
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of the serialized set, which those in memory are close to."""
+        """Bytes of the set when serialized: the library does not tell those in memory."""
         return len(self._denied.serialize())

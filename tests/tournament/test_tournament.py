@@ -291,6 +291,10 @@ def test_a_contender_from_another_package_plays(tmp_path):
     ("module", "reason"),
     [
         ("class Mine: pass", "has no bitmap_type, cuts_status"),
+        (
+            "from hbitmap_impl.access_check import DenyBitmap\nMine = DenyBitmap(65536, 65536)",
+            "is an object of the class DenyBitmap: name the class",
+        ),
         ("raise OSError('no such device')", "can't be loaded: OSError: no such device"),
     ],
 )

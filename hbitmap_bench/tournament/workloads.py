@@ -23,6 +23,9 @@ from hbitmap_impl.snapshot_access import SnapshotAccess
 
 CLUSTER: Final = 65536
 ANSWER: Final = 512 * CLUSTER
+PIECE: Final = 2**20
+"""What is overwritten or discarded at once."""
+
 SEED: Final = 1
 
 Play = Callable[[], int]
@@ -111,7 +114,7 @@ def _guest_writes(check: type[AccessCheck], size: int) -> Game:
         offset = questions = 0
         while offset < size:
             offset += cbw.snapshot_block_status(offset, size - offset).length
-            cbw.assume_done(rng.randrange(size // 2**20) * 2**20, 2**20)
+            cbw.assume_done(rng.randrange(size // PIECE) * PIECE, PIECE)
             questions += 1
         return questions
 
@@ -174,6 +177,26 @@ def _random_discards(check: type[AccessCheck], size: int) -> Game:
     return Game(cbw, play)
 
 
+def _discards_beside(check: type[AccessCheck], size: int) -> Game:
+    """A build-up, while somebody else gives up pieces that it has passed.
+
+    A piece ahead of it would make the job fail, whatever the check is.
+    """
+    cbw = filtered(check, _full(size))
+    job = BackupJob(SnapshotAccess(cbw))
+    pieces = _behind(size)
+
+    def play() -> int:
+        offset = questions = 0
+        for piece in pieces:
+            asked, offset = job.build_up(offset, 1)
+            cbw.snapshot_discard(piece, PIECE)
+            questions += asked
+        return questions
+
+    return Game(cbw, play)
+
+
 def _readers(check: type[AccessCheck], size: int) -> Game:
     """Four readers in turn, each of a quarter, who ask about all the rest of the disk."""
     cbw = filtered(check, _full(size))
@@ -231,6 +254,13 @@ def _in_any_order(size: int) -> list[int]:
 
 
 @cache
+def _behind(size: int) -> list[int]:
+    """Where pieces start: after each answer one, anywhere in what has been answered by then."""
+    rng = random.Random(SEED)
+    return [rng.randrange(end // PIECE) * PIECE for end in range(ANSWER, size + 1, ANSWER)]
+
+
+@cache
 def _accessible(size: int, denied_percent: int) -> HBitmap:
     """What is not denied: denied clusters lie in runs of 1 to 4096."""
     bitmap = full_bitmap(size, CLUSTER)
@@ -277,6 +307,9 @@ WORKLOADS: Final = (
     Workload("merged", "status of what 14 merged bitmaps hold", _merged),
     Workload("discards", "the reader discards each answer, in order", _discards),
     Workload("random-discards", "the reader discards pieces of 32M in any order", _random_discards),
+    Workload(
+        "discards-beside", "build-up, 1M behind it discarded after each answer", _discards_beside
+    ),
     Workload("readers", "four readers in turn, a quarter each", _readers),
     Workload("readers-apart", "two readers, one denied cluster between them", _readers_apart),
     Workload("pulled-32", "an NBD client with requests of up to 4G", _pulled(2**32 - CLUSTER)),

@@ -23,8 +23,12 @@ from hbitmap_bench.tournament.figure import draw
 from hbitmap_bench.tournament.page import Tournament, as_json, render_markdown
 from hbitmap_bench.tournament.play import play
 from hbitmap_bench.tournament.standings import standings, words_growth
-from hbitmap_bench.tournament.workloads import ANSWER, CLUSTER, WORKLOADS
+from hbitmap_bench.tournament.workloads import ANSWER, CLUSTER, PIECE, WORKLOADS
 from hbitmap_impl.access_check import AccessBitmap, DenyBitmap
+from hbitmap_impl.backup import BackupJob
+from hbitmap_impl.image import SMALL_L2_SLICE_BYTES, FullImage
+from hbitmap_impl.setups import filtered
+from hbitmap_impl.snapshot_access import SnapshotAccess
 
 G = 2**30
 EXAMPLE = Path(__file__).parents[2] / "docs" / "example-contender"
@@ -65,6 +69,10 @@ def test_words_are_those_of_the_closed_forms(cells, size):
         ("two-sided", "full"): few + few,
         ("clamped", "full"): one_answer + few,
         ("remembering", "full"): size // CLUSTER // 64 + few,
+        ("access", "discards-beside"): access + few,
+        ("deny", "discards-beside"): few + few,
+        ("two-sided", "discards-beside"): few + few,
+        ("clamped", "discards-beside"): one_answer + few,
         ("access", "done-full"): access + done,
         ("deny", "done-full"): few + done,
         ("two-sided", "done-full"): few + few + queries,
@@ -78,6 +86,21 @@ def test_all_are_asked_the_same(cells, contenders):
     for workload in WORKLOADS:
         asked = {cells[one.name, workload.name, 4 * G].questions for one in contenders}
         assert len(asked) == 1, workload.name
+
+
+def test_a_discard_ahead_of_a_build_up_fails_it_whatever_the_check(contenders):
+    for one in contenders:
+        cbw = filtered(one.check, FullImage(2 * G, CLUSTER, SMALL_L2_SLICE_BYTES))
+        cbw.snapshot_discard(G, CLUSTER)
+        with pytest.raises(PermissionError):
+            BackupJob(SnapshotAccess(cbw)).build_up()
+
+
+def test_discards_beside_a_build_up_are_of_what_it_has_passed():
+    game = OF_NAME["discards-beside"].start(DenyBitmap, 4 * G)
+    assert game.play() == 4 * G // ANSWER
+    assert 0 < game.cbw.check.count <= 128 * PIECE
+    assert game.cbw.check.first_inaccessible(0, ANSWER) != -1, "the first is in the first answer"
 
 
 def cell(name, seconds, size=G, disturbed=()):

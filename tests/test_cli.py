@@ -28,7 +28,10 @@ def test_reproduce_prints_tables_and_writes_the_report(tmp_path):
     assert "cbw + snap" in done.stdout
     assert "325" in done.stdout
     report = tmp_path / "hbitmap-bench-report"
-    assert "model (sampled)" in (report / "reproduction.md").read_text()
+    page = (report / "reproduction.md").read_text()
+    assert "model (sampled)" in page
+    again = "reproduce --size 64G --size 128G --copy-cluster-size 64K --l2-slice 4K --seed 1"
+    assert f"\n    hbitmap-bench {again} --no-qemu\n" in page
     assert (report / "reproduction-words.png").stat().st_size > 10_000
     document = json.loads((tmp_path / "copy.json").read_text())
     assert document == json.loads((report / "reproduction.json").read_text())

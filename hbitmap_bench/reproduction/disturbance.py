@@ -7,6 +7,7 @@ from dataclasses import replace
 from statistics import median, quantiles
 from typing import Final
 
+from hbitmap_bench.base.wording import duration
 from hbitmap_bench.qemu.account import Run
 
 EXCESS_SHARE: Final = 0.1
@@ -97,12 +98,17 @@ def _not_its_own(run: Run, excess_s: float) -> str | None:
         return None
     found = f"wall seconds {run.wall_s / max(run.cpu_s, 1e-9) - 1:.0%} above CPU seconds"
     causes = [
-        f"{run.waited_s:.2g} s waiting for a core" if run.waited_s else "",
+        f"{_seconds(run.waited_s)} waiting for a core" if run.waited_s else "",
         f"{run.read_bytes / 1e6:,.0f} MB read from disk" if run.read_bytes else "",
-        f"{run.steal_s:.2g} s taken by the hypervisor" if run.steal_s else "",
+        f"{_seconds(run.steal_s)} taken by the hypervisor" if run.steal_s else "",
     ]
     told = ", ".join(cause for cause in causes if cause)
     return f"{found} ({told})" if told else found
+
+
+def _seconds(value_s: float) -> str:
+    """Two digits of seconds, as far as that reads well: 2.5 s, 40 s, 9.5 min."""
+    return f"{value_s:.2g} s" if 0.001 <= value_s < 60 else duration(value_s)
 
 
 def _slowed(run: Run, others: Sequence[Run], loop_words_s: float | None) -> str | None:

@@ -12,6 +12,7 @@ from tempfile import gettempdir
 from rich.console import Console
 
 from hbitmap_bench.base import scratch
+from hbitmap_bench.base.again import command_line, repeated
 from hbitmap_bench.base.consoles import PipedConsole, bar, progress_console
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.base.output import Output, check_folder, check_output, deliver
@@ -202,12 +203,44 @@ def reproduce(
         rows += measure_qemu(qemu, builds, progress, beside)
     rows += beside.rows()
     cells = (*published_cells(), *rows)
-    reproduction = Reproduction.of_this_run(cells, growth_records(cells), about)
+    command = _command(model, qemu, builds, has_about=about is not None)
+    reproduction = Reproduction.of_this_run(cells, growth_records(cells), about, command)
     outputs: list[Output] = [(out_dir, partial(write_report, reproduction))]
     if json_path is not None:
         outputs.append((json_path, reproduction.save))
     show = partial(render_terminal, reproduction, output)
     deliver(outputs, show, reproduction.to_json, progress.print)
+
+
+def _command(
+    model: ModelPlan, qemu: QemuPlan | None, builds: Sequence[QemuBuild], *, has_about: bool
+) -> str:
+    """What was asked for, with PATH for each path, and nothing of where it was written."""
+    slice_bytes = [] if model.l2_slice_bytes is None else [format_size(model.l2_slice_bytes)]
+    words = [
+        "reproduce",
+        *repeated("--size", map(format_size, model.sizes)),
+        *repeated("--cluster-size", map(format_size, model.cluster_sizes)),
+        *("--copy-cluster-size", format_size(model.copy_cluster_bytes)),
+        *repeated("--l2-slice", slice_bytes),
+        *(["--exact"] if model.exact else []),
+        *("--seed", str(model.seed)),
+    ]
+    if qemu is None:
+        return command_line(*words, "--no-qemu")
+    return command_line(
+        *words,
+        *repeated("--qemu", map(_build, builds)),
+        *repeated("--qemu-size", map(format_size, qemu.sizes)),
+        *("--runs", str(qemu.n_runs), "--budget", f"{qemu.budget_s:g}"),
+        *(["--about-builds", "PATH"] if has_about else []),
+    )
+
+
+def _build(build: QemuBuild) -> str:
+    """A build as the command line has it, without the path, which is of one machine."""
+    limit = "" if build.largest_bytes is None else f"@{format_size(build.largest_bytes)}"
+    return f"{build.label}=PATH{limit}"
 
 
 def releases(plan: QemuPlan, out_dir: Path) -> None:
@@ -225,7 +258,13 @@ def releases(plan: QemuPlan, out_dir: Path) -> None:
     check_folder(out_dir)
     _check_room(plan, builds)
     cells = measure_qemu(plan, builds, progress, Beside((), seed=1))
-    found = Reproduction.of_this_run(cells, growth_records(cells))
+    command = command_line(
+        "releases",
+        *map(_build, builds),
+        *repeated("--size", map(format_size, plan.sizes)),
+        *("--rounds", str(plan.n_runs)),
+    )
+    found = Reproduction.of_this_run(cells, growth_records(cells), command=command)
     show = partial(releases_page.render_terminal, found, output)
     outputs: list[Output] = [(out_dir, partial(releases_page.write, found))]
     deliver(outputs, show, found.to_json, progress.print)

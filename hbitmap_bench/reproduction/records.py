@@ -1,9 +1,9 @@
-"""Measurement records: immutable, with their units in their names, as JSON of schema 2.
+"""Measurement records: immutable, with their units in their names, as JSON of schema 3.
 
 ``CellRecord`` is one row, ``GrowthRecord`` one fitted exponent,
 ``Reproduction`` a whole session with its host and commit. ``Reproduction.to_json`` and
-``from_json`` are each other's inverse; the keys are the names of the fields. Files of schema 1,
-which has wall seconds alone, are read too.
+``from_json`` are each other's inverse; the keys are the names of the fields. Files of schema 2,
+which does not tell the command, and of schema 1, which has wall seconds alone, are read too.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ Mode = Literal["published", "exact", "sampled", "measured"]
 IntervalKind = Literal["prediction95", "min_max"]
 WordsSource = Literal["counted", "closed_form"]
 
-SCHEMA: Final = 2
+SCHEMA: Final = 3
+_KNOWN: Final = range(1, SCHEMA + 1)
 HostFacts = Mapping[str, str | int | None]
 
 
@@ -106,7 +107,8 @@ class Reproduction:
 
     ``created`` is ISO 8601 in UTC; ``commit`` is that of the measured sources, with ``-dirty``
     behind it where tracked files differed, or ``None`` outside a checkout. ``about_builds`` is what
-    its user says of the real builds, in Markdown.
+    its user says of the real builds, in Markdown. ``command`` is the command line that measures the
+    same again, with PATH for each path; None in files of earlier schemas.
     """
 
     created: str
@@ -116,6 +118,7 @@ class Reproduction:
     cells: tuple[CellRecord, ...]
     growth: tuple[GrowthRecord, ...]
     about_builds: str | None = None
+    command: str | None = None
 
     @classmethod
     def of_this_run(
@@ -123,6 +126,7 @@ class Reproduction:
         cells: Sequence[CellRecord],
         growth: Sequence[GrowthRecord],
         about_builds: str | None = None,
+        command: str | None = None,
     ) -> Self:
         """Rows and exponents with the present time, commit, version and host around them."""
         return cls(
@@ -133,10 +137,11 @@ class Reproduction:
             cells=tuple(cells),
             growth=tuple(growth),
             about_builds=about_builds,
+            command=command,
         )
 
     def to_json(self) -> str:
-        """JSON of schema 2, a line for each record, ended by a newline.
+        """JSON of schema 3, a line for each record, ended by a newline.
 
         Raises ``UserError`` where a field holds what the schema does not allow: a number that is
         not finite, a wrong type.
@@ -150,7 +155,7 @@ class Reproduction:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read what ``to_json`` wrote, or a file of schema 1.
+        """Read what ``to_json`` wrote, or a file of schema 1 or 2.
 
         Strict: raises ``UserError`` for text that is no JSON, another schema, a missing or an
         unknown key, a wrong type, a number that is not finite, an interval whose ends are swapped.
@@ -193,10 +198,12 @@ _ORDERED: Final = {"interval_s", "interval", "extra_interval"}
 def _reproduction(document: object) -> dict[str, Any]:
     """Check a whole JSON document; return the fields of a ``Reproduction``."""
     schema = document.get("schema") if isinstance(document, dict) else None
-    if not isinstance(document, dict) or type(schema) is not int or schema not in (1, SCHEMA):
-        raise UserError(f"a report's data has schema 1 or {SCHEMA}, not {schema!r}: {_REMEDY}")
+    if not isinstance(document, dict) or type(schema) is not int or schema not in _KNOWN:
+        raise UserError(f"a report's data has schema 1 to {SCHEMA}, not {schema!r}: {_REMEDY}")
     if schema == 1:
         document = _from_schema_1(document)
+    if schema < SCHEMA:
+        document = document | {"command": None}
     known = {key: value for key, value in document.items() if key != "schema"}
     _require_keys(known, Reproduction, "the document")
     return {
@@ -207,6 +214,7 @@ def _reproduction(document: object) -> dict[str, Any]:
         "cells": _records(known["cells"], CellRecord, "cells"),
         "growth": _records(known["growth"], GrowthRecord, "growth"),
         "about_builds": _decode(known["about_builds"], str | None, "about_builds"),
+        "command": _decode(known["command"], str | None, "command"),
     }
 
 

@@ -119,6 +119,8 @@ def test_releases_stand_side_by_side_and_two_rounds_judge_nothing(build, qemu_im
     assert "Not judged, with fewer than 6 undisturbed rounds" in " ".join(done.stdout.split())
     folder = tmp_path / "hbitmap-bench-report"
     assert {path.name for path in folder.iterdir()} == {"releases.md", "releases.json"}
+    again = "    hbitmap-bench releases old=PATH new=PATH --size 64G --rounds 2\n"
+    assert again in (folder / "releases.md").read_text()
     rows = json.loads((folder / "releases.json").read_text())["cells"]
     assert [row["build"] for row in rows] == ["old", "old", "new", "new"]
     assert min(len(row["runs"]) for row in rows) >= 2

@@ -385,7 +385,7 @@ BROKEN = {
     "cut": b'{"schema": 1, "created": "2025',
     "binary": b"\x7fELF\xff\xfe\x00",
     "deep": b"[" * 100_000,
-    "schema": b'{"schema": 3}',
+    "schema": b'{"schema": 4}',
     "list": b"[1, 2]",
     "nan": b'{"schema": NaN}',
     "history": b'{"commit_hash": "0", "env_name": "x", "results": {}}',

@@ -27,6 +27,8 @@ def test_wall_seconds_far_above_cpu_seconds_with_what_took_them():
         "wall seconds 1140% above CPU seconds (40 s waiting for a core, 70,000 MB read from disk, "
         "2.5 s taken by the hypervisor)"
     )
+    assert "(9.5 min waiting for a core)" in reason(wall_s=600.0, waited_s=570.0)
+    assert "(<0.001 s taken by the hypervisor)" in reason(wall_s=20.0, steal_s=1e-9)
     assert reason(wall_s=20.0) == "wall seconds 100% above CPU seconds"
 
 

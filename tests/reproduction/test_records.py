@@ -52,6 +52,7 @@ def a_reproduction() -> Reproduction:
         cells=cells,
         growth=growth_records(cells),
         about_builds="One line was changed.",
+        command="hbitmap-bench reproduce --qemu new=PATH",
     )
 
 
@@ -72,7 +73,7 @@ def a_run(**changes: object) -> dict:
 def of_schema_1(**changes: object) -> str:
     """The same document as the first schema had it: wall seconds, and no account of them."""
     found = document(schema=1)
-    del found["about_builds"]
+    del found["about_builds"], found["command"]
     for cell in found["cells"]:
         cell["runs_s"] = [run["wall_s"] for run in cell.pop("runs")]
         del cell["cpu_s"], cell["disturbed"]
@@ -84,10 +85,11 @@ def test_json_round_trip() -> None:
     assert Reproduction.from_json(a_reproduction().to_json()) == a_reproduction()
 
 
-def test_keys_are_those_of_schema_2() -> None:
+def test_keys_are_those_of_schema_3() -> None:
     found = document()
     assert list(found) == [
         "schema", "created", "commit", "tool_version", "host", "cells", "growth", "about_builds",
+        "command",
     ]  # fmt: skip
     assert set(found["cells"][0]) == {
         "source", "build", "detected", "setup", "image_bytes", "cluster_bytes",
@@ -111,6 +113,12 @@ def test_a_file_of_schema_1_has_wall_seconds_alone() -> None:
     assert (cell.cpu_s, cell.disturbed, cell.elapsed_s) == (None, None, 2.625)
     assert cell.runs == tuple(Run(wall_s=run.wall_s) for run in QEMU_CELL.runs)
     assert cell.work_s == 2.625
+
+
+def test_a_file_of_schema_2_does_not_tell_its_command() -> None:
+    found = document(schema=2)
+    del found["command"]
+    assert Reproduction.from_json(json.dumps(found)) == replace(a_reproduction(), command=None)
 
 
 def test_seconds_are_the_processors_and_none_of_a_disturbed_row() -> None:
@@ -167,8 +175,8 @@ def test_any_cells_survive_the_round_trip(rows: tuple[CellRecord, ...]) -> None:
         ("", "is JSON"),
         ("[" * 100_000, "is JSON"),
         ("[]", "has schema 1"),
-        (json.dumps(document(schema=3)), "has schema 1 or 2, not 3"),
-        (json.dumps(document(schema=True)), "has schema 1 or 2, not True"),
+        (json.dumps(document(schema=4)), "has schema 1 to 3, not 4"),
+        (json.dumps(document(schema=True)), "has schema 1 to 3, not True"),
         (json.dumps({k: v for k, v in document().items() if k != "host"}), "the key host"),
         (json.dumps(document(more=1)), "more"),
         (json.dumps(document(created="2025-11-22T22:00:00")), "time in UTC"),
@@ -196,8 +204,8 @@ def test_any_cells_survive_the_round_trip(rows: tuple[CellRecord, ...]) -> None:
         (with_cell(runs=[1]), r"runs\[0\] must be an object"),
         (with_cell(runs=[{}]), r"runs\[0\] must have the key cpu_s"),
         (with_cell(runs=[a_run(cpu_s="1")]), r"runs\[0\].cpu_s"),
-        (with_cell(runs=[a_run(more=1)]), "keys of schema 2 alone, not more"),
-        (with_cell(runs_s=[1]), "keys of schema 2 alone, not runs_s"),
+        (with_cell(runs=[a_run(more=1)]), "keys of schema 3 alone, not more"),
+        (with_cell(runs_s=[1]), "keys of schema 3 alone, not runs_s"),
         (of_schema_1(runs_s=[1, None]), r"runs\[1\].wall_s"),
         (of_schema_1(runs_s=None), "the key cpu_s"),
     ],

@@ -399,6 +399,26 @@ def test_projected_figures_say_which_cost_they_use() -> None:
         assert "with 100 us a query (measured somewhere)" in drawn[name].caption.lower()
 
 
+def test_captions_tell_of_no_projection_where_no_row_of_the_model_is_drawn() -> None:
+    spoilt = [
+        replace(row, disturbed="cold", extra_s=None) if row.source == "model" else row
+        for row in synthetic.small().cells
+    ]
+    drawn = {picture.name: picture for picture in pictures(spoilt, pick_query_cost(spoilt))}
+    captions = {name: drawn[name].caption for name in ("six-cells", "time", "deny")}
+    assert all(captions.values()), "published rows are drawn"
+    for caption in captions.values():
+        assert "project" not in caption
+        assert "model" not in caption.partition(" Disturbed, and not drawn")[0]
+
+
+def test_the_report_prints_the_command_that_made_it() -> None:
+    command = "hbitmap-bench reproduce --seed 7 --no-qemu"
+    known = replace(synthetic.small(), command=command)
+    assert f"This report, with PATH for each path:\n\n    {command}\n" in page(known)
+    assert "This report, with" not in page(synthetic.small())
+
+
 def test_bars_that_reach_0_are_cut_and_the_caption_says_so() -> None:
     rows = synthetic.model_sweep((1, 2, 4), (64,))
     assert "arrowhead" not in time_picture(rows).caption

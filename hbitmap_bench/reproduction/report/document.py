@@ -66,7 +66,7 @@ _READING: Final = f"""\
   noise."""
 
 _AGAIN: Final = """\
-    hbitmap-bench reproduce                      # this report, with real QEMU if it is found
+    hbitmap-bench reproduce                      # the defaults, with real QEMU if it is found
     hbitmap-bench reproduce --no-qemu            # in process only
     hbitmap-bench reproduce --qemu new=PATH      # another build of qemu-storage-daemon beside it
 
@@ -112,7 +112,10 @@ def render_markdown(reproduction: Reproduction, drawn: Sequence[Picture]) -> str
         ("Words and the time they take", [*_scan(reproduction), _figure(picture["words"])]),
         ("Model against QEMU", [*compared, _figure(picture["model-against-qemu"])]),
         ("What is not measured", [bullets(findings.not_measured(cells))]),
-        ("How to reproduce it", [_AGAIN, f"The data of this page: [{STEM}.json]({STEM}.json)."]),
+        (
+            "How to reproduce it",
+            [*_used(reproduction), _AGAIN, f"The data of this page: [{STEM}.json]({STEM}.json)."],
+        ),
         ("Every row", [_folded(tables.every_row(cells, cost))]),
     ]
     parts = [
@@ -208,6 +211,13 @@ def _sweep(reproduction: Reproduction, cost: QueryCost) -> list[str]:
 def _scan(reproduction: Reproduction) -> list[str]:
     table = tables.scan_rate_table(reproduction.cells)
     return [*_tables([table]), bullets(findings.scan_rates(reproduction.cells))]
+
+
+def _used(reproduction: Reproduction) -> list[str]:
+    """The command line of this report, where its data tells it."""
+    if reproduction.command is None:
+        return []
+    return [f"This report, with PATH for each path:\n\n    {reproduction.command}", "Others:"]
 
 
 def _figure(picture: Picture) -> str:

@@ -67,11 +67,13 @@ def time_picture(cells: Sequence[CellRecord]) -> Picture:
         title="exponent of seconds over image size [95% interval]", fontsize=8, title_fontsize=8,
         loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False,
     )  # fmt: skip
-    caption = (
-        f"Build-up seconds against image size at {format_size(REFERENCE_CLUSTER_BYTES)} clusters. "
-        "The model runs in process, without QEMU's own cost a query, so its plain and deny lines "
-        "lie far below QEMU's; slopes compare, heights of plain and deny do not."
-    )
+    cluster = format_size(REFERENCE_CLUSTER_BYTES)
+    caption = f"Build-up seconds against image size at {cluster} clusters."
+    if _has_model(shown):
+        caption += (
+            " The model runs in process, without QEMU's own cost a query, so its plain and deny "
+            "lines lie far below QEMU's; slopes compare, heights of plain and deny do not."
+        )
     if any(is_cut(row) for rows in shown for row in rows):
         caption += (
             f" A bar that ends in an arrowhead goes on to 0 or near it: it is cut at "
@@ -143,8 +145,10 @@ def deny_picture(cells: Sequence[CellRecord], cost: QueryCost) -> Picture:
     figure.suptitle(literal(_deny_title(lines, cells, cost)), fontsize=11)
     caption = (
         "Access and deny over image size. Left: seconds. Right: over the plain row of the same "
-        f"source and build. The model's rows are projected with {cost}."
+        "source and build."
     )
+    if _has_model(lines):
+        caption += f" The model's rows are projected with {cost}."
     return Picture(name, caption, png(figure))
 
 
@@ -223,6 +227,11 @@ def _user_seconds(cell: CellRecord, cost: QueryCost) -> float:
     """Measured or published seconds as they are; the model's projected."""
     span = seconds(cell, cost)
     return span.value if span is not None else math.nan
+
+
+def _has_model(lines: Sequence[Series]) -> bool:
+    """Whether a line is the model's: where all its rows are disturbed, there is none."""
+    return any(rows[0].source == "model" for rows in lines)
 
 
 # ---------------------------------------------------------------- drawing

@@ -20,6 +20,7 @@ from hbitmap_bench.reproduction.report import naming
 from hbitmap_bench.reproduction.report.document import host_lines, origin
 
 STEM: Final = "releases"
+_COMMAND: Final = "hbitmap-bench releases OLD=PATH NEW=PATH..."
 
 _READING: Final = (
     "All numbers are measured: CPU seconds of build-ups on a real qemu-storage-daemon, 64K "
@@ -60,7 +61,7 @@ def render_markdown(found: Reproduction) -> str:
         "## Host",
         host_lines(found),
         "## How to reproduce it",
-        f"    hbitmap-bench releases OLD=PATH NEW=PATH...\n\nThe data: [{STEM}.json]({STEM}.json).",
+        f"    {found.command or _COMMAND}\n\nThe data: [{STEM}.json]({STEM}.json).",
     ]
     return "\n\n".join(parts) + "\n"
 

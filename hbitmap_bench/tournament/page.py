@@ -153,12 +153,17 @@ def as_json(found: Tournament) -> dict[str, Any]:
     }
 
 
+_TOLD: Final = (
+    *("wall_s", "cpu_s", "waited_s", "read_bytes", "steal_s", "loop_words_s", "disturbed"),
+)
+"""Of a run: what its judgement rests on. There are thousands."""
+
+
 def _cell_json(cell: Cell) -> dict[str, Any]:
     """As it is; of a run what the host tells."""
-    runs = [
-        {key: value for key, value in asdict(run).items() if value is not None} for run in cell.runs
-    ]
-    return asdict(cell) | {"runs": runs}
+    runs = [{key: getattr(run, key) for key in _TOLD} for run in cell.runs]
+    told = [{key: value for key, value in run.items() if value is not None} for run in runs]
+    return asdict(cell) | {"runs": told}
 
 
 def _standing_json(standing: Standing) -> dict[str, Any]:
@@ -193,9 +198,11 @@ def winners_table(at_largest: Sequence[Standing]) -> Table:
 
 def _best(standing: Standing) -> str:
     """The best, then those of which nothing is said: one of them may be better."""
+    if not standing.best:
+        return f"{DISTURBED} all"
     names = [f"{ratio.cell.contender}{_behind(standing, ratio)}" for ratio in standing.best]
-    names += [f"{ratio.cell.contender} {DISTURBED}" for ratio in standing.disturbed]
-    return ", ".join(names)
+    lost = ", ".join(ratio.cell.contender for ratio in standing.disturbed)
+    return ", ".join(names) + (f"; {DISTURBED} {lost}" if lost else "")
 
 
 def _behind(standing: Standing, ratio: Ratio) -> str:
@@ -343,7 +350,7 @@ def _winners(found: Tournament) -> str:
         for name, n in wins.most_common()
     ]
     if not told:
-        return "Nobody wins: a busy host has disturbed all games. Try again when it is quiet."
+        return "Nobody wins: a busy host has disturbed too many games. Try when it is quiet."
     where = f"at {format_size(found.largest)}"
     return f"Best, or not told apart from the best, {where}: {'; '.join(told)}."
 

@@ -139,6 +139,12 @@ def commits_to_measure(
     history is only measured if someone asks for it. Raises ``UserError``.
     """
     paths = project.declared.measured.paths
+    for name in commits:
+        if name.startswith("-"):  # such as git log's --output, which writes a file
+            raise UserError(
+                f"commits are named as git does, and {name!r} is an option: name some, such as "
+                "HEAD~20..HEAD"
+            )
     if len(commits) > 1:
         named = [git(project.root, "rev-parse", "--verify", f"{one}^{{commit}}") for one in commits]
         ordered = git(project.root, "log", "--no-walk=sorted", "--format=%H", *named)

@@ -13,7 +13,7 @@ from rich.console import Console
 from hbitmap_bench.base import scratch
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.base.output import check_output, put_json
-from hbitmap_bench.base.printable import printable
+from hbitmap_bench.base.printable import one_line, printable
 from hbitmap_bench.field.predict.calibrate import ROUNDS, BuildCalibration, calibrate_host
 from hbitmap_bench.field.predict.knobs import AS_IT_IS, Knob
 from hbitmap_bench.field.predict.prediction import Counted, Prediction, count_all
@@ -82,7 +82,7 @@ def _walk_all(plan: Plan, say: Say) -> list[_Walked]:
             say(f"counting: {printable(subject.name)}")
             found.append((subject, count_all(subject)))
         except UserError as error:
-            say(f"hbitmap-bench: {printable(str(error))}")
+            say(f"hbitmap-bench: {one_line(str(error))}")
     return found
 
 

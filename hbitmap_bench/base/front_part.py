@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Final
 
 from hbitmap_bench.base.drawing import Table
+from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.base.plugins import guarded, registered
 
 GROUP: Final = "hbitmap_bench.front_parts"
 """Entry points of this group take a repository's folder, and give its part, or None."""
@@ -41,5 +43,17 @@ class FrontPart:
 
 def added_part(repo: Path) -> FrontPart | None:
     """What the project of a repository adds, None if nothing. Raises ``UserError`` if broken."""
-    parts = (point.load()(repo) for point in entry_points(group=GROUP))
+    parts = (_part(point, repo) for point in registered(GROUP).values())
     return next((part for part in parts if part is not None), None)
+
+
+def _part(point: EntryPoint, repo: Path) -> FrontPart | None:
+    """What an entry point gives. Raises ``UserError`` where it fails or gives something else."""
+    what = "the part of the front page"
+    part = guarded(point, what, lambda: point.load()(repo))
+    if part is not None and not isinstance(part, FrontPart):
+        raise UserError(
+            f"{what} {point.name} ({point.value}) gives a FrontPart or None, not "
+            f"{type(part).__name__}: mend its package, or uninstall it"
+        )
+    return part

@@ -19,6 +19,7 @@ from click.decorators import FC
 
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.base.interrupt import uninterrupted
+from hbitmap_bench.base.places import Place
 
 STDOUT: Final = Path("-")
 """What stands for stdout on the command line."""
@@ -43,7 +44,7 @@ def check_output(path: Path | None) -> None:
         return
     try:
         require_regular(path)
-        _try(path.resolve().parent, path.name)
+        _try(_target(path).parent, path.name)
     except OSError as error:
         raise _refused(path, error) from error
 
@@ -96,14 +97,14 @@ def deliver(
 
 def json_option(words: str) -> Callable[[FC], FC]:
     """A command's option ``--json``, as ``put_json`` takes it; ``words`` are its help."""
-    path = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
+    path = Place(dir_okay=False, allow_dash=True)
     return click.option("--json", "json_path", type=path, help=words)
 
 
 def out_option(what: str) -> Callable[[FC], FC]:
     """A command's option that names the folder of a report; ``what`` is in it."""
     return click.option(
-        "--out", "out_dir", type=click.Path(file_okay=False, path_type=Path),
+        "--out", "out_dir", type=Place(file_okay=False),
         default="hbitmap-bench-report", show_default=True, help=what,
     )  # fmt: skip
 
@@ -146,7 +147,7 @@ def write_atomic(path: Path, data: bytes) -> None:
     Follows symbolic links. Raises ``UserError`` where the path is no regular file (a rename would
     replace a device or a pipe) or the system refuses.
     """
-    target = path.resolve()
+    target = _target(path)
     require_regular(path)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
     try:
@@ -187,6 +188,11 @@ def folder_as_text(folder: Path) -> str:
     """All JSON files in a folder and below, by name, as one JSON object."""
     found = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*.json")}
     return json.dumps(found, indent=1) + "\n"
+
+
+def _target(path: Path) -> Path:
+    """Where symbolic links lead; those that lead to each other are themselves replaced."""
+    return Path(os.path.realpath(path))
 
 
 def _refused(path: Path, error: OSError) -> UserError:

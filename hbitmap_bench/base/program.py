@@ -13,7 +13,7 @@ from rich.console import Console
 from hbitmap_bench.base import guard, scratch
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.base.interrupt import hear_no_more, rather_than_errors, stop_like_ctrl_c
-from hbitmap_bench.base.printable import printable
+from hbitmap_bench.base.printable import one_line
 
 INTERRUPTED = 130
 """128 + SIGINT, as shells have it."""
@@ -38,20 +38,20 @@ def _run(command: click.Command) -> object:
 
 def exit_code(command: Callable[[], object]) -> int:
     """Run a command and translate its end to an exit code, with its message on stderr."""
-    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    errors = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
     try:
         with rather_than_errors():
             result = command()
         return result if isinstance(result, int) else 0
     except UserError as error:
-        errors.print(f"hbitmap-bench: {printable(str(error))}", markup=False)
+        errors.print(f"hbitmap-bench: {one_line(str(error))}", markup=False)
     except click.ClickException as error:
-        errors.print(f"hbitmap-bench: {error.format_message()}", markup=False)
+        errors.print(f"hbitmap-bench: {one_line(error.format_message())}", markup=False)
     except (KeyboardInterrupt, click.exceptions.Abort):
         errors.print("hbitmap-bench: interrupted")
         return INTERRUPTED
     except OSError as error:
-        errors.print(f"hbitmap-bench: the system refused: {error}", markup=False)
+        errors.print(f"hbitmap-bench: the system refused: {one_line(str(error))}", markup=False)
     except Exception:  # noqa: BLE001 - Python's own exit code, 1, would say "regressed"
         traceback.print_exc()
         errors.print("hbitmap-bench: a mistake of its own, which should not be: please report it")

@@ -9,13 +9,15 @@ from typing import Final
 from hbitmap_bench.base.errors import UserError
 
 _SUFFIXES: Final = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "P": 2**50}
-_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)([KMGTP]?)(?:I?B)?", re.IGNORECASE)
+_SIZE: Final = re.compile(r"(\d{1,20}(?:\.\d{1,20})?)([KMGTP]?)(?:I?B)?", re.IGNORECASE | re.ASCII)
+_LIMIT: Final = 2**63
+"""Where the offsets of files end."""
 
 
 def parse_size(text: str) -> int:
     """Read a size such as ``10T``, ``64K`` or ``512``: bytes, with binary suffixes as in QEMU.
 
-    Raises ``UserError`` when the text is no size, or no whole number of bytes.
+    Raises ``UserError`` when the text is no size, no whole number of bytes, or 2^63 bytes or more.
     """
     match = _SIZE.fullmatch(text.strip())
     if match is None:
@@ -23,6 +25,8 @@ def parse_size(text: str) -> int:
     value = Fraction(match[1]) * _SUFFIXES[match[2].upper()]  # exact, as a float is not
     if value.denominator != 1 or value <= 0:
         raise UserError(f"a size is a positive whole number of bytes, not {text!r}: try 10T or 64K")
+    if value >= _LIMIT:
+        raise UserError(f"a size is below 8192P (2^63 bytes), not {text!r}: try 10T")
     return int(value)
 
 

@@ -187,6 +187,12 @@ def commits_to_measure(
     a whole history is only measured if someone asks for it. Raises ``UserError``.
     """
     paths = project.declared.measured.paths
+    for name in commits:
+        if name.startswith("-"):  # such as git log's --output, which writes a file
+            raise UserError(
+                f"commits are named as git does, and {name!r} is an option: name some, such as "
+                "HEAD~20..HEAD"
+            )
     if len(commits) > 1 or any(_is_tag(project, one) for one in commits):
         named = [git(project.root, "rev-parse", "--verify", f"{one}^{{commit}}") for one in commits]
         ordered = git(project.root, "log", "--no-walk=sorted", "--format=%H", *named)

@@ -9,17 +9,18 @@ import click
 from rich.console import Console
 
 from hbitmap_bench.base.output import STDOUT, check_output, json_option, put_json
+from hbitmap_bench.base.places import Place
 from hbitmap_bench.commits.gate import LOCAL
 
 if TYPE_CHECKING:
     from hbitmap_bench.commits.gate.confirm import Sought
 
 results_option = click.option(
-    "--results", type=click.Path(file_okay=False, path_type=Path),
+    "--results", type=Place(file_okay=False),
     help="Folder of stored results. Default: asv.conf.json's.",
 )  # fmt: skip
 repo_option = click.option(
-    "--repo", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".",
+    "--repo", type=Place(exists=True, file_okay=False), default=".",
     show_default=True, help="The clone whose commits they are.",
 )  # fmt: skip
 
@@ -157,7 +158,7 @@ def trend(results: Path | None, repo: Path, json_path: Path | None, bisect: Soug
 @results_option
 @repo_option
 @click.option(
-    "--html", "html_dir", type=click.Path(file_okay=False, path_type=Path),
+    "--html", "html_dir", type=Place(file_okay=False),
     help="Folder of the pages; replaced as a whole. Default: asv.conf.json's.",
 )  # fmt: skip
 def publish(results: Path | None, repo: Path, html_dir: Path | None) -> None:

@@ -81,12 +81,21 @@ def products(one: Derived, benchmark: Benchmark) -> NDArray[np.float64]:
 
 
 def product(one: Derived, benchmark: Benchmark, params: Params) -> float:
-    """The declared product of one cell's parameters."""
+    """The declared product of one cell's parameters.
+
+    Raises ``UserError`` where one is missing, no number, or zero and divided by.
+    """
     named = dict(zip(benchmark.param_names, params, strict=True))
     found = one.factor
-    for name, power in one.powers.items():
-        part = number(named[name]) ** abs(power)
-        found = found * part if power > 0 else found / part
+    try:
+        for name, power in one.powers.items():
+            part = number(named[name]) ** abs(power)
+            found = found * part if power > 0 else found / part
+    except (LookupError, ValueError, TypeError, ArithmeticError) as error:
+        raise UserError(
+            f"powers of {one.name} in hbitmap-bench.toml are of parameters that are numbers, and "
+            f"{benchmark.name} has {named} ({error!r}): mend one of the two"
+        ) from None
     return found
 
 

@@ -5,13 +5,13 @@ They are part of a series' identity: a kernel update in the field ``os`` once hi
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 from asv.machine import Machine
 
 from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.base.reading import read_json
 
 NAME = re.compile(r"[\w][\w.+-]{0,63}", re.ASCII)
 GIB = 2**30
@@ -52,11 +52,14 @@ def _fields_here(name: str) -> dict[str, str]:
 
 def _stored_fields(path: Path) -> dict[str, str] | None:
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = dict(read_json(path))
+        if "machine" not in stored:
+            raise ValueError("it names none")
     except FileNotFoundError:
         return None
-    except ValueError:
-        stored = None
-    if not isinstance(stored, dict):
-        raise UserError(f"{path} must be asv's JSON of a machine: restore it from the repository")
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(
+            f"{path} must be asv's JSON of a machine, and is not ({error}): "
+            "restore it from the repository"
+        ) from None
     return {key: str(stored[key]) for key in Machine.get_defaults() if key in stored}

@@ -15,6 +15,7 @@ from asv.config import Config
 from asv.plugins.git import Git
 
 from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.base.reading import MOST_WRITTEN_BYTES, read_text
 from hbitmap_bench.commits.project_file import ProjectFile, read
 
 CONFIGURATIONS: Final = ("asv.conf.json", "asv.conf.jsonc")
@@ -149,11 +150,21 @@ def clone_of(folder: Path) -> Path | None:
 def _configuration(path: Path) -> dict[str, Any]:
     """What a file says, with asv's defaults for the rest. Raises ``UserError``."""
     try:
+        read_text(path, MOST_WRITTEN_BYTES)  # asv reads a file of any size and depth
         told = util.load_json(str(path), js_comments=True)
-        conf = Config.from_json(dict(told))
-    except (ValueError, TypeError, util.UserError) as error:
-        raise UserError(f"{path} must be asv's JSON, and is not: {error}") from None
+        conf = Config.from_json(_of_its_types(dict(told)))
+    except (OSError, ValueError, TypeError, RecursionError, util.UserError) as error:
+        raise UserError(f"{path} must be asv's JSON, and is not ({error}): mend it") from None
     return {**vars(conf), "branches": [name for name in conf.branches if name]}
+
+
+def _of_its_types(told: dict[str, Any]) -> dict[str, Any]:
+    """What a configuration says. Raises ``TypeError`` where asv's default is of another type."""
+    for key, default in {**vars(Config()), "repo": ""}.items():
+        kind = (int, float) if isinstance(default, float) else type(default)
+        if default is not None and key in told and not isinstance(told[key], kind):
+            raise TypeError(f"{key} is {told[key]!r}")
+    return told
 
 
 def _repository(folder: Path, conf: Mapping[str, Any]) -> Path:

@@ -7,7 +7,9 @@ a field of it: unknown keys and mistyped values are refused. Without the file al
 from __future__ import annotations
 
 import difflib
+import math
 import re
+import string
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
@@ -18,6 +20,7 @@ from types import NoneType, UnionType
 from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.base.reading import MOST_WRITTEN_BYTES, read_text
 
 FILE: Final = "hbitmap-bench.toml"
 
@@ -240,10 +243,10 @@ def read(folder: Path) -> ProjectFile:
     """The file of a folder; defaults where there is none. Raises ``UserError`` if it is wrong."""
     path = folder / FILE
     try:
-        return parse(path.read_text(encoding="utf-8"), str(path))
+        return parse(read_text(path, MOST_WRITTEN_BYTES), str(path))
     except FileNotFoundError:
         return DEFAULTS
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} must be readable text, and is not ({error}): mend it") from None
 
 
@@ -252,8 +255,8 @@ def parse(text: str, where: str = FILE) -> ProjectFile:
     """Decode a file's text. Raises ``UserError`` in one line: the key, the value, what it takes."""
     try:
         told = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{where} must be TOML, and is not: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{where} must be TOML, and is not ({error}): mend it") from None
     try:
         found = replace(_table(ProjectFile, told, ""), text=text)
         _check(found)
@@ -319,7 +322,9 @@ def _value(hint: Any, told: Any, where: str) -> Any:  # noqa: ANN401 - a type, a
 
 
 def _is(kind: Any, told: object) -> bool:  # noqa: ANN401 - a type
-    """Whether a plain value is of a type; whole numbers are numbers, truths are not."""
+    """Whether a plain value is of a type; whole numbers are numbers, truths are not, nor is nan."""
+    if isinstance(told, float) and not math.isfinite(told):
+        return False
     if isinstance(told, bool) or kind is bool:
         return kind is bool and isinstance(told, bool)
     return isinstance(told, (int, float) if kind is float else kind) if kind in SCALARS else False
@@ -353,6 +358,13 @@ def _check(found: ProjectFile) -> None:
                 f"profiles.{name}.repeat must be [least, most, seconds], and is "
                 f"{list(profile.repeat)}: {REMEDY}"
             )
+        if min(profile.repeat, default=0) < 0 or (
+            profile.rounds is not None and profile.rounds < 1
+        ):
+            raise ValueError(
+                f"profiles.{name} takes rounds of 1 or more and repeat of 0 or more, not "
+                f"{profile.rounds} and {list(profile.repeat)}: {REMEDY}"
+            )
     _check_regexes("counters.noisy", found.counters.noisy)
     for allowance in found.counters.allowed:
         if not allowance.reason.strip():
@@ -363,16 +375,22 @@ def _check(found: ProjectFile) -> None:
         if len(pair) != 2:
             raise ValueError(f"parameters.pairs must be pairs, and has {list(pair)}: {REMEDY}")
     for one in found.growth:
-        try:
-            one.at.format(**dict.fromkeys(one.by, ""))
-        except (KeyError, IndexError, ValueError):
+        if not _names_alone(one.at, one.by):
             raise ValueError(
                 f"growth.at may name {', '.join(one.by) or 'nothing'} in braces, and is "
                 f"{one.at!r}: {REMEDY}"
-            ) from None
-
+            )
     for attachment in found.attached:
         _check_command(attachment)
+
+
+def _names_alone(at: str, by: Sequence[str]) -> bool:
+    """Whether braces hold names of ``by``, and nothing that ``str.format`` would do with them."""
+    try:
+        parts = list(string.Formatter().parse(at))
+    except ValueError:
+        return False
+    return all(name is None or (name in by and not how and not to) for _, name, how, to in parts)
 
 
 def _check_command(attachment: Attachment) -> None:
@@ -392,7 +410,7 @@ def _check_regexes(where: str, expressions: Iterable[str]) -> None:
     for expression in expressions:
         try:
             re.compile(expression)
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(
                 f"{where} must be regular expressions, and has {expression!r} ({error}): {REMEDY}"
             ) from None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +20,8 @@ from typing import Any, Final
 from asv import util
 
 from hbitmap_bench.base.output import write_atomic
+from hbitmap_bench.base.reading import read_json
+from hbitmap_bench.base.shape import checked
 
 SCHEMA: Final = 1
 SUFFIX: Final = ".session"
@@ -143,15 +146,26 @@ def write_anchor(
 def read_anchor(path: Path) -> Anchor:
     """Raises ``ValueError`` or ``OSError`` for a file that is not as ``write_anchor`` left it."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
         given = record.pop("sha256")
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise ValueError("it is no session's record") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"it is no session's record ({error})") from None
     if given != _digest(record):
         raise ValueError("changed since it was measured and checked")
-    if record.pop("schema") != SCHEMA:
+    if record.pop("schema", None) != SCHEMA:
         raise ValueError(f"it is not of schema {SCHEMA}")
-    return Anchor(**record)
+    try:
+        found = checked(Anchor(**record))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"it is no session's record ({error})") from None
+    if not is_commit(found.commit):
+        raise ValueError(f"its commit is {found.commit!r}")
+    return found
+
+
+def is_commit(found: object) -> bool:
+    """Whether decoded JSON is a commit's whole name."""
+    return isinstance(found, str) and re.fullmatch("[0-9a-f]{40}", found) is not None
 
 
 def are_sessions(found: object) -> bool:

@@ -21,8 +21,15 @@ from typing import Final, get_args
 
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.base.output import write_atomic
+from hbitmap_bench.base.reading import read_bytes, read_json
 from hbitmap_bench.commits.project_file import Kind
-from hbitmap_bench.commits.sessions import Sessions, anchor_paths, are_sessions, read_anchor
+from hbitmap_bench.commits.sessions import (
+    Sessions,
+    anchor_paths,
+    are_sessions,
+    is_commit,
+    read_anchor,
+)
 
 SCHEMA = 1
 SUFFIX = ".sources"
@@ -106,7 +113,7 @@ def recorded(result: Path) -> list[Imported]:
 
 def recorded_sessions(result: Path) -> Sessions:
     """The sessions of a result whose side record is valid."""
-    record = json.loads(result.with_suffix(SUFFIX).read_text(encoding="utf-8"))
+    record = read_json(result.with_suffix(SUFFIX))
     found: Sessions = record.get("sessions", {})
     return found
 
@@ -165,11 +172,11 @@ def read_record(result: Path, kinds: Sequence[Kind] = KINDS) -> tuple[str, Seque
     Raises ``ValueError`` or ``OSError`` if there is none, or none that belongs to this result.
     """
     try:
-        record = json.loads(result.with_suffix(SUFFIX).read_text(encoding="utf-8"))
+        record = read_json(result.with_suffix(SUFFIX))
     except FileNotFoundError:
         raise ValueError(f"no side record {result.stem}{SUFFIX} beside it") from None
-    except ValueError:
-        raise ValueError(f"its side record {result.stem}{SUFFIX} is not JSON") from None
+    except ValueError as error:
+        raise ValueError(f"its side record {result.stem}{SUFFIX} is not JSON ({error})") from None
     if not _is_record(record):
         raise ValueError(f"its side record is not one of schema {SCHEMA}")
     if not result.name.startswith(record["commit"][:7]):
@@ -185,18 +192,18 @@ def _is_record(record: object) -> bool:
         return False
     commit, (sets, *others) = record.get("commit"), [record[k] for k in KINDS if k in record] or [0]
     return (
-        isinstance(commit, str)
-        and len(commit) == 40
+        is_commit(commit)
         and isinstance(record.get("result_sha256"), str)
         and not others
         and isinstance(sets, list)
         and bool(sets)
         and all(isinstance(files, dict) for files in sets)
         and all(isinstance(blob, str) for files in sets for blob in files.values())
+        and not any("\n" in path for files in sets for path in files)  # git is asked line by line
         and are_sessions(record.get("sessions", {}))
     )
 
 
 def _sha256(path: Path) -> str:
     """Digest of a file's contents."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashlib.sha256(read_bytes(path)).hexdigest()

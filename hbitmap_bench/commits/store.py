@@ -7,19 +7,19 @@ of all benchmarks, and gives values cell by cell where this needs arrays.
 from __future__ import annotations
 
 import ast
-import json
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.base.reading import read_json
 from hbitmap_bench.commits import sources
 from hbitmap_bench.commits.chain import Joint, chained
 from hbitmap_bench.commits.project_file import ProjectFile, read
@@ -38,6 +38,13 @@ RESULT_SCHEMA = 2
 """asv's version of its result files: 2 since asv 0.4."""
 
 MACHINE_FIELDS = ("machine", "cpu", "arch", "num_cpu", "os", "ram")
+DAMAGE: Final = (
+    *(OSError, ValueError, LookupError, TypeError, AttributeError, SyntaxError),
+    *(ArithmeticError, RecursionError, MemoryError),
+)
+"""What decoding a damaged file may raise: a key that is gone, a list for an object, a number that
+no float holds, and the last two where brackets in a text are nested thousands deep."""
+
 COLUMNS = ("result", "stats_ci_99_a", "stats_ci_99_b", "stats_number")
 """Value, interval, and how many calls a sample timed."""
 
@@ -74,17 +81,13 @@ def load_histories(
         if path not in refused:
             try:
                 found.append(_load_result(path, benchmarks))
-            except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+            except DAMAGE as error:
                 refused[path] = f"not a result of asv as this version stores it ({error!r})"
+    joints = _joints(results_dir, benchmarks, refused)
     reasons = _reasons(refused)
     if not found:
         raise _nothing_usable(results_dir, reasons)
     commits = _commits(repo, {result.commit for result in found})
-    joints = [
-        (path.parent.name, _joint(read_anchor(path), benchmarks))
-        for path in anchor_paths(results_dir)
-        if path not in refused
-    ]
     groups: dict[tuple[str, str], list[_Result]] = {}
     for result in found:
         groups.setdefault((result.machine, result.environment), []).append(result)
@@ -128,18 +131,19 @@ def load_benchmarks(results_dir: Path) -> dict[str, Benchmark]:
     """The benchmarks that asv found last. Raises ``UserError`` where there are none."""
     path = results_dir / "benchmarks.json"
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        return {
-            name: decode_benchmark(found)
-            for name, found in stored.items()
-            if isinstance(found, dict)
+        stored = read_json(path)
+        found = {
+            name: decode_benchmark(one) for name, one in stored.items() if isinstance(one, dict)
         }
+        if not found:
+            raise ValueError("it names none")
+        return found
     except FileNotFoundError:
         raise UserError(
             f"a history needs stored results, and {results_dir} has no benchmarks.json: "
             "measure some by hbitmap-bench bench, or name their folder by --results"
         ) from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except DAMAGE as error:
         raise UserError(
             f"{path} must be asv's list of benchmarks, and is not ({error!r}): restore it"
         ) from None
@@ -147,6 +151,11 @@ def load_benchmarks(results_dir: Path) -> dict[str, Benchmark]:
 
 def decode_benchmark(found: Mapping[str, Any]) -> Benchmark:
     """A benchmark as asv describes it. Raises ``KeyError``, ``TypeError``, ``ValueError``."""
+    texts = [found[key] for key in ("name", "type", "unit", "version")] + [*found["param_names"]]
+    if len(found["param_names"]) != len(found["params"]) or not all(
+        isinstance(text, str) for text in texts
+    ):
+        raise ValueError(f"{found['name']!r} is no benchmark")
     return Benchmark(
         name=found["name"],
         kind=cast(Kind, found["type"]),
@@ -169,14 +178,14 @@ def _param(stored: str) -> Param:
     try:
         value = ast.literal_eval(stored)
         hash(value)  # series are found by it
-    except (ValueError, SyntaxError, TypeError):
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         return Opaque(stored)
     return cast(Param, value)
 
 
 def _load_result(path: Path, benchmarks: Mapping[str, Benchmark]) -> _Result:
     """Decode a file, and put each row into the order of today's parameters."""
-    stored = json.loads(path.read_text(encoding="utf-8"))
+    stored = read_json(path)
     if stored["version"] != RESULT_SCHEMA:
         raise ValueError(f"version {stored['version']}")
     rows, names = {}, {}
@@ -199,6 +208,20 @@ def _owners(benchmark: Benchmark, cells: Mapping[str, Any], sessions: Sessions) 
         found[stored.place[params]] if params in stored.place else FIRST
         for params in benchmark.cells
     )
+
+
+def _joints(
+    results_dir: Path, benchmarks: Mapping[str, Benchmark], refused: dict[Path, str]
+) -> list[tuple[str, Joint]]:
+    """The machine and the joint of each anchor that can be decoded; the others are refused."""
+    found = []
+    for path in anchor_paths(results_dir):
+        if path not in refused:
+            try:
+                found.append((path.parent.name, _joint(read_anchor(path), benchmarks)))
+            except DAMAGE as error:
+                refused[path] = f"not an anchor as this version stores it ({error!r})"
+    return found
 
 
 def _joint(anchor: Anchor, benchmarks: Mapping[str, Benchmark]) -> Joint:
@@ -287,9 +310,9 @@ def _machine(results_dir: Path, name: str) -> dict[str, str]:
     """Fields that asv gives a machine; its name alone where they can't be read."""
     try:
         path = results_dir / name / "machine.json"
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = read_json(path)
         return {field: str(stored[field]) for field in MACHINE_FIELDS}
-    except (OSError, ValueError, KeyError, TypeError):
+    except DAMAGE:
         return {"machine": name}
 
 

@@ -8,12 +8,13 @@ import click
 
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.base.output import STDOUT, json_option
+from hbitmap_bench.base.places import Place
 from hbitmap_bench.base.seconds import Seconds
 from hbitmap_bench.base.sizes import parse_size
 
 
 @click.command()
-@click.argument("images", nargs=-1, metavar="[IMAGE]...", type=click.Path(path_type=Path))
+@click.argument("images", nargs=-1, metavar="[IMAGE]...", type=Place())
 @click.option(
     "--size", "sizes", multiple=True, type=parse_size, metavar="SIZE",
     help="Size of an image that is only planned, such as 10T; repeatable.",
@@ -116,11 +117,11 @@ def predict(
 )  # fmt: skip
 @click.option("--no-qemu", is_flag=True, help="Profile in process only.")
 @click.option(
-    "--image-dir", type=click.Path(file_okay=False, path_type=Path),
+    "--image-dir", type=Place(file_okay=False),
     help="Keep the image here, and use it again. Default: a temporary folder.",
 )  # fmt: skip
 @click.option(
-    "--figure", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+    "--figure", type=Place(dir_okay=False), metavar="FILE",
     help="Draw the shares there, as PNG.",
 )  # fmt: skip
 @json_option("Write all functions as JSON here, too; - prints JSON instead of the tables.")
@@ -169,7 +170,7 @@ def profile(
 
 @click.command()
 @click.option(
-    "--qmp", type=click.Path(path_type=Path), metavar="SOCKET",
+    "--qmp", type=Place(), metavar="SOCKET",
     help="A Unix socket that QEMU serves QMP on, with no other client on it.",
 )  # fmt: skip
 @click.option(

@@ -183,5 +183,5 @@ def _require_power_of_two(what: str, n_bytes: int, least: int, most: int) -> Non
     if n_bytes & (n_bytes - 1) or not least <= n_bytes <= most:
         raise UserError(
             f"{what} is a power of two from {format_size(least)} to {format_size(most)}, "
-            f"not {format_size(n_bytes)}"
+            f"not {format_size(n_bytes)}: try {format_size(max(least, min(65536, most)))}"
         )

@@ -6,27 +6,29 @@ from pathlib import Path
 
 import click
 
+from hbitmap_bench.base.places import Place
+from hbitmap_bench.base.seconds import Seconds
 from hbitmap_bench.base.sizes import parse_size
 
 
 @click.command("qemu-project")
 @click.option(
-    "--repo", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path),
+    "--repo", required=True, type=Place(exists=True, file_okay=False),
     help="A clone of QEMU. Its commits are checked out elsewhere; it stays as it is.",
 )  # fmt: skip
 @click.option(
     "--out", default="qemu-benchmarks", show_default=True,
-    type=click.Path(file_okay=False, path_type=Path), help="A folder that is not there yet.",
+    type=Place(file_okay=False), help="A folder that is not there yet.",
 )  # fmt: skip
 @click.option(
     "--cache-size", "builds_bytes", default="1G", show_default=True, type=parse_size,
     metavar="SIZE", help="Disk for builds that are kept; the oldest are dropped. Images take "
     "1.3G more, and ccache up to 1G.",
 )  # fmt: skip
-@click.option("--jobs", type=click.IntRange(1), help="Of ninja. Default: as many as cores.")
+@click.option("--jobs", type=click.IntRange(1, 1024), help="Of ninja. Default: as many as cores.")
 @click.option(
     "--build-limit", "limit_s", default=1800.0, show_default=True, metavar="SECONDS",
-    type=click.FloatRange(1), help="After which a build is stopped, and recorded as failed.",
+    type=Seconds(1), help="After which a build is stopped, and recorded as failed.",
 )  # fmt: skip
 def qemu_project(
     repo: Path, out: Path, builds_bytes: int, jobs: int | None, limit_s: float

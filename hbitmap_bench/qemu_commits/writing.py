@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -15,6 +16,7 @@ from typing import Final
 
 from hbitmap_bench.base import scratch
 from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.base.output import check_folder
 
 CONFIGURATION: Final = "asv.conf.json"
 DECLARED: Final = "hbitmap-bench.toml"
@@ -234,11 +236,12 @@ def _check_clone(repo: Path) -> None:
 
 
 def _check_folder(out: Path, repo: Path) -> None:
-    if out.exists():
+    if os.path.exists(out):  # noqa: PTH110 - no error for a name that is too long
         raise UserError(
             f"a project is written into a folder of its own, and {out} is there: name another by "
             "--out"
         )
+    check_folder(out)
     if out.resolve().is_relative_to(repo.resolve()):
         raise UserError(
             f"a project lies outside of the clone that it measures, and {out} is in {repo}: name "

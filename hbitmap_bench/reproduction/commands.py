@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,7 @@ from rich.console import Console
 
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.base.output import check_output, json_option, out_option, put_json
+from hbitmap_bench.base.places import Place
 from hbitmap_bench.base.seconds import Seconds
 from hbitmap_bench.base.sizes import parse_size
 
@@ -23,7 +25,7 @@ _OF_BUILDS: Final = {
 
 
 image_dir_option: Final = click.option(
-    "--image-dir", type=click.Path(file_okay=False, path_type=Path),
+    "--image-dir", type=Place(file_okay=False),
     help="Keep the images for the real builds here, and use them again. "
     "Default: a temporary folder.",
 )  # fmt: skip
@@ -74,17 +76,20 @@ image_dir_option: Final = click.option(
     "repeated. What is left out is said.",
 )  # fmt: skip
 @click.option(
-    "--about-builds", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+    "--about-builds", type=Place(dir_okay=False), metavar="FILE",
     help="Markdown to put into the report under \"The builds\": how they were made, what was "
     "changed in them.",
 )  # fmt: skip
 @image_dir_option
 @out_option("Folder of the report: reproduction.md, .json, figures.")
 @click.option(
-    "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path),
+    "--json", "json_path", type=Place(dir_okay=False),
     help="Write the JSON here too.",
 )  # fmt: skip
-@click.option("--seed", default=1, show_default=True, help="Which queries are sampled.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=1, show_default=True, metavar="N",
+    help="Which queries are sampled.",
+)  # fmt: skip
 def reproduce(
     sizes: tuple[int, ...],
     cluster_sizes: tuple[int, ...],
@@ -196,8 +201,8 @@ def _refuse_options_of_builds() -> None:
 
 
 @click.command()
-@click.argument("a", type=click.Path(path_type=Path), metavar="A.json")
-@click.argument("b", type=click.Path(path_type=Path), metavar="B.json")
+@click.argument("a", type=Place(), metavar="A.json")
+@click.argument("b", type=Place(), metavar="B.json")
 @json_option("Write all pairs as JSON here, too; - prints JSON instead of the tables.")
 def compare(a: Path, b: Path, json_path: Path | None) -> None:
     """Lay two reproductions side by side: of two hosts, or of two QEMU builds.
@@ -223,7 +228,7 @@ def compare(a: Path, b: Path, json_path: Path | None) -> None:
 
     check_output(json_path)
     comparison = compare_files(a, b)
-    if json_path is not None and json_path.resolve() in (a.resolve(), b.resolve()):
+    if json_path is not None and os.path.realpath(json_path) in map(os.path.realpath, (a, b)):
         raise UserError(f"the JSON goes to a file of its own, not over {json_path}: name one")
     tables = partial(render_comparison, comparison, Console())
     put_json(json_path, lambda: to_json(comparison), tables)

@@ -115,7 +115,7 @@ def compare_files(a: Path, b: Path) -> Comparison:
     with suppress(OSError):
         if a.samefile(b):
             raise UserError(f"a comparison needs two files, not {a} twice: name another run's")
-    return compare(str(a), _load(a), str(b), _load(b))
+    return compare(str(a), Reproduction.load(a), str(b), Reproduction.load(b))
 
 
 def compare(name_a: str, a: Reproduction, name_b: str, b: Reproduction) -> Comparison:
@@ -178,13 +178,6 @@ def contents(cells: Iterable[CellRecord]) -> str:
         clusters.add(cell.cluster_bytes)
     texts = (f"{n}: {_sizes(s)} at {_sizes(c)} clusters" for n, (s, c) in found.items())
     return "; ".join(texts) or "no measured row"
-
-
-def _load(path: Path) -> Reproduction:
-    try:
-        return Reproduction.load(path)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
 
 
 def _rows(found: Reproduction) -> list[CellRecord]:

@@ -16,6 +16,7 @@ from hbitmap_bench.base.again import command_line, repeated
 from hbitmap_bench.base.consoles import PipedConsole, bar, progress_console
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.base.output import Output, check_folder, check_output, deliver
+from hbitmap_bench.base.reading import MOST_WRITTEN_BYTES, read_text
 from hbitmap_bench.base.sizes import format_size
 from hbitmap_bench.qemu.builds import QemuBuild, find_daemon, find_qemu_img, parse_build
 from hbitmap_bench.qemu.geometry import Layout, layout
@@ -321,6 +322,8 @@ def _check_room(plan: QemuPlan, builds: Sequence[QemuBuild]) -> None:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--about-builds needs a text file, not {path} ({error})") from error
+        return read_text(path, MOST_WRITTEN_BYTES)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"--about-builds needs a text file, not {path} ({error}): name another"
+        ) from error

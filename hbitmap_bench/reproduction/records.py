@@ -22,6 +22,7 @@ from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.base.host import commit_of_sources, host_facts
 from hbitmap_bench.base.output import in_lines, write_atomic
 from hbitmap_bench.base.printable import printable
+from hbitmap_bench.base.reading import read_text
 from hbitmap_bench.qemu.account import Run
 from hbitmap_bench.qemu.filters import Detected, Setup
 from hbitmap_bench.reproduction.disturbance import counted
@@ -177,10 +178,13 @@ class Reproduction:
     def load(cls, path: Path) -> Self:
         """Read ``path``. Raises ``UserError`` where it can't be read or ``from_json`` refuses."""
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"a report's data must be readable, not {path} ({error})") from error
-        return cls.from_json(text)
+            return cls.from_json(read_text(path))
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{path}: a report's data must be readable, and is not ({error}): {_REMEDY}"
+            ) from error
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
 
 
 def _without_nulls(record: dict[str, Any], kind: type[Any]) -> dict[str, Any]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Final
 
 from hbitmap_bench.base.errors import UserError
+from hbitmap_bench.base.plugins import guarded, registered
 from hbitmap_impl.access_check import AccessCheck
 
 GROUP: Final = "hbitmap_bench.contenders"
@@ -47,7 +48,7 @@ def find_contenders(names: Sequence[str], say: Callable[[str], object]) -> list[
     name that nobody has registered, a class that lacks a part of the protocol, and one that can't
     be loaded.
     """
-    points = {point.name: point for point in entry_points(group=GROUP)}
+    points = registered(GROUP)
     for name in names:
         if name not in points:
             raise UserError(
@@ -74,15 +75,7 @@ def _missing(name: str, error: ModuleNotFoundError) -> str:
 
 
 def _load(point: EntryPoint) -> type[AccessCheck]:
-    try:
-        check = point.load()
-    except ModuleNotFoundError:
-        raise
-    except Exception as error:  # whatever a package's own code raises
-        reason = f"{type(error).__name__}: {error}"
-        raise UserError(
-            f"the contender {point.name} ({point.value}) can't be loaded: {reason}"
-        ) from error
+    check = guarded(point, "the contender", point.load, ModuleNotFoundError)
     if not isinstance(check, type):
         raise UserError(
             f"a contender is a class, and {point.name} ({point.value}) is an object of the class "
@@ -91,7 +84,7 @@ def _load(point: EntryPoint) -> type[AccessCheck]:
     if lacks := [part for part in _NEEDED if not hasattr(check, part)]:
         raise UserError(
             f"a contender is a class with all of hbitmap_impl.access_check.AccessCheck, and "
-            f"{point.name} ({point.value}) has no {', '.join(lacks)}"
+            f"{point.name} ({point.value}) has no {', '.join(lacks)}: mend its package, or uninstall it"
         )
     found: type[AccessCheck] = check
     return found

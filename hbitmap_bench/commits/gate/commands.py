@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hbitmap_bench.base.interrupt import rather_than_errors
+from hbitmap_bench.base.places import Place
 from hbitmap_bench.base.seconds import Seconds
 from hbitmap_bench.commits.gate import BUDGET_S, LOCAL
 
@@ -35,7 +36,7 @@ format_option = click.option(
     help="junit: XML, as results of tests. github: annotations of a workflow run.",
 )  # fmt: skip
 output_option = click.option(
-    "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+    "--output", type=Place(dir_okay=False), metavar="FILE",
     help="Write the report there, and its first lines here. Default: all of it here.",
 )  # fmt: skip
 
@@ -128,9 +129,7 @@ def gate(
 
 
 @click.command()
-@click.argument(
-    "runs", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path)
-)
+@click.argument("runs", nargs=-1, required=True, type=Place(exists=True, file_okay=False))
 @format_option
 @output_option
 def judge(runs: tuple[Path, ...], format_: Format, output: Path | None) -> int:

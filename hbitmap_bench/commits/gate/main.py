@@ -168,6 +168,7 @@ def _worst(judgements: Sequence[Judgement]) -> int:
 
 def calibrate(folder: Path, options: Options, n_passes: int) -> None:
     """Measure HEAD against itself, and store what the machine can resolve."""
+    compiled([options.bench or ""])
     workshop = Workshop(find_project(folder))
     sides = resolve(workshop.project, "HEAD", "HEAD", allow_dirty=False)
     default = (DEFAULT_BAND.value, "none: this is a calibration")
@@ -215,6 +216,8 @@ def _request(
     band: tuple[float, str] | None = None,
 ) -> Request:
     """The same code is measured too: by a calibration, which says its band, and in variants."""
+    for side in sides:
+        side.declared.profile(options.profile)  # told before minutes of building
     machine = machine_fields(options.machine, workshop.project.results_dir)
     value, source = band or resolution.load_band(workshop.project.results_dir, machine, ROUNDS[0])
     return Request(

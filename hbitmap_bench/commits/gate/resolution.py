@@ -12,6 +12,7 @@ import numpy as np
 
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.base.output import write_atomic
+from hbitmap_bench.base.reading import read_json
 from hbitmap_bench.commits.gate.thresholds import DEFAULT_BAND, LEAST_BAND
 
 SCHEMA: Final = 2
@@ -87,7 +88,7 @@ def load_band(results_dir: Path, machine: Mapping[str, str], n_rounds: int) -> t
     """
     path = results_dir / machine["machine"] / FILE
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = read_json(path)
     except FileNotFoundError:
         return DEFAULT_BAND.value, "default: this machine is not calibrated"
     except (OSError, ValueError) as error:
@@ -99,10 +100,10 @@ def load_band(results_dir: Path, machine: Mapping[str, str], n_rounds: int) -> t
             raise ValueError(f"schema {stored['schema']}")
         same_machine = stored["machine"] == dict(machine)
         same_rounds = stored["n_rounds"] == n_rounds
-        band, created, n = float(stored["band"]), stored["created"], len(stored["log_ratios"])
+        band, created, n = float(stored["band"]), str(stored["created"]), len(stored["log_ratios"])
         if not 0 < band < WIDEST_BAND:
             raise ValueError(f"a band of {band}")
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise UserError(f"{path} is no calibration ({error!r}): calibrate again") from None
     if not same_machine:
         raise UserError(

@@ -25,6 +25,8 @@ from numpy.typing import NDArray
 
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.base.output import write_atomic
+from hbitmap_bench.base.reading import read_json
+from hbitmap_bench.base.shape import checked
 from hbitmap_bench.commits import sources
 from hbitmap_bench.commits.gate.environments import SIDES, SideName
 from hbitmap_bench.commits.gate.instructions import Counts
@@ -40,17 +42,12 @@ from hbitmap_bench.commits.gate.verdict import (
 from hbitmap_bench.commits.project_file import DEFAULTS, FILE, Allowance, ProjectFile, parse, read
 from hbitmap_bench.commits.series import Benchmark, Param
 from hbitmap_bench.commits.sessions import rows_of
-from hbitmap_bench.commits.store import RESULT_SCHEMA, decode_benchmark, param_values
+from hbitmap_bench.commits.store import DAMAGE, RESULT_SCHEMA, decode_benchmark, param_values
 
 SCHEMA: Final = 2
 MANIFEST: Final = "run.json"
 COUNTERS: Final = "counters"
 PASSES: Final = ("pass-1", "pass-2")
-
-DAMAGE: Final = (
-    OSError, ValueError, KeyError, TypeError, AttributeError, SyntaxError, RecursionError
-)  # fmt: skip
-"""What reading a damaged result may raise; the last where brackets are nested thousands deep."""
 
 Floats = NDArray[np.float64]
 Pair = tuple[Floats, Floats]
@@ -153,13 +150,13 @@ def load_manifest(folder: Path) -> Manifest:
     """Read ``run.json``."""
     path = folder / MANIFEST
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = read_json(path)
     except FileNotFoundError:
         raise UserError(
             f"a run of the gate has a {MANIFEST}, and {folder} has none: name the folder that "
             "`hbitmap-bench gate` printed"
         ) from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(
             f"{path} must be JSON, and can't be read ({error}): measure again"
         ) from None
@@ -173,8 +170,11 @@ def load_manifest(folder: Path) -> Manifest:
             )
         if not 0 < stored["band"] < math.inf:  # nothing would lie beyond NaN
             raise ValueError(f"a band of {stored['band']}")
-        return _manifest(stored, folder)
-    except (KeyError, TypeError, ValueError, AttributeError, SyntaxError) as error:
+        found = _manifest(stored, folder)
+        if unknown := {cell.benchmark for cell in found.cells} - found.benchmarks.keys():
+            raise ValueError(f"no benchmark {min(unknown)}")
+        return found
+    except DAMAGE as error:
         raise UserError(f"{path} is no run of the gate ({error!r}): measure again") from None
 
 
@@ -209,7 +209,7 @@ def _load_side(folder: Path, side: SideName, manifest: Manifest) -> list[Number]
     (path,) = paths
     commit = getattr(manifest.facts, side).commit
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = read_json(path)
         values = _values(stored)
         if (values and sources.read_record(path)[0] != commit) or stored["commit_hash"] != commit:
             raise ValueError(f"not of commit {commit[:10]}")
@@ -261,8 +261,10 @@ def _manifest(stored: Mapping[str, Any], folder: Path) -> Manifest:
         cells=_cells(stored["cells"]),
         required=_cells(stored["required"]),
         versions=dict(stored["versions"]),
-        failures=tuple((side, cell, reason) for side, cell, reason in stored["failures"]),
-        allowances=tuple(Allowance(**allowance) for allowance in stored["allowances"]),
+        failures=tuple(
+            (_name(side), str(cell), str(why)) for side, cell, why in stored["failures"]
+        ),
+        allowances=tuple(checked(Allowance(**allowance)) for allowance in stored["allowances"]),
         instructions=Counts(
             {
                 _cell(name, params): (float(base), float(also), float(head))
@@ -272,7 +274,7 @@ def _manifest(stored: Mapping[str, Any], folder: Path) -> Manifest:
         ),
         same_code=bool(stored["same_code"]),
         same_package=bool(stored["same_package"]),
-        overrides=tuple(Override(**override) for override in stored.get("overrides", ())),
+        overrides=tuple(checked(Override(**one)) for one in stored.get("overrides", ())),
         declared=_declared(stored, folder),
         attached=tuple(Attached(**attached) for attached in stored.get("attached", ())),
     )
@@ -295,9 +297,16 @@ def _facts(
 ) -> RunFacts:
     numbers = tuple(int(n) for n in rounds)
     sides = _side(**base), _side(**head)
-    return RunFacts(
-        *sides, rounds=numbers, elapsed_s=float(elapsed_s), more_rounds=int(more_rounds), **rest
+    return checked(
+        RunFacts(
+            *sides, rounds=numbers, elapsed_s=float(elapsed_s), more_rounds=int(more_rounds), **rest
+        )
     )
+
+
+def _name(side: str) -> SideName:
+    """Raises ``ValueError`` for what is no side."""
+    return SIDES[SIDES.index(cast(SideName, side))]
 
 
 def _side(environment: Mapping[str, Any] | None = None, **rest: Any) -> SideFacts:  # noqa: ANN401 - the fields
@@ -332,8 +341,10 @@ def _cells(stored: Iterable[Sequence[Any]]) -> tuple[Cell, ...]:
 
 
 def _cell(name: str, params: Sequence[Any]) -> Cell:
-    """A cell that ``_cell_json`` has encoded."""
-    return Cell(name, tuple(map(_param, params)))
+    """A cell that ``_cell_json`` has encoded. Raises ``TypeError`` for what is none."""
+    cell = Cell(str(name), tuple(map(_param, params)))
+    hash(cell)  # numbers are found by it
+    return cell
 
 
 def _param(stored: Any) -> Param:  # noqa: ANN401 - any JSON

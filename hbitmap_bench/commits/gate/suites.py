@@ -211,8 +211,9 @@ def compiled(expressions: Iterable[str]) -> list[re.Pattern[str]]:
     for expression in expressions:
         try:
             found.append(re.compile(expression))
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise UserError(
-                f"cells are chosen by a regular expression, and {expression!r} is none: {error}"
+                f"cells are chosen by a regular expression, and {expression!r} is none ({error}): "
+                "mend it"
             ) from None
     return found

@@ -36,9 +36,11 @@ def publish(project: Project, results_dir: Path, html_dir: Path, console: Consol
     An earlier site stays as it is until the new one is complete. Raises ``UserError`` for results
     that can't be used at all, missing parts, and an ``html_dir`` that is something else.
     """
-    results_dir, html_dir = results_dir.resolve(), html_dir.resolve()  # asv changes its folder
+    # asv changes its folder
+    results_dir, html_dir = (Path(os.path.realpath(path)) for path in (results_dir, html_dir))
     _require_site(html_dir)
-    check_folder(html_dir.parent, "name another by --html")
+    for folder in (html_dir.parent, html_dir):
+        check_folder(folder, "name another by --html")
     console.print("Reading results", markup=False)
     refused = require_results(results_dir, project.root)
     parts = install_parts(project.make_work_dir() / "parts")
@@ -72,7 +74,8 @@ def _write_ours(site: Path, project: Project, results_dir: Path, parts: Path) ->
 
 def _require_site(html_dir: Path) -> None:
     """Refuse to replace a folder that holds anything but an earlier site."""
-    if html_dir.exists() and not (html_dir / ASV).is_dir() and any(_entries(html_dir)):
+    is_there = os.path.exists(html_dir)  # noqa: PTH110 - no error for a name that is too long
+    if is_there and not (html_dir / ASV).is_dir() and any(_entries(html_dir)):
         raise UserError(
             f"pages replace their folder as a whole, and {html_dir} holds something else: "
             "name an empty or new one by --html"

@@ -15,7 +15,7 @@ from hbitmap_bench.base import scratch
 from hbitmap_bench.base.consoles import bar, progress_console, table_console
 from hbitmap_bench.base.errors import UserError
 from hbitmap_bench.base.output import STDOUT, Output, check_output, put_json, write_text
-from hbitmap_bench.base.printable import printable
+from hbitmap_bench.base.printable import one_line, printable
 from hbitmap_bench.field.predict.calibrate import ROUNDS, BuildCalibration, calibrate_host
 from hbitmap_bench.field.predict.fleet import Fleet, walk_fleet
 from hbitmap_bench.field.predict.fleet_text import render_fleet, to_csv
@@ -122,7 +122,7 @@ def _walk_all(plan: Plan, say: Say) -> list[_Walked]:
             say(f"counting: {printable(subject.name)}")
             found.append((subject, count_all(subject)))
         except UserError as error:
-            say(f"hbitmap-bench: {printable(str(error))}")
+            say(f"hbitmap-bench: {one_line(str(error))}")
     return found
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from hbitmap_bench.base.front_part import Figure, FrontPart
+from hbitmap_bench.base.reading import read_text
 from hbitmap_bench.reproduction.records import Reproduction
 from hbitmap_bench.reproduction.report.projection import pick_query_cost
 from hbitmap_bench.reproduction.report.six_cells import six_cells, six_cells_table
@@ -62,8 +63,8 @@ def figures(reports_dir: Path) -> tuple[Figure, ...]:
     Without that page they come by name, without captions.
     """
     try:
-        page = (reports_dir / PAGE).read_text(encoding="utf-8")
-    except OSError:
+        page = read_text(reports_dir / PAGE)
+    except (OSError, ValueError):
         page = ""
     captions = {found["file"]: _unescaped(found["caption"]) for found in FIGURE.finditer(page)}
     paths = {path.name: path for path in sorted(reports_dir.glob("reproduction-*.png"))}

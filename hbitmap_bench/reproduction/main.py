@@ -246,37 +246,6 @@ def _build(build: QemuBuild) -> str:
     return f"{build.label}=PATH{limit}"
 
 
-def _command(
-    model: ModelPlan, qemu: QemuPlan | None, builds: Sequence[QemuBuild], *, has_about: bool
-) -> str:
-    """What was asked for, with PATH for each path, and nothing of where it was written."""
-    slice_bytes = [] if model.l2_slice_bytes is None else [format_size(model.l2_slice_bytes)]
-    words = [
-        "reproduce",
-        *repeated("--size", map(format_size, model.sizes)),
-        *repeated("--cluster-size", map(format_size, model.cluster_sizes)),
-        *("--copy-cluster-size", format_size(model.copy_cluster_bytes)),
-        *repeated("--l2-slice", slice_bytes),
-        *(["--exact"] if model.exact else []),
-        *("--seed", str(model.seed)),
-    ]
-    if qemu is None:
-        return command_line(*words, "--no-qemu")
-    return command_line(
-        *words,
-        *repeated("--qemu", map(_build, builds)),
-        *repeated("--qemu-size", map(format_size, qemu.sizes)),
-        *("--runs", str(qemu.n_runs), "--budget", f"{qemu.budget_s:g}"),
-        *(["--about-builds", "PATH"] if has_about else []),
-    )
-
-
-def _build(build: QemuBuild) -> str:
-    """A build as the command line has it, without the path, which is of one machine."""
-    limit = "" if build.largest_bytes is None else f"@{format_size(build.largest_bytes)}"
-    return f"{build.label}=PATH{limit}"
-
-
 def releases(plan: QemuPlan, out_dir: Path) -> None:
     """Measure builds side by side, write what changes from each one to the next, and print it.
 

@@ -84,7 +84,8 @@ def _load(point: EntryPoint) -> type[AccessCheck]:
     if lacks := [part for part in _NEEDED if not hasattr(check, part)]:
         raise UserError(
             f"a contender is a class with all of hbitmap_impl.access_check.AccessCheck, and "
-            f"{point.name} ({point.value}) has no {', '.join(lacks)}: mend its package, or uninstall it"
+            f"{point.name} ({point.value}) has no {', '.join(lacks)}: mend its package, or "
+            "uninstall it"
         )
     found: type[AccessCheck] = check
     return found

@@ -115,6 +115,8 @@ NEEDS = {
     **{("predict", name): ["--size=1G"] for name in ("cluster_sizes", "build", "json_path")},
     **{("profile", name): ["--no-qemu"] for name in ("size", "figure", "json_path")},
     **{("diagnose", name): [f"--pid={os.getpid()}"] for name in ("seconds", "json_path")},
+    ("diagnose", "metrics_path"): [f"--pid={os.getpid()}"],
+    ("predict", "csv_path"): ["--fleet=folder"],
     **{("qemu-project", name): ["--repo=repo"] for name in ("out", "jobs", "limit_s")},
     ("qemu-project", "builds_bytes"): ["--repo=repo"],
     **{("reproduce", name): ["--no-qemu"] for name in ("out_dir", "json_path", "seed")},

@@ -33,14 +33,14 @@ from hbitmap_bench.base.sizes import parse_size
     "Takes as long as it predicts, several times. Default build: the one on PATH.",
 )  # fmt: skip
 @click.option(
-    "--fleet", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR",
+    "--fleet", type=Place(exists=True, file_okay=False), metavar="DIR",
     help="Predict for all images in this folder and below it, as they are: one table, the longest "
     "stall first. Files that are no images, or are damaged, are listed with the reason.",
 )  # fmt: skip
 @json_option("Write all as JSON here, too; - prints JSON instead of the tables.")
 @click.option(
     "--csv", "csv_path", metavar="FILE",
-    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    type=Place(dir_okay=False, allow_dash=True),
     help="Write the fleet as CSV here, too; - prints CSV instead of the tables.",
 )  # fmt: skip
 def predict(
@@ -196,7 +196,7 @@ def profile(
     "one line a sample."
 )
 @click.option(
-    "--metrics", "metrics_path", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+    "--metrics", "metrics_path", type=Place(dir_okay=False), metavar="FILE",
     help="Write progress, the scan's share and the time left here, too, as OpenMetrics text for "
     "the textfile collector of node_exporter. With --watch it is replaced at each sample.",
 )  # fmt: skip

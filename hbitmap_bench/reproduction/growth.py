@@ -51,15 +51,17 @@ def series_key(cell: CellRecord) -> SeriesKey:
     return SeriesKey(*(getattr(cell, name) for name in SeriesKey._fields))
 
 
-def series(cells: Iterable[CellRecord]) -> dict[SeriesKey, list[CellRecord]]:
+def series(
+    cells: Iterable[CellRecord], quantity: str = "work_s"
+) -> dict[SeriesKey, list[CellRecord]]:
     """Rows by series, each in ascending image size; a size that comes twice counts once.
 
-    Rows without seconds are left out, and disturbed ones. Order of the series is that of their
-    first rows.
+    Rows without the quantity are left out: disturbed ones have no ``work_s``, and all their words.
+    Order of the series is that of their first rows.
     """
     found: dict[SeriesKey, dict[int, CellRecord]] = {}
     for cell in cells:
-        if cell.work_s is not None:
+        if getattr(cell, quantity) is not None:
             found.setdefault(series_key(cell), {}).setdefault(cell.image_bytes, cell)
     return {key: [rows[size] for size in sorted(rows)] for key, rows in found.items()}
 

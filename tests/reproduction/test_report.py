@@ -478,3 +478,10 @@ def write_golden() -> None:
 
 if __name__ == "__main__":
     write_golden()
+
+
+def test_words_are_drawn_of_disturbed_rows_too() -> None:
+    cells = [synthetic.disturbed(row) for row in synthetic.small().cells if row.source == "model"]
+    drawn = {picture.name: picture for picture in pictures(cells, pick_query_cost(cells))}
+    assert drawn["words"].png is not None
+    assert drawn["time"].png is None

@@ -164,9 +164,10 @@ def trend(results: Path | None, repo: Path, json_path: Path | None, bisect: Soug
 def publish(results: Path | None, repo: Path, html_dir: Path | None) -> None:
     """Build the pages: the front page, one for each suite, and asv's own behind them.
 
-    They load nothing from any other host, and open from the file system. What others wrote for
-    them (d3, Observable Plot, and what asv's pages need) comes from npm the first time, pinned and
-    checked, and is kept.
+    They load nothing from any other host. The front page and the suites' pages open from the file
+    system; asv's own need a server, such as python -m http.server. What others wrote for them (d3,
+    Observable Plot, and what asv's pages need) comes from npm the first time, pinned and checked,
+    and is kept.
 
     \b
     Examples:

@@ -93,12 +93,12 @@ def gate(
 ) -> int:
     """Say whether a change made things slower, by asv, both commits measured in turn.
 
-    Exact counters may not rise at all, but by an entry in the project's hbitmap-bench.toml. Times
-    count as regressed if the whole interval of their ratio lies beyond the machine's band of noise
-    and the change beyond a floor, in two passes measured apart. A run in which a rise of 50% may
-    hide passes nothing; more rounds may help. Instructions of a call may rise by half a percent, in
-    cells where they repeat. Growth exponents are held against what that file promises, and against
-    the base.
+    An exact counter must not rise, unless hbitmap-bench.toml or an Allow-slower: line of a commit's
+    message allows it. A time is a regression if the whole interval of its ratio lies above the
+    machine's band of noise, and the change above a floor, in two passes measured apart. A run in
+    which noise could hide a rise of 50% does not pass; more rounds may help. Instructions of a call
+    may rise by half a percent, in cells where they repeat. Growth exponents are held against what
+    that file promises, and against the base.
 
     With --env-a or --env-b one commit is measured in two environments, A and B, and B is judged
     against A as a head is against its base. A variable of env: reaches the build and the
@@ -135,7 +135,7 @@ def gate(
 def judge(runs: tuple[Path, ...], format_: Format, output: Path | None) -> int:
     """Judge stored runs of the gate again, without measuring anything.
 
-    RUNS are folders as gate leaves them, in .asv/gate/runs of the clone.
+    RUNS are folders of runs, as gate prints them, such as those in .asv/gate/runs.
 
     \b
     Examples:

@@ -30,10 +30,11 @@ _READING: Final = (
     "the other.",
     "The plain path is the row without the filter. The check is what cbw + snap adds to the plain "
     "row of its round: the filter's bitmap, and a second walk of each query through the graph.",
-    "A change is the median over rounds of new less old, in percent of the old build's row; below "
-    "it its 95% interval, from order statistics. The row of the check is the whole one with the "
-    "filter. Slower or faster is said where the whole interval lies on one side of 0. Of twenty "
-    "comparisons of equal builds, up to one is expected to be called so by chance.",
+    "In each round, the old build's seconds are subtracted from the new one's. A change is the "
+    "median of these differences, in percent of the old build's row; for the check, of its row "
+    "with the filter. Below it is its 95% interval, from order statistics. A build is called "
+    "slower or faster only if the whole interval lies above or below 0. By chance, this is wrong "
+    "for up to one in twenty comparisons of equal builds.",
     "A row in which a build has failed is not measured again, and nothing is derived from it.",
     "Builds differ in compiler and flags too. What is found here holds for these builds; it holds "
     "for the releases only where their builds were made alike.",
@@ -153,12 +154,12 @@ def conclusions(changed: Sequence[Change]) -> list[str]:
     found = [_sentence(word, told) for word in ("slower", "faster")]
     lines = [sentence for sentence in found if sentence]
     if told and not any(one.verdict == "slower" for one in told):
-        lines.insert(0, "No build is slower than the one before it, as far as these rounds tell.")
+        lines.insert(0, "No build is shown to be slower than the one before it.")
     if unclear := [one for one in told if one.verdict == "not told apart"]:
         widest = max(unclear, key=lambda one: (one.interval or (0, 0))[1])
         lines.append(
-            f"Not told apart: {len(unclear)} of {len(changed)}. The largest rise that may hide "
-            f"there is {(widest.interval or (0, 0))[1]:+.1%} ({_name(widest)})."
+            f"Not told apart: {len(unclear)} of {len(changed)}, which are undecided. Noise could "
+            f"hide a rise of {(widest.interval or (0, 0))[1]:+.1%} there ({_name(widest)})."
         )
     if blind := [one for one in changed if one.interval is None]:
         lines.append(

@@ -70,13 +70,17 @@ def run(folder, *arguments):
 
 
 def assert_right_answers(folder):
-    """By the project's own comparisons of checks and bitmaps, but for their counts of words."""
+    """By the project's own comparisons of checks and bitmaps, but for their counts of words.
+
+    With a sixth of their examples: a search that is wrong is wrong in many of them.
+    """
     shutil.copy(contender_bitmaps.__file__, folder / "hbitmap_impl")  # what they import besides
     tests = [
         str(ROOT / "tests" / "impl" / f"test_{name}.py")
         for name in ("access_check", "hbitmap_model")
     ]
-    ran = run(folder, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not words", *tests)
+    options = ["-q", "-p", "no:cacheprovider", "--hypothesis-profile=few", "-k", "not words"]
+    ran = run(folder, "-m", "pytest", *options, *tests)
     assert "passed" in ran.stdout
 
 

@@ -84,7 +84,9 @@ class ManyWays(RuleBasedStateMachine):
             assert check.count == n * self.cluster, type(check)
 
 
-ManyWays.TestCase.settings = settings(max_examples=60, stateful_step_count=25)
+ManyWays.TestCase.settings = settings(
+    max_examples=min(60, settings.default.max_examples), stateful_step_count=25
+)
 TestManyWays = ManyWays.TestCase
 
 

@@ -185,7 +185,11 @@ class RememberingMachine(BitmapMachine):
 
 
 for machine in (BitmapMachine, WideMachine, TwoSidedMachine, RememberingMachine):
-    machine.TestCase.settings = settings(max_examples=60, stateful_step_count=25, derandomize=True)
+    machine.TestCase.settings = settings(
+        max_examples=min(60, settings.default.max_examples),
+        stateful_step_count=25,
+        derandomize=True,
+    )
 
 TestBitmap = BitmapMachine.TestCase
 TestWideBitmap = WideMachine.TestCase

@@ -246,6 +246,13 @@ def images(project):
     return {(name, stat.st_ino, stat.st_mtime_ns) for name, stat in found}
 
 
+def name_of(process):
+    try:
+        return process.name()
+    except psutil.Error:  # it has ended meanwhile
+        return ""
+
+
 def test_an_interrupted_build_leaves_nothing(project, history, tmp_path):
     """Neither ninja nor what it runs, nor a folder, nor half a build, nor a record."""
     repo, commits = history
@@ -257,11 +264,13 @@ def test_an_interrupted_build_leaves_nothing(project, history, tmp_path):
     scratch.mkdir()
     env = {**os.environ, "CONFIGURED": str(tmp_path / "configured"), "TMPDIR": str(scratch)}
     with subprocess.Popen(words, env=env, stderr=subprocess.PIPE) as building:
-        while not any(one.name() == "sleep" for one in psutil.Process(building.pid).children(True)):
-            assert building.poll() is None, building.stderr.read()
-            time.sleep(0.01)
-        started = psutil.Process(building.pid).children(True)
-        building.send_signal(signal.SIGINT)
+        try:
+            while "sleep" not in map(name_of, psutil.Process(building.pid).children(True)):
+                assert building.poll() is None, building.stderr.read()
+                time.sleep(0.01)
+            started = psutil.Process(building.pid).children(True)
+        finally:
+            building.send_signal(signal.SIGINT)
         building.communicate(timeout=60)
     assert building.returncode == 130
     _, alive = psutil.wait_procs(started, timeout=10)

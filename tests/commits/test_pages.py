@@ -280,12 +280,13 @@ def test_the_front_page_has_reproduction_rows_by_source_and_the_committed_figure
 def test_committed_texts_have_pages_with_their_figures(publish):
     folder = publish(history(2))
     linked = [href for href in Page(folder / "index.html").all("a", "href") if "/" not in href]
-    for name in ("reproduction.html", "kernels.html", "second-path.html", "project-file.html"):
+    reports = ("reproduction.html", "kernels.html", "second-path.html", "releases.html")
+    for name in (*reports, "problem.html", "project-file.html"):
         assert name in linked
         page = Page(folder / name)
         for source in page.all("img", "src"):
             assert (folder / source).is_file()
-    assert "The hypothesis holds" in Page(folder / "second-path.html").text
+    assert "So the patches leave a second long search" in Page(folder / "second-path.html").text
 
 
 def test_refused_results_are_told_on_top_and_listed(publish):

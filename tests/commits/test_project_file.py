@@ -19,9 +19,11 @@ def test_every_key_is_in_the_page_and_no_other():
     assert documented == set(keys()) - tables - {"suites", "benchmarks"}
 
 
-def test_the_example_of_the_page_is_a_file():
-    (example,) = re.findall(r"^```toml\n(.*?)^```", PAGE.read_text(), re.M | re.S)
-    assert parse(example).growth[0].limits == {"tree": 1.0, "dense": 2.0}
+def test_the_examples_of_the_page_are_files():
+    whole, nested = re.findall(r"^```toml\n(.*?)^```", PAGE.read_text(), re.M | re.S)
+    assert parse(whole).growth[0].limits == {"tree": 1.0, "dense": 2.0}
+    assert parse(nested).profile("quick").repeat == (3, 10, 5.0)
+    assert parse(nested).counters.allowed[0].reason == "the search looks at both ends now"
 
 
 def test_without_a_file_the_defaults_hold(tmp_path):

@@ -58,6 +58,9 @@ PROGRESS = re.compile(r"\[|·+ \w")
 TURN: Final = re.compile(r"^.*· For .* commit ([0-9a-f]+)\b.* \(round (\d+)/(\d+)\):$", re.M)
 """asv begins with a commit: its abbreviated hash, the round, and how many there are."""
 
+LOG: Final = "bench.log"
+"""What asv prints, in the work folder."""
+
 HASH_LENGTH: Final = 8
 """Of a hash in the names of asv's result files."""
 
@@ -100,6 +103,7 @@ def bench(
     anchor = anchor_of(project, known, chosen)
     refused: list[str] = []
     with scratch.folder(project.make_work_dir()) as staging:
+        (project.work_dir / LOG).unlink(missing_ok=True)  # or it spoke of results that are copied
         prepare(project, staging, fields, anchor)
         for one in made:  # what is told of a commit is told as it is installed
             Path(one._path, INSTALLED).unlink(missing_ok=True)
@@ -132,7 +136,9 @@ def rescue(project: Project, console: Console) -> set[str]:
     A run's results are a session of their own. A commit is at its end where asv has gone on to
     another one in the last round.
     """
-    done = finished(project.work_dir / "bench.log")
+    done = finished(project.work_dir / LOG)
+    if not done:
+        return set()
     stored: set[str] = set()
     for staging in scratch.abandoned(project.work_dir):
         for path in (staging / "results").glob("*/*-*.json"):
@@ -295,7 +301,9 @@ def prepare(
 
 def _files_of(project: Project, machine: str, commit: str | None) -> list[Path]:
     """The results of a commit, and their side records."""
-    return list((project.results_dir / machine).glob(f"{commit[:8]}-*")) if commit else []
+    if commit is None:
+        return []
+    return list((project.results_dir / machine).glob(f"{commit[:HASH_LENGTH]}-*"))
 
 
 def _install_command(conf: Mapping[str, Any]) -> list[str]:
@@ -417,7 +425,8 @@ def _untold(commit: str, papers: Sequence[Mapping[str, Any]]) -> str | None:
 def _evidence(folder: Path) -> dict[str, list[Mapping[str, Any]]]:
     """What processes imported or installs left, by the commit that asv had installed for them."""
     found: dict[str, list[Mapping[str, Any]]] = {}
-    for path in sorted(folder.iterdir()):
+    papers = [path for path in folder.iterdir() if not path.suffix]  # with one, it is unfinished
+    for path in sorted(papers):
         told = json.loads(path.read_text(encoding="utf-8"))
         found.setdefault(told["commit"], []).append(told)
     return found
@@ -453,7 +462,7 @@ def _run_asv(
         EVIDENCE: str(staging / "evidence"),
         **git_variables(project),
     }
-    log = project.work_dir / "bench.log"
+    log = project.work_dir / LOG
     _tell_existing(project, environment, commits)
     with (
         log.open("w", buffering=1, encoding="utf-8") as kept,  # a killed run is rescued by it
